@@ -1,0 +1,82 @@
+package source
+
+import (
+	"context"
+	"iter"
+)
+
+// Snapshot is a dataset pinned: to a commit of a Hub repository, or to a digest
+// of a local folder. Equal snapshots have equal files for ever.
+type Snapshot struct {
+	// Name is the canonical dataset name: "ns/name", or "file:///folder". A
+	// renamed repository has its present name here.
+	Name string
+	// Revision is what the user asked for, or the default branch's name.
+	Revision string
+	// Commit is the immutable id: 40 hex digits of a git commit, or the hex
+	// sha256 digest of a local folder's listing.
+	Commit string
+	// Local is true for a folder of this machine.
+	Local bool
+}
+
+// Short returns "name@sha8", the form in which errors and logs name a dataset.
+func (s Snapshot) Short() string {
+	if len(s.Commit) < 8 {
+		return s.Name
+	}
+	return s.Name + "@" + s.Commit[:8]
+}
+
+// File is one entry of a snapshot's tree and its identities.
+type File struct {
+	// At is the snapshot that the file belongs to.
+	At Snapshot
+	// Path is relative to the dataset, with slashes, unescaped.
+	Path string
+	// Size in bytes: of the file, never of an LFS pointer.
+	Size int64
+	// OID is the hex sha256 of the content where the origin knows it (LFS), else
+	// empty.
+	OID string
+	// ETag identifies the content where there is no OID: the git blob id on the
+	// Hub; inode, size and modification time for a local file.
+	ETag string
+}
+
+// Identity returns what stands for the file's content in tickets and cache
+// keys: the OID if there is one, else the ETag.
+func (f File) Identity() string {
+	if f.OID != "" {
+		return f.OID
+	}
+	return f.ETag
+}
+
+// Store reads one dataset repository or folder at fixed snapshots, with one
+// caller's rights. It is safe for concurrent use. Errors unwrap to *Error.
+type Store interface {
+	// Resolve pins a revision (branch, tag, sha, refs/…; "" is the default
+	// branch). A full sha costs no request.
+	Resolve(ctx context.Context, revision string) (Snapshot, error)
+
+	// Files lists the files below dir ("" is everything), recursively, in byte
+	// order of their paths, without directories. At most one error is yielded,
+	// as the last item. A dir that does not exist gives KindNotFound.
+	Files(ctx context.Context, at Snapshot, dir string) iter.Seq2[File, error]
+
+	// Open makes a Reader of one file. Reads fail with KindChanged if the
+	// bytes are no longer those that f names.
+	Open(ctx context.Context, f File) (Reader, error)
+}
+
+// Reader is a fixed byte sequence, safe for concurrent use.
+type Reader interface {
+	// ReadAt fills p entirely from offset off or fails: there are no short
+	// reads, and no io.EOF.
+	ReadAt(ctx context.Context, p []byte, off int64) error
+	// Size is the length in bytes.
+	Size() int64
+	// Close gives back what the Reader holds. Reads after Close fail.
+	Close() error
+}

@@ -1,0 +1,53 @@
+package source
+
+import "log/slog"
+
+// HubToken is Hugging Face's secret. It has no exported content: it prints as
+// [redacted] everywhere, and only source/hub asks for the bytes, at the single
+// place where a request to the Hub's own origin is signed. Our own server
+// tokens are a different type (flightsrv), so the two cannot be mixed up.
+type HubToken struct{ secret string }
+
+// NewHubToken wraps a secret; surrounding white space and line ends are
+// dropped, as huggingface_hub does.
+func NewHubToken(secret string) HubToken { return HubToken{secret: trimToken(secret)} }
+
+// IsZero reports whether there is no token.
+func (t HubToken) IsZero() bool { return t.secret == "" }
+
+// Reveal returns the secret. Call it only to build a request header.
+func (t HubToken) Reveal() string { return t.secret }
+
+// String implements fmt.Stringer without the secret.
+func (t HubToken) String() string {
+	if t.IsZero() {
+		return "[none]"
+	}
+	return "[redacted]"
+}
+
+// GoString keeps %#v from printing the secret.
+func (t HubToken) GoString() string { return "source.HubToken(" + t.String() + ")" }
+
+// LogValue implements slog.LogValuer without the secret.
+func (t HubToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// MarshalText keeps encoders from printing the secret.
+func (t HubToken) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+func trimToken(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		if c := s[i]; c != '\r' && c != '\n' {
+			out = append(out, c)
+		}
+	}
+	start, end := 0, len(out)
+	for start < end && out[start] == ' ' {
+		start++
+	}
+	for end > start && out[end-1] == ' ' {
+		end--
+	}
+	return string(out[start:end])
+}
