@@ -1,0 +1,92 @@
+# hubflight: every target sets up what it needs. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Only used to make the virtual environment; everything else runs inside it.
+PYTHON ?= python3
+VENV := .venv
+PY := $(CURDIR)/$(VENV)/bin/python
+BINARY := $(CURDIR)/bin/hubflight
+
+# Two packages of Go tests at a time, as many as the smallest machine has cores: race-instrumented tests are hungry.
+GO_TEST_FLAGS ?= -race -timeout 15m
+PYTEST_FLAGS ?=
+
+# A user's own Hub must never be touched by a test or a demo: both bring their own.
+unexport HF_TOKEN HF_ENDPOINT HF_HUB_OFFLINE HUGGING_FACE_HUB_TOKEN HUBFLIGHT_SERVER
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build data venv ## the main job end to end, on real data, with real Spark: no account, no internet beyond the package registries
+	@$(PY) -m benchmarks.demo --hubflight $(BINARY) --goclient bin/demo-goclient --data demo-data
+
+.PHONY: test
+test: build data venv ## the whole test suite: Go with -race, then pytest against the real server with real PySpark
+	@status=0; \
+	export HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_BINARY=$(BINARY); \
+	echo "== go test $(GO_TEST_FLAGS) ./..."; \
+	go test $(GO_TEST_FLAGS) ./... || status=1; \
+	echo "== pytest pyclient benchmarks"; \
+	(cd pyclient && $(PY) -m pytest $(PYTEST_FLAGS) tests) || status=1; \
+	(cd benchmarks && $(PY) -m pytest $(PYTEST_FLAGS) tests) || status=1; \
+	if [ $$status = 0 ]; then echo "== all tests passed"; else echo "== some tests FAILED: see above"; fi; \
+	exit $$status
+
+.PHONY: lint
+lint: venv ## go vet, golangci-lint, gofmt; ruff and mypy (strict)
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool -modfile=.ci/lint.mod golangci-lint run ./...
+	cd pyclient && $(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	cd benchmarks && $(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+.PHONY: format
+format: venv ## rewrite the sources the way lint wants them
+	gofmt -w $$(git ls-files '*.go')
+	cd pyclient && $(PY) -m ruff format . && $(PY) -m ruff check --fix .
+	cd benchmarks && $(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+.PHONY: build
+build: tools ## the server (bin/hubflight) and the demo's Go client
+	@go build -trimpath -o bin/ ./cmd/hubflight
+	@go build -trimpath -o bin/demo-goclient ./benchmarks/demo/goclient
+
+.PHONY: venv
+venv: $(VENV)/.ready ## the Python environment in .venv, from the pinned versions
+
+$(VENV)/.ready: pyclient/constraints.txt pyclient/pyproject.toml benchmarks/requirements.txt | tools
+	@echo "making the Python environment in $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c pyclient/constraints.txt -r benchmarks/requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e pyclient
+	@touch $@
+
+.PHONY: data
+data: demo-data/.ready ## the demo's two dataset repositories, as folders in demo-data
+
+demo-data/.ready: $(wildcard benchmarks/data/*.py) $(VENV)/.ready
+	@rm -rf demo-data && mkdir demo-data
+	@$(PY) -m benchmarks.data.flights --out demo-data/flights
+	@$(PY) -m benchmarks.data.instruct --out demo-data/instruct
+	@touch $@
+
+.PHONY: tools
+tools:
+	@command -v go >/dev/null || { echo "hubflight needs Go (https://go.dev/dl), the version of go.mod or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "hubflight needs Python 3.10 or newer: make PYTHON=/path/to/python3 …"; exit 1; }
+	@command -v java >/dev/null || { echo "Spark needs Java 17 or newer on the PATH"; exit 1; }
+
+.PHONY: clean
+clean: ## remove everything that make made
+	rm -rf bin $(VENV) demo-data .cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
