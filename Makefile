@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV := .venv
 PY := $(CURDIR)/$(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c pyclient/constraints.txt
 BINARY := $(CURDIR)/bin/hubflight
 
 # Two packages of Go tests at a time, as many as the smallest machine has cores: race-instrumented tests are hungry.
@@ -67,8 +68,10 @@ venv: $(VENV)/.ready ## the Python environment in .venv, from the pinned version
 $(VENV)/.ready: pyclient/constraints.txt pyclient/pyproject.toml benchmarks/requirements.txt | tools
 	@echo "making the Python environment in $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c pyclient/constraints.txt -r benchmarks/requirements.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e pyclient
+	@$(PIP) pip setuptools wheel
+	@# Without build isolation, so that what builds pyspark from its source distribution is pinned too.
+	@$(PIP) --no-build-isolation -r benchmarks/requirements.txt
+	@$(PIP) --no-build-isolation --no-deps -e pyclient
 	@touch $@
 
 .PHONY: data
