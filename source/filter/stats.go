@@ -1,0 +1,211 @@
+package filter
+
+import (
+	"math"
+	"math/big"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/scalar"
+)
+
+// Stats are what is known of one leaf column in a row group or page.
+//
+// Whoever fills them leaves out what cannot be trusted: bounds from deprecated
+// or wrongly ordered fields are nil, a missing null count is −1.
+type Stats struct {
+	// Nulls counts the rows in which the leaf is null, also because a struct
+	// around it is; −1 is unknown.
+	Nulls int64
+	// Rows is the number of rows; 0 is unknown.
+	Rows int64
+	// Min and Max bound the values that are neither null nor NaN, in the
+	// file's own Arrow type; nil is unknown. In spark logic the type may differ
+	// from the bound one.
+	Min, Max scalar.Scalar
+	// Exact says that Min and Max are values of the column, not truncations.
+	Exact bool
+}
+
+// MayMatch reports whether a group of rows with these statistics can hold a row
+// that Eval keeps. It answers false only if none can; stats says false for a
+// leaf of which nothing is known, and is asked once per leaf.
+func (b *Bound) MayMatch(stats func(path []string) (Stats, bool)) bool {
+	known := make([]Stats, len(b.leaves))
+	for i, l := range b.leaves {
+		known[i] = Stats{Nulls: -1}
+		if l.col.family == famOther || stats == nil {
+			continue // a struct, list or map has no statistics of its own
+		}
+		if s, ok := stats(l.path); ok {
+			known[i] = s
+		}
+	}
+	for _, and := range b.or {
+		may := true
+		for i := range and {
+			if may = and[i].may(known); !may {
+				break
+			}
+		}
+		if may {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *boundTerm) may(known []Stats) bool {
+	if t.leaf < 0 {
+		return t.onNull
+	}
+	s := known[t.leaf]
+	if t.onNull && s.Nulls != 0 {
+		return true
+	}
+	if s.Rows > 0 && s.Nulls >= s.Rows {
+		return false // nothing but nulls
+	}
+	if t.test == nil {
+		return t.onValue
+	}
+	return t.test.may(s.Min, s.Max, s.Exact)
+}
+
+// statInt turns a bound into the stored units of the column that the term was
+// bound to, or nil if it is unknown or the way there is. In spark logic that
+// column is the profile's mapping of the native one: finer timestamps are
+// rounded down to µs, which keeps order, so that a mapped bound still bounds the
+// mapped values.
+func statInt(c columnType, logic Logic, s scalar.Scalar) *big.Int {
+	s = storageScalar(s)
+	if s == nil {
+		return nil
+	}
+	from := classify(s.DataType())
+	v := storedInt(s)
+	if v == nil {
+		return nil
+	}
+	switch {
+	case from.family == famDecimal && c.family == famDecimal, from.family == famInt && c.family == famDecimal:
+		rat := new(big.Rat).SetInt(v)
+		rat.Mul(rat, pow10(int(c.scale)-int(from.scale)))
+		if !rat.IsInt() {
+			return nil
+		}
+		return rat.Num()
+	case from.family == famTime && c.family == famInt && logic == Spark:
+		return v.Mul(v, from.unit) // the profile gives times as nanoseconds
+	case from.family != c.family || from.zoned != c.zoned:
+		return nil
+	case c.unit == nil:
+		return v
+	}
+	return rescaleTime(c, logic, from.unit, v)
+}
+
+// rescaleTime converts between the units of two columns of one temporal family.
+func rescaleTime(c columnType, logic Logic, from, v *big.Int) *big.Int {
+	nanos := v.Mul(v, from)
+	floorTo := c.unit
+	if logic == Spark && c.family == famTimestamp {
+		// Also where the filter was bound to the native column: what is
+		// compared in the end is the µs value.
+		floorTo = maxInt(floorTo, big.NewInt(int64(time.Microsecond)))
+	}
+	floor := new(big.Int).Div(nanos, floorTo) // Euclidean: rounds down
+	floor.Mul(floor, floorTo)
+	if logic != Spark && floor.Cmp(nanos) != 0 {
+		return nil
+	}
+	return floor.Div(floor, c.unit)
+}
+
+// storedInt returns the integer that a scalar of an integer-like type stores.
+func storedInt(s scalar.Scalar) *big.Int {
+	switch s := s.(type) {
+	case *scalar.Boolean:
+		if s.Value {
+			return big.NewInt(1)
+		}
+		return new(big.Int)
+	case *scalar.Int8:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Int16:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Int32:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Int64:
+		return big.NewInt(s.Value)
+	case *scalar.Uint8:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Uint16:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Uint32:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Uint64:
+		return new(big.Int).SetUint64(s.Value)
+	case *scalar.Decimal128:
+		return s.Value.BigInt()
+	case *scalar.Decimal256:
+		return s.Value.BigInt()
+	case *scalar.Date32:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Date64:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Time32:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Time64:
+		return big.NewInt(int64(s.Value))
+	case *scalar.Timestamp:
+		return big.NewInt(int64(s.Value))
+	}
+	return nil
+}
+
+// statFloat returns a bound of a float column. NaN as a bound says nothing. An
+// integer bound (the file stores integers where the dataset has floats) counts
+// if a double holds it exactly.
+func statFloat(s scalar.Scalar) (float64, bool) {
+	switch s := storageScalar(s).(type) {
+	case nil:
+		return 0, false
+	case *scalar.Float16:
+		v := float64(s.Value.Float32())
+		return v, !math.IsNaN(v)
+	case *scalar.Float32:
+		return float64(s.Value), !math.IsNaN(float64(s.Value))
+	case *scalar.Float64:
+		return s.Value, !math.IsNaN(s.Value)
+	default:
+		if classify(s.DataType()).family != famInt {
+			return 0, false
+		}
+		v, exact := new(big.Rat).SetInt(storedInt(s)).Float64()
+		return v, exact
+	}
+}
+
+func statBytes(s scalar.Scalar) ([]byte, bool) {
+	b, ok := storageScalar(s).(scalar.BinaryScalar)
+	if !ok || b.Buffer() == nil {
+		return nil, false
+	}
+	return b.Data(), true
+}
+
+// storageScalar looks through extension types; nil for what is unknown or null.
+func storageScalar(s scalar.Scalar) scalar.Scalar {
+	for s != nil && s.IsValid() {
+		ext, ok := s.(*scalar.Extension)
+		if !ok {
+			if s.DataType() == nil || s.DataType().ID() == arrow.NULL {
+				return nil
+			}
+			return s
+		}
+		s = ext.Value
+	}
+	return nil
+}
