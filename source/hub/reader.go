@@ -1,0 +1,338 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// However much each attempt brings, a range is not read in more pieces than
+// this: a server that hands out single bytes is not worth following.
+const maxAttempts = 64
+
+// Open confirms with the Hub that this caller may read f, and that the path at
+// that commit is the content f names, before anything is read. A confirmation
+// stands for one minute per (token, repository, commit, path).
+func (d *Dataset) Open(ctx context.Context, f source.File) (source.Reader, error) {
+	const op = "open file"
+	why := source.ValidatePath(f.Path)
+	switch {
+	case f.Path == "" || strings.HasSuffix(f.Path, "/"):
+		why = "names no file"
+	case !commitID.MatchString(f.At.Commit):
+		why = "is not pinned to a commit"
+	case f.Identity() == "" || f.Size < 0:
+		why = "comes without identity or size"
+	}
+	if why != "" {
+		return nil, source.Errorf(source.KindInvalid, op, "path %q %s", clip(f.Path, 80), why).WithFile(d.repo, "")
+	}
+	where, err := d.locate(ctx, f, false)
+	if err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancelCause(context.Background())
+	return &Reader{dataset: d, file: f, where: where, life: life, end: end, refreshing: make(chan struct{}, 1)}, nil
+}
+
+// Reader reads ranges of one file, straight from where the Hub said its bytes
+// are. It keeps that address, which is mostly signed and short-lived, until it is
+// refused, then asks the Hub once for a new one.
+type Reader struct {
+	dataset *Dataset
+	file    source.File
+	life    context.Context // ended by Close
+	end     context.CancelCauseFunc
+
+	mu    sync.Mutex
+	where location
+	// etag is what the present location calls its content. Ranges of one file
+	// are never joined across different ones.
+	etag string
+	// refreshing holds one token while somebody asks for a new location.
+	refreshing chan struct{}
+}
+
+var errClosed = errors.New("the reader is closed")
+
+// Size returns the file's size, as the listing gave it and the Hub confirmed it.
+func (r *Reader) Size() int64 { return r.file.Size }
+
+// Close ends reads under way; later reads fail.
+func (r *Reader) Close() error {
+	r.end(errClosed)
+	return nil
+}
+
+// ReadAt fills p from off. It survives what passes: resets, stalls, 5xx and 429
+// (bounded by the client's retry options), early ends of bodies (continuing
+// where they ended), and one expired address.
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	const op = "read file"
+	if off < 0 || off > r.file.Size || int64(len(p)) > r.file.Size-off {
+		return r.fail(source.KindInvalid, op, fmt.Errorf("bytes %d to %d are outside the file's %d", off, off+int64(len(p)), r.file.Size))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(r.life, func() { cancel(errClosed) })
+	defer stop()
+	if r.life.Err() != nil {
+		return r.fail(source.KindInvalid, op, errClosed)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	err := r.readAll(ctx, p, off)
+	if err != nil && r.life.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
+		return r.fail(source.KindInvalid, op, errClosed)
+	}
+	return err
+}
+
+// readAll is ReadAt's loop over attempts.
+func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
+	const op = "read file"
+	got, refreshed := 0, false
+	b := r.dataset.client.retry.start()
+	for attempts := 1; ; attempts++ {
+		where, etag := r.present()
+		n, err := r.attempt(ctx, where, &etag, p[got:], off+int64(got))
+		if got += n; got == len(p) {
+			return nil
+		}
+		if n > 0 && attempts < maxAttempts {
+			b = r.dataset.client.retry.start() // it moves: the count begins anew
+		}
+		if ctx.Err() != nil {
+			return r.fail(source.KindOf(ctx.Err()), op, ctx.Err())
+		}
+		var stale *staleAddress
+		var changed *otherContent
+		var wait *askedToWait
+		switch {
+		case err == nil: // fewer bytes than asked, soundly: go on
+			if attempts >= maxAttempts {
+				return r.fail(source.KindUpstream, op, fmt.Errorf("storage answers with too small pieces"))
+			}
+		case errors.As(err, &stale) && !refreshed, errors.As(err, &changed) && !refreshed:
+			refreshed = true
+			if changed != nil {
+				got = 0
+			}
+			if err := r.refresh(ctx, where); err != nil {
+				return err
+			}
+		case errors.As(err, &stale):
+			return stale.err
+		case errors.As(err, &changed):
+			return r.fail(source.KindChanged, op, err)
+		case errors.As(err, &wait):
+			if !b.pause(ctx, wait.floor) {
+				return r.interrupted(ctx, wait.err)
+			}
+		case passingError(err):
+			if !b.pause(ctx, 0) {
+				return r.interrupted(ctx, r.dataset.brokenFile(ctx, op, r.file, err))
+			}
+		default:
+			return r.dataset.brokenFile(ctx, op, r.file, err)
+		}
+	}
+}
+
+// interrupted is err, unless the caller went away meanwhile.
+func (r *Reader) interrupted(ctx context.Context, err *source.Error) error {
+	if ctx.Err() != nil {
+		return r.fail(source.KindOf(ctx.Err()), err.Op, ctx.Err())
+	}
+	return err
+}
+
+func (r *Reader) fail(kind source.Kind, op string, err error) *source.Error {
+	e := &source.Error{Op: op, Kind: kind, Err: err, Ref: r.file.At.Short(), Path: r.file.Path}
+	if kind == source.KindChanged {
+		e.Hint = "plan again"
+	}
+	return e
+}
+
+func (r *Reader) present() (location, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.where, r.etag
+}
+
+// keep remembers where the bytes were found, and what their server calls them,
+// unless the location was replaced meanwhile.
+func (r *Reader) keep(from location, final *url.URL, etag string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.where.url == from.url {
+		r.where.url, r.etag = final, etag
+	}
+}
+
+// refresh replaces a location that was refused. Of many readers that meet the
+// same refusal, one asks the Hub. The Hub confirms the file's identity again on
+// the way.
+func (r *Reader) refresh(ctx context.Context, refused location) error {
+	select {
+	case r.refreshing <- struct{}{}:
+		defer func() { <-r.refreshing }()
+	case <-ctx.Done():
+		return r.fail(source.KindOf(ctx.Err()), "read file", ctx.Err())
+	}
+	if where, _ := r.present(); where.url != refused.url {
+		return nil
+	}
+	where, err := r.dataset.locate(ctx, r.file, true)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.where, r.etag = where, ""
+	return nil
+}
+
+// What can be wrong with one attempt, besides the network.
+type (
+	// staleAddress: storage refuses the address. err is what to say if a new one
+	// is refused as well.
+	staleAddress struct{ err *source.Error }
+	// otherContent: the address now gives other bytes than before.
+	otherContent struct{ why string }
+	// askedToWait: the peer is busy or failing; floor is how long it asked us to
+	// wait.
+	askedToWait struct {
+		err   *source.Error
+		floor time.Duration
+	}
+)
+
+func (e *staleAddress) Error() string { return e.err.Error() }
+func (e *otherContent) Error() string { return "the file's content changed: " + e.why }
+func (e *askedToWait) Error() string  { return e.err.Error() }
+
+// attempt makes one ranged request and reads its body into p. It returns how many
+// bytes of p are good, which may be some even with an error.
+func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []byte, off int64) (int, error) {
+	last := off + int64(len(p)) - 1
+	resp, final, err := r.dataset.client.follow(ctx, request{
+		// Not repeated below: the loop above counts attempts, and knows how far
+		// this range has come.
+		call: call{token: r.dataset.token}, method: http.MethodGet, url: where.url,
+		header: http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", off, last)}},
+	}, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if err := r.checkStatus(resp); err != nil {
+		return 0, err
+	}
+	n, err := r.checkRange(resp, off, last)
+	if err != nil {
+		return 0, err
+	}
+	// Weak or strong does not matter here: equal text, equal object.
+	now := resp.Header.Get("ETag")
+	if *etag != "" && now != *etag {
+		return 0, &otherContent{"its ETag differs from that of earlier ranges"}
+	}
+	r.keep(where, final, now)
+	read, err := io.ReadFull(resp.Body, p[:n])
+	if err != nil {
+		return read, &badAnswer{fmt.Errorf("the body broke off after %d of %d bytes: %w", read, n, err)}
+	}
+	// Reading to the end gives the connection back; more bytes than announced
+	// make the ones before them doubtful.
+	var more [1]byte
+	if extra, _ := resp.Body.Read(more[:]); extra > 0 {
+		return 0, &badAnswer{fmt.Errorf("the body is longer than its Content-Range")}
+	}
+	return read, nil
+}
+
+// checkStatus sorts out the answers that hold no bytes of the file.
+func (r *Reader) checkStatus(resp *http.Response) error {
+	const op = "read file"
+	switch status := resp.StatusCode; status {
+	case http.StatusOK, http.StatusPartialContent:
+		return nil
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone,
+		http.StatusRequestedRangeNotSatisfiable:
+		// Expired signatures come as 400, 401 or 403. A missing object or a range
+		// refused within a known size also deserve one fresh look.
+		e := r.fail(source.KindUpstream, op, readAnswer(resp))
+		e.Hint = "storage refuses an address that the Hub has just given"
+		return &staleAddress{e}
+	default:
+		floor, again := passing(resp, nil)
+		e := r.dataset.refusedFile(op, r.file, resp)
+		if again {
+			return &askedToWait{e, floor}
+		}
+		return &staleAddress{e}
+	}
+}
+
+// checkRange accepts an answer only if it says that its body is the wanted bytes
+// of a file of the right size, and returns how many of them it is.
+func (r *Reader) checkRange(resp *http.Response, off, last int64) (int, error) {
+	size := r.file.Size
+	if resp.StatusCode == http.StatusOK {
+		// The range was ignored. That is only right if all was asked for.
+		if off == 0 && last == size-1 && resp.ContentLength == size {
+			return int(size), nil
+		}
+		return 0, &badAnswer{fmt.Errorf("the server ignores ranges")}
+	}
+	from, to, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
+	switch {
+	case !ok:
+		return 0, &badAnswer{fmt.Errorf("the answer does not say which bytes it holds")}
+	case total != size:
+		return 0, &otherContent{fmt.Sprintf("its size is %d, not %d", total, size)}
+	case from != off || to > last || to < from:
+		return 0, &badAnswer{fmt.Errorf("asked for bytes %d-%d, got %d-%d", off, last, from, to)}
+	case resp.ContentLength >= 0 && resp.ContentLength != to-from+1:
+		return 0, &badAnswer{fmt.Errorf("the answer's length is %d, its range %d-%d", resp.ContentLength, from, to)}
+	}
+	return int(to - from + 1), nil
+}
+
+// parseContentRange reads "bytes 0-99/1234"; every part must be there.
+func parseContentRange(text string) (from, to, total int64, ok bool) {
+	rest, ok := strings.CutPrefix(text, "bytes ")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	span, size, ok := strings.Cut(rest, "/")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	a, b, ok := strings.Cut(span, "-")
+	if !ok {
+		return 0, 0, 0, false
+	}
+	var errs [3]error
+	from, errs[0] = strconv.ParseInt(a, 10, 64)
+	to, errs[1] = strconv.ParseInt(b, 10, 64)
+	total, errs[2] = strconv.ParseInt(size, 10, 64)
+	for _, err := range errs {
+		if err != nil {
+			return 0, 0, 0, false
+		}
+	}
+	return from, to, total, from >= 0 && to >= from && total > to
+}
