@@ -1,0 +1,195 @@
+package scan
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+const (
+	// minClassBits: blocks below 256 bytes are not worth a free list.
+	minClassBits = 8
+	// maxClassBits: blocks above 1 GiB are left to the garbage collector.
+	maxClassBits = 30
+	// classesPerDoubling bounds the waste of rounding up to 25 %.
+	classesPerDoubling = 4
+
+	defaultPoolBytes = 256 << 20
+)
+
+// Pool is a memory.Allocator over free lists by size class, four per power of
+// two. Decoding into it costs a third less CPU than into fresh memory, because
+// neither the allocator nor the collector is asked once it is warm.
+//
+// Memory is handed out zeroed, like that of every arrow-go allocator: pqarrow's
+// list reader takes offsets[0] of an empty batch from fresh memory, and its
+// bitmap writers set bits without clearing the others. A block goes back with
+// Free, which arrow calls when the last reference to a buffer is released; a
+// block that is never freed is simply collected. Safe for concurrent use.
+type Pool struct {
+	max int64 // bytes kept for reuse; what is freed beyond is dropped
+
+	mu   sync.Mutex
+	kept int64
+	free [(maxClassBits - minClassBits + 1) * classesPerDoubling][][]byte
+}
+
+var _ memory.Allocator = (*Pool)(nil)
+
+// NewPool makes a Pool that keeps at most 256 MiB of free blocks.
+func NewPool() *Pool { return NewPoolSize(defaultPoolBytes) }
+
+// NewPoolSize makes a Pool that keeps at most maxBytes of free blocks.
+func NewPoolSize(maxBytes int64) *Pool { return &Pool{max: maxBytes} }
+
+// Allocate returns size zeroed bytes.
+func (p *Pool) Allocate(size int) []byte {
+	if size < 0 {
+		panic("scan: negative allocation")
+	}
+	class, block := sizeClass(size)
+	if class < 0 {
+		return make([]byte, size)
+	}
+	b := p.pop(class)
+	if b == nil {
+		return make([]byte, size, block)
+	}
+	b = b[:size]
+	clear(b)
+	return b
+}
+
+// Reallocate returns size bytes that begin with those of b; the rest is zeroed.
+// b must not be used afterwards.
+func (p *Pool) Reallocate(size int, b []byte) []byte {
+	if size <= cap(b) && size >= cap(b)/2 {
+		// The same block serves, as long as that wastes less than half of it.
+		old := len(b)
+		b = b[:size]
+		if size > old {
+			clear(b[old:])
+		}
+		return b
+	}
+	class, block := sizeClass(size)
+	var out []byte
+	if class >= 0 {
+		out = p.pop(class)
+	}
+	if out == nil {
+		out = make([]byte, size, max(size, block))
+	}
+	out = out[:size]
+	clear(out[copy(out, b):])
+	p.Free(b)
+	return out
+}
+
+// Free takes a block back. Blocks of other allocators are ignored.
+func (p *Pool) Free(b []byte) {
+	size := cap(b)
+	class, block := sizeClass(size)
+	if class < 0 || block != size {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept+int64(size) > p.max {
+		return
+	}
+	p.kept += int64(size)
+	p.free[class] = append(p.free[class], b[:0])
+}
+
+// Kept is the number of bytes that wait for reuse.
+func (p *Pool) Kept() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kept
+}
+
+func (p *Pool) pop(class int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.free[class]
+	if len(list) == 0 {
+		return nil
+	}
+	b := list[len(list)-1]
+	list[len(list)-1] = nil
+	p.free[class] = list[:len(list)-1]
+	p.kept -= int64(cap(b))
+	return b
+}
+
+// sizeClass returns the index of the free list for n bytes and the size of its
+// blocks, or -1 if blocks of that size are not pooled.
+func sizeClass(n int) (class, block int) {
+	if n <= 1<<minClassBits {
+		if n == 0 {
+			return -1, 0
+		}
+		return 0, 1 << minClassBits
+	}
+	b := bits.Len(uint(n-1)) - 1 // 2^b < n ≤ 2^(b+1)
+	if b >= maxClassBits {
+		return -1, 0
+	}
+	quarter := 1 << (b - 2)
+	k := (n - 1<<b + quarter - 1) / quarter
+	return (b-minClassBits)*classesPerDoubling + k, 1<<b + k*quarter
+}
+
+// meter is the allocator of one stream: it counts what is outstanding, and past
+// the limit it panics with overBudget, which is the only way to stop a decoder
+// in the middle of a bomb. The panic is turned into an error at the root of the
+// decoding goroutine. Blocks may be freed from any goroutine, also after the
+// stream has ended.
+type meter struct {
+	mem   memory.Allocator
+	limit int64
+	used  atomic.Int64
+	// lenient is set while pqarrow opens readers on a goroutine that nobody
+	// recovers; what it allocates then is small and bounded by the page headers'
+	// buffers.
+	lenient atomic.Bool
+}
+
+type overBudget struct{ limit int64 }
+
+func (o overBudget) Error() string {
+	return fmt.Sprintf("decoding needs more than %d MiB at once", o.limit>>20)
+}
+
+func (m *meter) charge(n int) {
+	if m.used.Add(int64(n)) > m.limit && !m.lenient.Load() {
+		m.used.Add(-int64(n))
+		panic(overBudget{m.limit})
+	}
+}
+
+// Allocate counts and delegates.
+func (m *meter) Allocate(size int) []byte {
+	m.charge(size)
+	return m.mem.Allocate(size)
+}
+
+// Reallocate counts the growth and delegates.
+func (m *meter) Reallocate(size int, b []byte) []byte {
+	if grow := size - len(b); grow > 0 {
+		m.charge(grow)
+	} else {
+		m.used.Add(int64(grow))
+	}
+	return m.mem.Reallocate(size, b)
+}
+
+// Free counts and delegates.
+func (m *meter) Free(b []byte) {
+	m.used.Add(-int64(len(b)))
+	m.mem.Free(b)
+}

@@ -1,0 +1,110 @@
+package scan
+
+import (
+	"slices"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/filter"
+)
+
+// Layers name what decided about a row group.
+const (
+	LayerStatistics = "statistics" // no row can match
+	LayerSelection  = "selection"  // not among the row groups asked for
+)
+
+// Decision is what becomes of one row group.
+type Decision struct {
+	Group int
+	Keep  bool
+	Layer string // "" if kept
+	Rows  int64
+	Bytes int64 // compressed bytes of the leaves that the query reads
+}
+
+// Prune decides for every row group of a file whether a row of it can match the
+// filters. A filter's column that the file lacks is null in every row.
+func (q Query) Prune(ft *Footer) ([]Decision, error) {
+	var bound *filter.Bound
+	if q.Filters != nil {
+		schema, err := q.filterSchema(ft.schema)
+		if err != nil {
+			return nil, err
+		}
+		if bound, err = q.Filters.BindWithMissing(schema, q.Logic); err != nil {
+			return nil, inFile(ft.file, err)
+		}
+	}
+	leaves := q.leaves(ft, bound)
+	out := make([]Decision, ft.NumRowGroups())
+	for g := range out {
+		d := Decision{Group: g, Keep: true, Rows: ft.GroupRows(g)}
+		for _, leaf := range leaves {
+			d.Bytes += ft.chunks[g][leaf].len
+		}
+		if bound != nil && !bound.MayMatch(ft.groupStats(g)) {
+			d.Keep, d.Layer = false, LayerStatistics
+		}
+		out[g] = d
+	}
+	return out, nil
+}
+
+// leaves lists the Parquet leaves that the query reads of a file, in order.
+func (q Query) leaves(ft *Footer, bound *filter.Bound) []int {
+	wanted := make(map[int]bool)
+	mark := func(path []string) {
+		for _, leaf := range ft.leavesAt(path) {
+			wanted[leaf] = true
+		}
+	}
+	switch {
+	case q.RowsOnly:
+	case q.Columns == nil:
+		for _, n := range ft.roots {
+			mark([]string{n.field.Name})
+		}
+	default:
+		for _, c := range q.Columns {
+			// A column that this file lacks costs nothing.
+			if path, err := resolveColumn(ft.schema, c); err == nil {
+				mark(path)
+			}
+		}
+	}
+	if bound != nil {
+		for _, path := range bound.Paths() {
+			mark(path)
+		}
+	}
+	out := make([]int, 0, len(wanted))
+	for leaf := range wanted {
+		out = append(out, leaf)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// leavesAt lists the leaves at and below a path; none if it does not exist.
+func (ft *Footer) leavesAt(path []string) []int {
+	n := ft.root(path[0])
+	for _, name := range path[1:] {
+		for n != nil && n.repeated && len(n.children) == 1 {
+			n = n.children[0] // list elements have no name in a path
+		}
+		if n == nil {
+			return nil
+		}
+		n = n.child(name)
+	}
+	if n == nil {
+		return nil
+	}
+	return n.leaves(nil)
+}
+
+// inFile names the file in an error about it.
+func inFile(f source.File, err error) error {
+	e := *source.AsError(opPlan, err)
+	return e.WithFile(f.At.Short(), f.Path)
+}
