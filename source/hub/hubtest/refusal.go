@@ -1,0 +1,58 @@
+package hubtest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// refusal is an error of the Hub's protocol: a status, the X-Error-Code that
+// clients classify by ("" for most) and the message.
+type refusal struct {
+	status  int
+	code    string
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(status int, code, format string, args ...any) error {
+	return &refusal{status, code, fmt.Sprintf(format, args...)}
+}
+
+const (
+	codeRepo     = "RepoNotFound"
+	codeRevision = "RevisionNotFound"
+	codeEntry    = "EntryNotFound"
+	codeGated    = "GatedRepo"
+)
+
+func noRevision(rev string) error {
+	return refuse(http.StatusNotFound, codeRevision, "Invalid rev id: %s", rev)
+}
+
+// exported turns an error of the storage layer into the project's error type,
+// for callers of the Go API.
+func exported(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var r *refusal
+	if !errors.As(err, &r) {
+		return source.AsError(op, err)
+	}
+	kind := source.KindInvalid
+	switch r.status {
+	case http.StatusNotFound:
+		kind = source.KindNotFound
+	case http.StatusConflict:
+		kind = source.KindExists
+	case http.StatusPreconditionFailed:
+		kind = source.KindConflict
+	case http.StatusRequestEntityTooLarge:
+		kind = source.KindLimit
+	}
+	return &source.Error{Op: op, Kind: kind, Err: err}
+}

@@ -1,0 +1,342 @@
+package hubtest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type repoRequest struct {
+	Name         string `json:"name"`
+	Organization string `json:"organization"`
+	Type         string `json:"type"`
+	Visibility   string `json:"visibility"`
+	Private      bool   `json:"private"`
+}
+
+// readRepo reads the body that creates or deletes a repository, and its id.
+func (c *call) readRepo() (in repoRequest, id string, err error) {
+	if err := c.decode(&in); err != nil {
+		return in, "", err
+	}
+	if in.Type != "dataset" {
+		return in, "", refuse(http.StatusBadRequest, "", "Only repositories of type dataset are kept here")
+	}
+	id = in.Name
+	if in.Organization != "" {
+		id = in.Organization + "/" + in.Name
+	} else if !strings.Contains(id, "/") {
+		id = c.who.name + "/" + in.Name
+	}
+	switch c.who.rights {
+	case 0:
+		return in, id, refuse(http.StatusUnauthorized, "", "Invalid username or password.")
+	case Write:
+		return in, id, nil
+	}
+	return in, id, refuse(http.StatusForbidden, "", "You don't have the rights to create a dataset under the namespace %q", strings.Split(id, "/")[0])
+}
+
+// createRepo answers POST /api/repos/create.
+func createRepo(c *call) error {
+	in, id, err := c.readRepo()
+	if err != nil {
+		return err
+	}
+	r, err := c.h.create(id, c.who.name, Settings{Private: in.Private || in.Visibility == "private"})
+	var known *refusal
+	if errors.As(err, &known) && known.status == http.StatusConflict && r != nil {
+		return c.reply(known.status, map[string]any{"error": known.message, "url": c.base() + "/datasets/" + r.id})
+	}
+	if err != nil {
+		return err
+	}
+	return c.json(map[string]any{"url": c.base() + "/datasets/" + r.id, "name": r.id, "id": hashObject(kindBlob, []byte(r.id))[:24]})
+}
+
+// deleteRepo answers DELETE /api/repos/delete.
+func deleteRepo(c *call) error {
+	_, id, err := c.readRepo()
+	if err != nil {
+		return err
+	}
+	c.id = id
+	r := c.h.find(id)
+	if r == nil {
+		return c.invisible()
+	}
+	if err := c.h.remove(r); err != nil {
+		return err
+	}
+	return c.json(map[string]any{})
+}
+
+// createBranch answers POST …/branch/{b}.
+func createBranch(c *call) error {
+	r, err := c.open(write)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		StartingPoint string `json:"startingPoint"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	branch := c.path()
+	name, err := refName(branch)
+	if err != nil || strings.HasPrefix(branch, "refs/") && !strings.HasPrefix(branch, "refs/convert/") {
+		return refuse(http.StatusBadRequest, "", "Invalid reference name: %s", branch)
+	}
+	if in.StartingPoint == "" {
+		in.StartingPoint = mainBranch
+	}
+	sha, err := r.resolve(in.StartingPoint)
+	if err != nil {
+		return err
+	}
+	return c.setRef(r, name, sha, "Reference already exists")
+}
+
+// setRef makes a ref that must not exist yet.
+func (c *call) setRef(r *repo, name, id, exists string) error {
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := r.target(name); err == nil {
+		return refuse(http.StatusConflict, "", "%s", exists)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := r.move(name, id); err != nil {
+		return err
+	}
+	return c.json(map[string]any{})
+}
+
+// dropRef answers the two deletions.
+func (c *call) dropRef(prefix string) error {
+	r, err := c.open(write)
+	if err != nil {
+		return err
+	}
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	name := prefix + c.path()
+	if name == mainRef {
+		return refuse(http.StatusForbidden, "", "Cannot delete the main branch")
+	}
+	if _, err := refName(c.path()); err != nil {
+		return err
+	}
+	if _, err := r.target(name); err != nil {
+		return noRevision(c.path())
+	}
+	if err := r.drop(name); err != nil {
+		return err
+	}
+	return c.json(map[string]any{})
+}
+
+// deleteBranch answers DELETE …/branch/{b}.
+func deleteBranch(c *call) error { return c.dropRef("refs/heads/") }
+
+// deleteTag answers DELETE …/tag/{t}.
+func deleteTag(c *call) error { return c.dropRef("refs/tags/") }
+
+// createTag answers POST …/tag/{rev}. A tag with a message is an annotated one.
+func createTag(c *call) error {
+	r, err := c.open(write)
+	if err != nil {
+		return err
+	}
+	rev, err := c.takeRevision()
+	if err != nil {
+		return err
+	}
+	sha, err := r.resolve(rev)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Tag     string `json:"tag"`
+		Message string `json:"message"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if name, err := refName(in.Tag); err != nil || strings.HasPrefix(name, in.Tag) {
+		return refuse(http.StatusBadRequest, "", "Invalid tag name: %.100s", in.Tag)
+	}
+	id := sha
+	if in.Message != "" {
+		body := fmt.Sprintf("object %s\ntype commit\ntag %s\ntagger %s\n\n%s\n", sha, in.Tag, signature(c.who.name, c.h.options.Now()), in.Message)
+		if id, err = r.objects.write(kindTag, []byte(body)); err != nil {
+			return err
+		}
+	}
+	return c.setRef(r, "refs/tags/"+in.Tag, id, "Tag reference exists already")
+}
+
+// discussion is a discussion or a pull request, as it is kept on disk.
+type discussion struct {
+	Num         int       `json:"num"`
+	Title       string    `json:"title"`
+	Description string    `json:"description"`
+	Author      string    `json:"author"`
+	CreatedAt   time.Time `json:"created_at"`
+	PullRequest bool      `json:"pull_request"`
+	Base        string    `json:"base,omitempty"` // ref it is to be merged into
+	Status      string    `json:"status"`         // "open" or "draft"
+}
+
+func (d discussion) ref() string { return fmt.Sprintf("refs/pr/%d", d.Num) }
+
+func (r *repo) discussionFile(num int) string { return fmt.Sprintf("discussions/%d.json", num) }
+
+// discuss opens a discussion under the next number. A pull request gets its ref
+// at head.
+func (r *repo) discuss(d discussion, head string) (discussion, error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return d, err
+	}
+	defer unlock()
+	all, err := r.discussions()
+	if err != nil {
+		return d, err
+	}
+	d.Num = 1
+	for _, other := range all {
+		d.Num = max(d.Num, other.Num+1)
+	}
+	raw, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		return d, err
+	}
+	if err := r.writeText(r.discussionFile(d.Num), string(raw)+"\n"); err != nil {
+		return d, err
+	}
+	if !d.PullRequest {
+		return d, nil
+	}
+	return d, r.move(d.ref(), head)
+}
+
+// undiscuss takes back a pull request whose commit was refused.
+func (r *repo) undiscuss(d discussion) error {
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return errors.Join(r.drop(d.ref()), os.Remove(filepath.Join(r.dir, filepath.FromSlash(r.discussionFile(d.Num)))))
+}
+
+// discussions lists all of them, in no order.
+func (r *repo) discussions() ([]discussion, error) {
+	entries, err := os.ReadDir(filepath.Join(r.dir, "discussions"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []discussion
+	for _, e := range entries {
+		raw, err := os.ReadFile(filepath.Join(r.dir, "discussions", e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		var d discussion
+		if err := json.Unmarshal(raw, &d); err != nil {
+			return nil, fmt.Errorf("discussion %s: %w", e.Name(), err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+// createDiscussion answers POST …/discussions.
+func createDiscussion(c *call) error {
+	r, err := c.open(propose)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Title       string `json:"title"`
+		Description string `json:"description"`
+		PullRequest bool   `json:"pullRequest"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if in.Title == "" {
+		return refuse(http.StatusBadRequest, "", "title is required")
+	}
+	d := discussion{Title: in.Title, Description: in.Description, Author: c.who.name, CreatedAt: c.h.options.Now(), PullRequest: in.PullRequest, Status: "open"}
+	head, err := r.target(mainRef)
+	if err != nil {
+		return err
+	}
+	if in.PullRequest {
+		d.Base, d.Status = mainRef, "draft"
+	}
+	if d, err = r.discuss(d, head); err != nil {
+		return err
+	}
+	return c.json(map[string]any{"num": d.Num, "pullRequest": d.PullRequest})
+}
+
+// getDiscussions answers GET …/discussions and GET …/discussions/{n}.
+func getDiscussions(c *call) error {
+	r, err := c.open(see)
+	if err != nil {
+		return err
+	}
+	all, err := r.discussions()
+	if err != nil {
+		return err
+	}
+	list := []map[string]any{}
+	for _, d := range all {
+		if item := d.answer(r); c.path() == strconv.Itoa(d.Num) {
+			return c.json(item)
+		} else {
+			list = append(list, item)
+		}
+	}
+	if c.path() != "" {
+		return refuse(http.StatusNotFound, "", "Discussion not found")
+	}
+	return c.json(map[string]any{"discussions": list, "count": len(list), "start": 0})
+}
+
+func (d discussion) answer(r *repo) map[string]any {
+	who, when := map[string]any{"name": d.Author}, timestamp(d.CreatedAt)
+	out := map[string]any{
+		"num": d.Num, "title": d.Title, "author": who, "createdAt": when, "status": d.Status,
+		"repo": map[string]any{"name": r.id, "type": "dataset"}, "isPullRequest": d.PullRequest,
+		"events": []map[string]any{{
+			"id": fmt.Sprintf("%024x", d.Num), "type": "comment", "createdAt": when, "author": who,
+			"data": map[string]any{"edited": false, "hidden": false, "latest": map[string]any{"raw": d.Description, "html": "", "updatedAt": when}, "history": []any{}},
+		}},
+	}
+	if d.PullRequest {
+		out["changes"] = map[string]any{"base": d.Base}
+		out["filesWithConflicts"] = []string{}
+	}
+	return out
+}
