@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -27,8 +28,13 @@ class Passage:
     text: str
 
 
-def passages() -> Iterator[Passage]:
+@functools.cache
+def passages() -> tuple[Passage, ...]:
     """Every distinct paragraph of every package, in the order of files and lines."""
+    return tuple(_distinct())
+
+
+def _distinct() -> Iterator[Passage]:
     seen: set[str] = set()
     for package in PACKAGES:
         root = _folder(package)
