@@ -1,0 +1,103 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// How Count came to its number.
+const (
+	FromFooters = "footers"
+	FromScan    = "scan"
+)
+
+// countParallel is how many files a counting scan reads at a time: each holds a
+// decoder's memory.
+const countParallel = 4
+
+// Count returns the number of rows that the request would read. Without filters
+// the footers say so, however many there are; with filters the files are read,
+// but only the columns that the filters need.
+func (p *Planner) Count(ctx context.Context, token source.HubToken, r Request) (rows int64, from string, err error) {
+	if r.Query.Filters == nil {
+		rows, err = p.countFooters(ctx, token, r)
+		return rows, FromFooters, err
+	}
+	// Checked as it is given, before its columns are dropped.
+	if _, err := p.Schema(ctx, token, r); err != nil {
+		return 0, FromScan, err
+	}
+	r.Query.Columns, r.Query.RowsOnly = []source.Column{}, true
+	plan, err := p.Plan(ctx, token, r)
+	if err != nil {
+		return 0, FromScan, err
+	}
+	var total atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(countParallel)
+	for _, part := range plan.Partitions {
+		group.Go(func() (err error) {
+			defer recovered(&err, "count", part.File.Path)
+			n, err := p.countPartition(ctx, token, part)
+			total.Add(n)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, FromScan, err
+	}
+	return total.Load(), FromScan, nil
+}
+
+func (p *Planner) countFooters(ctx context.Context, token source.HubToken, r Request) (int64, error) {
+	d, err := p.describe(ctx, token, r)
+	if err != nil {
+		return 0, err
+	}
+	var missing []int
+	for i, f := range d.footers {
+		if f == nil {
+			missing = append(missing, i)
+		}
+	}
+	if err := p.readFooters(ctx, d.data, d.files, missing, d.footers); err != nil {
+		return 0, d.name(err)
+	}
+	rows := int64(0)
+	for _, f := range d.footers {
+		rows += f.NumRows()
+	}
+	if r.Limit >= 0 {
+		rows = min(rows, r.Limit)
+	}
+	return rows, nil
+}
+
+func (p *Planner) countPartition(ctx context.Context, token source.HubToken, part Partition) (rows int64, err error) {
+	s, err := p.Read(ctx, token, part, 0, -1)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if closing := s.Close(); err == nil {
+			err = closing
+		}
+	}()
+	for {
+		batch, err := s.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return rows, err
+		}
+		rows += batch.NumRows()
+		batch.Release()
+	}
+}

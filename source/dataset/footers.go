@@ -1,0 +1,153 @@
+package dataset
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
+)
+
+// footerKey names a footer by its content and by who read it: a caller never
+// gets a footer that his own token has not fetched, whatever identity a ticket
+// claims.
+type footerKey struct {
+	token    source.HubToken
+	scope    string // the folder, for local files, whose identities are not global
+	identity string
+	size     int64
+}
+
+func keyOf(token source.HubToken, f source.File) footerKey {
+	k := footerKey{token: token, identity: f.Identity(), size: f.Size}
+	if f.At.Local {
+		k.scope = f.At.Name
+	}
+	return k
+}
+
+// footerCache is an LRU by bytes. Footers are immutable and shared.
+type footerCache struct {
+	mu    sync.Mutex
+	max   int64
+	bytes int64
+	order *list.List // of *footerItem, most recent first
+	items map[footerKey]*list.Element
+}
+
+type footerItem struct {
+	key    footerKey
+	footer *scan.Footer
+	bytes  int64
+}
+
+const footerItemOverhead = 512 // key, list element and map entry, roughly
+
+func newFooterCache(maxBytes int64) *footerCache {
+	return &footerCache{max: maxBytes, order: list.New(), items: make(map[footerKey]*list.Element)}
+}
+
+func (c *footerCache) get(k footerKey) *scan.Footer {
+	if k.identity == "" {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.items[k]
+	if !ok {
+		return nil
+	}
+	c.order.MoveToFront(e)
+	return e.Value.(*footerItem).footer
+}
+
+func (c *footerCache) put(k footerKey, f *scan.Footer) {
+	item := &footerItem{key: k, footer: f, bytes: f.MemSize() + footerItemOverhead}
+	if k.identity == "" || item.bytes > c.max {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.items[k]; ok {
+		c.order.MoveToFront(e)
+		return
+	}
+	c.items[k] = c.order.PushFront(item)
+	c.bytes += item.bytes
+	for c.bytes > c.max {
+		last := c.order.Back()
+		old := c.order.Remove(last).(*footerItem)
+		delete(c.items, old.key)
+		c.bytes -= old.bytes
+	}
+}
+
+// readFooters fills out[i] for each i of which, in parallel. Files must come
+// from a listing made with the same token: that is what permits the cache.
+func (p *Planner) readFooters(ctx context.Context, data *pinned, files []chosenFile, which []int, out []*scan.Footer) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(p.parallel)
+	for _, i := range which {
+		key := keyOf(data.token, files[i].File)
+		if out[i] = p.footers.get(key); out[i] != nil {
+			continue
+		}
+		group.Go(func() (err error) {
+			defer recovered(&err, "read footer", files[i].Path)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f, err := readFooter(ctx, data.store, files[i].File)
+			if err != nil {
+				return err
+			}
+			p.footers.put(key, f)
+			out[i] = f
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func readFooter(ctx context.Context, store source.Store, f source.File) (_ *scan.Footer, err error) {
+	r, err := store.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closing := r.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return scan.ReadFooter(ctx, r, f)
+}
+
+// recovered turns a panic at the root of a goroutine into an error.
+func recovered(err *error, op, file string) {
+	if r := recover(); r != nil {
+		*err = source.Errorf(source.KindInternal, op, "panic: %v", r).WithFile("", file)
+	}
+}
+
+// sampled returns which of n footers a plan reads: all of them up to max, else
+// the first, the last and evenly spaced ones.
+func sampled(n, limit int) []int {
+	if n <= limit {
+		out := make([]int, n)
+		for i := range out {
+			out[i] = i
+		}
+		return out
+	}
+	if limit == 1 {
+		return []int{0}
+	}
+	out := make([]int, 0, limit)
+	for k := range limit {
+		out = append(out, int(int64(k)*int64(n-1)/int64(limit-1)))
+	}
+	return out
+}

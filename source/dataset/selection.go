@@ -1,0 +1,241 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// pinned is a dataset at one commit, as one caller sees it.
+type pinned struct {
+	store source.Store
+	token source.HubToken
+	at    source.Snapshot
+	tree  Tree
+}
+
+// pin resolves the revision, once, and lists the tree.
+func (p *Planner) pin(ctx context.Context, token source.HubToken, ref source.Ref) (*pinned, error) {
+	store, err := p.open(ctx, ref, token)
+	if err != nil {
+		return nil, err
+	}
+	return p.pinAt(ctx, store, token, ref.Revision)
+}
+
+func (p *Planner) pinAt(ctx context.Context, store source.Store, token source.HubToken, revision string) (*pinned, error) {
+	at, err := store.Resolve(ctx, revision)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := p.tree(ctx, store, token, at)
+	if err != nil {
+		return nil, named(err, at)
+	}
+	return &pinned{store: store, token: token, at: at, tree: tree}, nil
+}
+
+// named says in an error which dataset it is about, if it does not say so.
+func named(err error, at source.Snapshot) error {
+	var e *source.Error
+	if !errors.As(err, &e) {
+		e = source.AsError("plan", err)
+	}
+	if e.Ref != "" {
+		return e
+	}
+	out := *e
+	out.Ref = at.Short()
+	return &out
+}
+
+// selection is what a request chooses: one config's splits of a pinned dataset,
+// and the tree that their bytes are in.
+type selection struct {
+	asked  *pinned // the revision that was asked for
+	data   *pinned // where the bytes are; asked, or the conversion
+	facts  Facts
+	config string
+	files  []chosenFile
+	notes  []string
+}
+
+// chosenFile is a file and the split that it is read for.
+type chosenFile struct {
+	source.File
+	split string
+}
+
+// source of a layout: which tree, which layout of it, called what.
+type origin struct {
+	data   *pinned
+	layout *Layout
+	kind   string
+	notes  []string
+}
+
+func (p *Planner) choose(ctx context.Context, token source.HubToken, r Request) (*selection, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	asked, err := p.pin(ctx, token, r.Ref)
+	if err != nil {
+		return nil, err
+	}
+	o, err := p.origin(ctx, asked, r)
+	if err != nil {
+		return nil, named(err, asked.at)
+	}
+	config, splits, err := o.layout.Choose(r.Config, r.Split)
+	if err != nil {
+		return nil, named(err, asked.at)
+	}
+	s := &selection{asked: asked, data: o.data, config: config.Name, notes: append(o.notes, config.Notes...)}
+	s.facts = Facts{
+		V: 1, Sha: asked.at.Commit, DataSha: o.data.at.Commit, Config: config.Name, Split: splits[0].Name,
+		Source: o.kind, Partial: config.Partial,
+	}
+	if r.Split == allSplits {
+		s.facts.Split = allSplits
+	}
+	for _, split := range splits {
+		for _, f := range split.Files {
+			s.files = append(s.files, chosenFile{File: f, split: split.Name})
+		}
+	}
+	return s, nil
+}
+
+// origin decides between the dataset's own tree and its conversion.
+func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin, error) {
+	options, err := place(asked.tree, r)
+	if err != nil {
+		return origin{}, err
+	}
+	own := origin{data: asked, kind: SourceNative}
+	if asked.at.Local {
+		own.kind = SourceLocal
+	}
+	plain := options.DataDir == "" && options.DataFiles.IsZero()
+	if converted, err := p.isConversion(ctx, asked); err != nil {
+		return own, err
+	} else if converted {
+		own.kind = SourceConverted
+		if plain {
+			own.layout, err = ResolveConverted(asked.tree, r.Partial == PartialAllow)
+			return own, err
+		}
+	}
+	if r.Conversion == ConversionAlways && own.kind != SourceConverted {
+		if asked.at.Local || !plain {
+			return own, source.Errorf(source.KindInvalid, "conversion", "conversion=always cannot be combined with a local folder, data_dir or data_files").
+				WithHint("those are read from the dataset's own files: leave conversion out")
+		}
+		return p.converted(ctx, asked, r)
+	}
+	if own.layout, err = Resolve(asked.tree, options); err != nil {
+		return own, err
+	}
+	if _, _, err := own.layout.Choose(r.Config, r.Split); isOtherFormat(err) {
+		return own, p.explainFormat(ctx, asked, r, plain, err)
+	}
+	return own, nil
+}
+
+// place turns the path inside a Ref into options: a glob or a file is data_files,
+// anything else a folder.
+func place(t Tree, r Request) (Options, error) {
+	inside := strings.Trim(r.Ref.Path, "/")
+	if inside == "" {
+		return Options{DataDir: r.DataDir, DataFiles: r.DataFiles}, nil
+	}
+	exact := false
+	for _, f := range t.Files {
+		exact = exact || f.Path == inside
+	}
+	if !exact && !hasMagic(inside) {
+		return Options{DataDir: path.Join(inside, strings.Trim(r.DataDir, "/")), DataFiles: r.DataFiles}, nil
+	}
+	if r.DataDir != "" || !r.DataFiles.IsZero() {
+		return Options{}, source.Errorf(source.KindInvalid, "read command", "the dataset name already names files (%s): data_dir and data_files cannot be added", inside)
+	}
+	if exact {
+		inside = strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(inside)
+	}
+	return Options{DataFiles: NewDataFiles(inside)}, nil
+}
+
+// isConversion reports whether the tree is the conversion branch itself: asked
+// for by its name, or by the commit that the branch has now (a client that pinned
+// it).
+func (p *Planner) isConversion(ctx context.Context, asked *pinned) (bool, error) {
+	switch {
+	case asked.at.Local:
+		return false, nil
+	case asked.at.Revision == ConvertedRevision:
+		return true, nil
+	case asked.at.Revision != asked.at.Commit || !looksConverted(asked.tree):
+		return false, nil
+	}
+	branch, err := asked.store.Resolve(ctx, ConvertedRevision)
+	if source.KindOf(err) == source.KindNotFound {
+		return false, nil
+	}
+	return err == nil && branch.Commit == asked.at.Commit, err
+}
+
+// converted reads the conversion although nobody says whether it is fresh. It
+// is made of the default branch, so another branch or tag must be at the same
+// commit; a commit is taken as it is, since clients pin commits between planning
+// and reading.
+func (p *Planner) converted(ctx context.Context, asked *pinned, r Request) (origin, error) {
+	o := origin{kind: SourceConverted}
+	if r.Ref.Revision != "" && asked.at.Revision != asked.at.Commit {
+		head, err := asked.store.Resolve(ctx, "")
+		if err != nil {
+			return o, err
+		}
+		if head.Commit != asked.at.Commit {
+			return o, source.Errorf(source.KindUnsupported, "conversion", "only the default branch is converted to Parquet, and revision %q is at another commit", asked.at.Revision).
+				WithHint("leave revision out")
+		}
+	}
+	data, err := p.pinAt(ctx, asked.store, asked.token, ConvertedRevision)
+	if source.KindOf(err) == source.KindNotFound {
+		return o, noConversion("the dataset has no Parquet conversion")
+	}
+	if err != nil {
+		return o, err
+	}
+	o.data = data
+	o.notes = []string{"freshness not verified: the conversion may belong to an older commit"}
+	o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow)
+	return o, err
+}
+
+func noConversion(what string) error {
+	return source.Errorf(source.KindUnsupported, "conversion", "%s", what).
+		WithHint("the Hub converts public datasets, and private ones of PRO users and Enterprise organizations")
+}
+
+// explainFormat turns "not Parquet" into what can be done about it. Without the
+// dataset viewer nobody knows which commit a conversion belongs to, so it is
+// never read unless it is asked for.
+func (p *Planner) explainFormat(ctx context.Context, asked *pinned, r Request, plain bool, cause error) error {
+	var e *source.Error
+	if asked.at.Local || !plain || r.Conversion == ConversionNever || !errors.As(cause, &e) {
+		return cause
+	}
+	_, err := asked.store.Resolve(ctx, ConvertedRevision)
+	switch {
+	case source.KindOf(err) == source.KindNotFound && err != nil:
+		return noConversion(e.Msg + ", and there is no Parquet conversion of it")
+	case err != nil:
+		return err
+	}
+	return source.Errorf(source.KindUnsupported, "conversion", "%s; it has a Parquet conversion, but whether that is of the current commit cannot be verified without a dataset viewer", e.Msg).
+		WithHint("conversion=\"always\" reads it all the same")
+}
