@@ -309,18 +309,16 @@ def _explain(command: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, A
 
 
 def _row_groups_read(command: dict[str, Any]) -> str:
-    items, _ = _explain(command)
-    groups = [group for item in items for group in item["row_groups"]]
-    kept = [group for group in groups if group["keep"]]
-    if not 0 < len(kept) < len(groups) / 2:
-        raise Mismatch(f"{len(kept)} of {len(groups)} row groups are read: the filter did not prune")
-    files = sum(any(group["keep"] for group in item["row_groups"]) for item in items)
-    return f"{len(kept)} of {len(groups)} row groups are read, in {files} of {len(items)} files"
+    items, totals = _explain(command)
+    kept, total = totals["row_groups_kept"], totals["row_groups_total"]
+    if not 0 < kept < total / 2:
+        raise Mismatch(f"{kept} of {total} row groups are read: the filter did not prune")
+    return f"{kept} of {total} row groups are read, in {sum(item['kept'] for item in items)} of {len(items)} files"
 
 
 def _bytes_read(command: dict[str, Any]) -> str:
-    (chosen, _), (everything, _) = _explain(command), _explain({})
-    read, whole = (sum(group["bytes"] for item in items for group in item["row_groups"]) for items in (chosen, everything))
+    (_, chosen), (_, everything) = _explain(command), _explain({})
+    read, whole = chosen["bytes_kept"], everything["bytes_kept"]
     if not 0 < read < whole / 2:
         raise Mismatch(f"{read:,} of {whole:,} bytes are read: the projection did not save any")
     return f"{read:,} of {whole:,} bytes are read"

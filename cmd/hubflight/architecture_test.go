@@ -30,24 +30,25 @@ var mayImport = map[string][]string{
 	"source/hub":         {"source"},
 	"source/hub/hubtest": {"source"},
 	"source/sourcetest":  {"source"},
-	"source/scan":        {"source", "source/filter", "source/rangeio"},
+	"source/ipcguard":    {"source"},
+	"source/scan":        {"source", "source/ipcguard", "source/filter", "source/rangeio"},
 	"source/dataset":     {"source", "source/filter", "source/rangeio", "source/scan"},
 
 	// The writer resolves (parent tree + its operations) before every commit, hence source/dataset.
-	"writer":            {"source", "source/scan", "source/dataset", "writer/spool"},
+	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool"},
 	"writer/spool":      {"source"},
 	"writer/hubsink":    {"source", "source/hub", "writer", "writer/spool"},
 	"writer/localsink":  {"source", "source/localfs", "writer", "writer/spool"},
 	"writer/writertest": {"source", "writer", "writer/spool"},
 
-	"flightsrv":            {"source", "source/filter", "source/scan", "source/dataset", "writer", "flightsrv/config"},
-	"flightsrv/config":     {"source"},
-	"flightsrv/client":     {"source", "flightsrv/internal"},
-	"flightsrv/internal":   {"source", "flightsrv/internal"},
+	"flightsrv":            {"source", "source/ipcguard", "source/filter", "source/scan", "source/dataset", "writer", "flightsrv/config"},
+	"flightsrv/config":     {"source", "flightsrv/internal"},
+	"flightsrv/client":     {"source", "source/ipcguard", "flightsrv/internal"},
+	"flightsrv/internal":   {"source", "source/ipcguard"},
 	"flightsrv/flighttest": {"source", "source/dataset", "source/hub", "source/localfs", "writer", "writer/hubsink", "writer/localsink", "flightsrv", "flightsrv/config", "flightsrv/client", "source/hub/hubtest"},
 
 	"cmd":        {"source", "writer", "flightsrv"}, // the whole subtrees: cmd wires
-	"benchmarks": {"flightsrv/client"},              // as any service would
+	"benchmarks": {"source", "flightsrv/client"},    // as any service would
 }
 
 // wholeSubtrees are the importers whose entries in mayImport cover everything below the named folder.
