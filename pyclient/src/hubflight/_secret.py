@@ -1,0 +1,82 @@
+"""Secrets: a type that cannot be printed by accident, and the redaction of texts."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+__all__ = ["Secret", "find_hub_token", "redact"]
+
+# The same rules as the server's (source/redact.go). Over-matching is fine;
+# missing is not.
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+"), r"\1 [redacted]"),
+    (re.compile(r"\b(hf|api|hfl)_[A-Za-z0-9_]{6,}"), "[redacted]"),
+    (re.compile(r"""(https?://[^\s"'?#<>]*)[?#][^\s"'<>)]*"""), r"\1?[redacted]"),
+    (re.compile(r"""(https?://)[^\s/@"']+@"""), r"\1[redacted]@"),
+)
+
+
+class Secret:
+    """A token. It prints as ``[redacted]``; only `reveal` gives it away.
+
+    It is picklable, because Spark sends it to the tasks, and pickles are not shown to anybody.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value.strip()
+
+    def reveal(self) -> str:
+        """The token itself: to be used for a request header and nothing else."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "[redacted]" if self._value else "[none]"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, (self._value,)
+
+
+def redact(text: str, *secrets: Secret | None) -> str:
+    """``text`` without the given secrets and without anything that looks like one."""
+    for secret in secrets:
+        if secret and len(secret.reveal()) >= 4:
+            text = text.replace(secret.reveal(), "[redacted]")
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def find_hub_token() -> Secret | None:
+    """The Hub token of this machine's user, found where huggingface_hub looks: HF_TOKEN, then the login file.
+
+    ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` turns the search off. None if there is no token.
+    """
+    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return None
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        token = Secret(os.environ.get(name, ""))
+        if token:
+            return token
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
+    file = Path(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")).expanduser()
+    try:
+        token = Secret(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return token or None

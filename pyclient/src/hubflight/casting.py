@@ -1,0 +1,149 @@
+"""Batches brought to a declared schema: columns chosen and ordered by name, types cast with checks, no copy when equal.
+
+What can be decided from the two schemas is decided when a `Caster` is made, so that a plan fails and not a task.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hubflight.errors import HubflightError, InvalidOption
+
+__all__ = ["Caster"]
+
+
+class Caster:
+    """Casts batches of one schema to another. ``operation`` names itself in errors; picklable."""
+
+    def __init__(self, source: pa.Schema, target: pa.Schema, operation: str) -> None:
+        self._target = target
+        self._operation = operation
+        self._same = source.equals(target, check_metadata=True)
+        self._columns: list[int] = []
+        names: dict[str, list[int]] = {}
+        for i, name in enumerate(source.names):
+            names.setdefault(name, []).append(i)
+        for field in target:
+            found = names.get(field.name, [])
+            if len(found) != 1:
+                raise InvalidOption(
+                    f"[invalid] {operation}: the column {field.name!r} "
+                    + ("appears twice" if found else "is missing: the columns are " + ", ".join(source.names))
+                )
+            self._columns.append(found[0])
+            self._check(source.field(found[0]).type, field)
+        if operation == "write":
+            extra = [name for name in source.names if name not in target.names]
+            if extra:
+                raise InvalidOption(
+                    f"[invalid] write: the column {extra[0]!r} does not exist in the target, whose columns are "
+                    + ", ".join(target.names)
+                )
+
+    def cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """``batch`` with exactly the target schema; raises InvalidOption naming the column that does not fit."""
+        if self._same and batch.schema.equals(self._target, check_metadata=True):
+            return batch
+        arrays = []
+        for field, index in zip(self._target, self._columns, strict=True):
+            try:
+                array = convert(batch.column(index), field.type)
+            except HubflightError:
+                raise
+            except (pa.ArrowException, ValueError, NotImplementedError) as exc:
+                raise InvalidOption(f"[invalid] {self._operation}: column {field.name!r}: {exc}") from None
+            if not field.nullable and array.null_count:
+                raise InvalidOption(
+                    f"[invalid] {self._operation}: column {field.name!r} is declared not null but holds nulls"
+                )
+            arrays.append(array)
+        if not arrays:
+            return batch
+        return pa.RecordBatch.from_arrays(arrays, schema=self._target)
+
+    def _check(self, given: pa.DataType, field: pa.Field) -> None:
+        try:
+            convert(
+                pa.array([], type=given) if not isinstance(given, pa.BaseExtensionType) else _empty(given), field.type
+            )
+        except (pa.ArrowException, ValueError, NotImplementedError) as exc:
+            text = str(exc) if isinstance(exc, HubflightError) else f"{given} cannot be read as {field.type}: {exc}"
+            raise InvalidOption(f"[invalid] {self._operation}: column {field.name!r}: {text}") from None
+
+
+def _empty(extension: Any) -> pa.Array:
+    return pa.ExtensionArray.from_storage(extension, pa.array([], type=extension.storage_type))
+
+
+def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """``array`` as ``target``: structs by field name, lists and maps by their items, scalars by a checked cast.
+
+    Raises pyarrow's errors, ValueError, or InvalidOption for a conversion that would have to guess.
+    """
+    given = array.type
+    if given.equals(target, check_metadata=True):
+        return array
+    if isinstance(given, pa.BaseExtensionType):
+        return convert(array.storage, target)
+    if pa.types.is_struct(given) and pa.types.is_struct(target):
+        return _struct(array, target)
+    if _is_list(given) and _is_list(target):
+        return _list(array, target)
+    if pa.types.is_map(given) and pa.types.is_map(target):
+        return _map(array, target)
+    if pa.types.is_timestamp(given) and pa.types.is_timestamp(target) and (given.tz is None) != (target.tz is None):
+        wanted = "TIMESTAMP_NTZ" if given.tz is None else "TIMESTAMP"
+        raise InvalidOption(
+            f"{given} cannot be read as {target}: one has a time zone and the other has none: declare {wanted}"
+        )
+    if pa.types.is_temporal(given) and not pa.types.is_timestamp(given) and pa.types.is_timestamp(target) and target.tz:
+        raise InvalidOption(f"{given} cannot be read as {target}: it has no time zone: declare TIMESTAMP_NTZ")
+    return pc.cast(array, target, safe=True)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _struct(array: pa.StructArray, target: pa.StructType) -> pa.Array:
+    children = []
+    for i in range(target.num_fields):
+        field = target.field(i)
+        index = array.type.get_field_index(field.name)
+        if index < 0:
+            names = ", ".join(array.type.field(j).name for j in range(array.type.num_fields))
+            raise InvalidOption(f"the field {field.name!r} is missing or appears twice: the fields are {names}")
+        child = convert(array.field(index), field.type)  # field() honours the offset, and leaves out the parent's nulls
+        children.append(child)
+    mask = array.is_null() if array.null_count else None
+    if not children:
+        return pc.cast(array, target, safe=True)
+    fields = [target.field(i) for i in range(target.num_fields)]
+    return pa.StructArray.from_arrays(children, fields=fields, mask=mask)
+
+
+def _list(array: Any, target: Any) -> pa.Array:
+    if pa.types.is_fixed_size_list(array.type) or not pa.types.is_list(target):
+        # Rare, and only with items that need no help of ours.
+        return pc.cast(array, target, safe=True)
+    values = convert(array.values, target.value_type)
+    mask = array.is_null() if array.null_count else None
+    return pa.ListArray.from_arrays(_offsets(array), values, type=target, mask=mask)
+
+
+def _offsets(array: Any) -> pa.Array:
+    """An array's offsets as int32 and without an offset of their own, which a mask beside them does not allow."""
+    offsets = array.offsets
+    if not pa.types.is_int32(offsets.type):
+        return offsets.cast(pa.int32(), safe=True)
+    return pc.add(offsets, pa.scalar(0, pa.int32())) if offsets.offset else offsets
+
+
+def _map(array: pa.MapArray, target: pa.MapType) -> pa.Array:
+    keys = convert(array.keys, target.key_type)
+    items = convert(array.items, target.item_type)
+    mask = array.is_null() if array.null_count else None
+    return pa.MapArray.from_arrays(_offsets(array), keys, items, type=target, mask=mask)

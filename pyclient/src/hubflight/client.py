@@ -1,0 +1,216 @@
+"""The client: `connect` to a server, describe a dataset, read it as Arrow data, write one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from hubflight.connection import Connection, Server, resolve_server
+from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
+from hubflight.options import parse_read, parse_write, split_revision
+from hubflight.reading import Plan, check_snapshot, pinned, read_partition, snapshot_of
+from hubflight.writing import Job, WriteResult
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Client", "Dataset", "Explanation", "connect"]
+
+
+def connect(server: str | None = None, token: str | None = None, *, server_token: str | None = None) -> Client:
+    """A client of a hubflight server.
+
+    Args:
+        server: ``grpc://host:8815``, ``grpc+tls://…`` or ``grpc+unix:///path``; else the environment variable
+            HUBFLIGHT_SERVER.
+        token: the Hub token to read and write with; else HF_TOKEN or the login file.
+        server_token: the server's own bearer token, if it wants one; else HUBFLIGHT_SERVER_TOKEN.
+    """
+    options = parse_read({"path": "any", "server": server, "token": token, "server_token": server_token})
+    return Client(resolve_server(options.connecting))
+
+
+class Client:
+    """A server to ask. Cheap: connections are made when needed. Picklable.
+
+    `server` is what `hubflight.read_partition` needs in another process.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def __repr__(self) -> str:
+        return f"Client({self.server.uri!r})"
+
+    def dataset(self, ref: str, **options: Any) -> Dataset:
+        """A dataset, or a part of one; nothing is asked of the server yet.
+
+        Args:
+            ref: ``ns/name[@revision]``, ``hf://datasets/ns/name[@revision][/path]`` or ``file:///folder``.
+            options: ``config``, ``split``, ``revision``, ``columns``, ``filters``, ``data_dir``, ``data_files``,
+                ``limit``, ``profile``, ``conversion``, ``partial``, ``max_partition_bytes``, ``batch_rows``,
+                ``batch_bytes``, ``compression``; as Python values, or as texts like Spark's.
+        """
+        for name in ("server", "token", "server_token", "endpoint"):
+            if name in options:
+                raise InvalidOption(f"[invalid] option {name}: it belongs to connect()")
+        return Dataset(self.server, parse_read({"path": ref, **options}).command)
+
+    def splits(self, ref: str, revision: str | None = None) -> list[dict[str, Any]]:
+        """One object per config and split: config, split, default, files, bytes, rows (None if unknown)."""
+        command = parse_read({"path": ref, "revision": revision}).command
+        command.pop("v")
+        with Connection(self.server) as connection:
+            return connection.action("splits", command)[0]
+
+    def write(self, data: Any, ref: str, *, mode: str = "append", **options: Any) -> WriteResult:
+        """Writes Arrow data as files of a dataset's split.
+
+        Args:
+            data: a pyarrow Table, RecordBatch, RecordBatchReader, anything with ``__arrow_c_stream__`` (pandas,
+                Polars, DuckDB), or an iterable of record batches of one schema.
+            ref: the dataset.
+            mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
+            options: the write options of the Spark source (``config``, ``split``, ``create_repo``, …).
+        """
+        if mode not in ("append", "overwrite", "errorifexists", "ignore"):
+            raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
+        parsed = parse_write({"path": ref, **options})
+        reader = _reader(data)
+        job = Job.begin(self.server, parsed, mode, reader.schema)
+        if job.skipped is not None:
+            return WriteResult(skipped=job.skipped)
+        try:
+            files = job.stage(reader, partition=0, attempt="0")
+            if not files and mode != "append":
+                files = job.stage_empty()
+            return job.commit(files)
+        except CommitStateUnknown:
+            raise  # nothing may be forgotten that the commit may refer to
+        except BaseException:
+            job.abort()
+            raise
+
+    def version(self) -> dict[str, Any]:
+        """The server's version, wire versions, Hub and limits."""
+        with Connection(self.server) as connection:
+            return connection.action("version", {})[1]
+
+
+def _reader(data: Any) -> pa.RecordBatchReader:
+    if isinstance(data, pa.RecordBatchReader):
+        return data
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(data)
+    if isinstance(data, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(data.schema, [data])
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):
+        batches = iter(data)
+        first = next(batches, None)
+        if first is None:
+            raise InvalidOption("[invalid] write: no batches, hence no schema: give an empty table instead")
+        if isinstance(first, pa.RecordBatch):
+
+            def all_batches() -> Iterator[pa.RecordBatch]:
+                yield first
+                yield from batches
+
+            return pa.RecordBatchReader.from_batches(first.schema, all_batches())
+    raise InvalidOption(f"[invalid] write: a {type(data).__name__} is no Arrow data: give a table or record batches")
+
+
+class Dataset:
+    """A dataset at one snapshot: the commit is fixed at the first question and used for all later ones.
+
+    Reading is repeatable; nothing is kept open. Picklable.
+    """
+
+    def __init__(self, server: Server, command: dict[str, Any]) -> None:
+        self.server = server
+        self._command = command
+        self._schema: pa.Schema | None = None
+        self._plan: Plan | None = None
+
+    def __repr__(self) -> str:
+        return f"Dataset({self._command['dataset']!r})"
+
+    def _pinned(self) -> dict[str, Any]:
+        return self._command if self._schema is None else pinned(self._command, snapshot_of(self._schema))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of what `to_batches` gives."""
+        if self._schema is None:
+            with Connection(self.server) as connection:
+                self._schema = connection.schema(self._command)
+        return self._schema
+
+    def plan(self) -> Plan:
+        """The partitions that a reader of one's own (Ray, Dask, …) can read with `hubflight.read_partition`."""
+        if self._plan is None:
+            with Connection(self.server) as connection:
+                plan = Plan.of(connection, self._pinned())
+            if self._schema is not None:
+                check_snapshot(self._command["dataset"], snapshot_of(self._schema), snapshot_of(plan.schema))
+            self._plan, self._schema = plan, plan.schema
+        return self._plan
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows: from the footers if that is exact, else counted by the server."""
+        plan = self.plan()
+        return plan.total_records if plan.total_records >= 0 else self.count()
+
+    def count(self) -> int:
+        """The exact number of rows, counted by the server; no rows are transferred."""
+        with Connection(self.server) as connection:
+            return int(connection.action("count", self._pinned())[1]["rows"])
+
+    def explain(self) -> Explanation:
+        """What would be read: files and row groups, kept or skipped and by which layer, rows and bytes."""
+        with Connection(self.server) as connection:
+            return Explanation(*connection.action("explain", self._pinned()))
+
+    def splits(self) -> list[dict[str, Any]]:
+        """The configs and splits of this dataset, see `Client.splits`."""
+        name, revision = split_revision(self._command["dataset"])
+        return Client(self.server).splits(name, self._command.get("revision", revision))
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, in order, as record batches of `schema`. Closing the iterator cancels the stream."""
+        plan = self.plan()
+        for partition in plan.partitions:
+            yield from read_partition(self.server, partition, plan.schema)
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """The rows as an Arrow stream, which DuckDB, Polars and pandas read without another copy."""
+        schema = self.plan().schema
+        return pa.RecordBatchReader.from_batches(schema, self.to_batches())
+
+    def to_table(self) -> pa.Table:
+        """All rows as one table."""
+        return self.to_reader().read_all()
+
+    def to_pandas(self, **options: Any) -> pandas.DataFrame:
+        """All rows as a pandas DataFrame; ``options`` are those of `pyarrow.Table.to_pandas`."""
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            raise Unsupported(
+                "[unsupported] to_pandas: pandas is not installed: pip install 'hubflight[pandas]'"
+            ) from None
+        return self.to_table().to_pandas(**options)
+
+
+class Explanation:
+    """The answer of `Dataset.explain`: `files`, one object per file, and `totals`."""
+
+    def __init__(self, files: list[dict[str, Any]], totals: dict[str, Any]) -> None:
+        self.files = files
+        self.totals = totals
+
+    def __repr__(self) -> str:
+        kept = sum(bool(file.get("kept")) for file in self.files)
+        return f"Explanation({kept} of {len(self.files)} files, {self.totals})"

@@ -1,0 +1,295 @@
+"""One server: where it is, what is sent with every request, and which failures are tried again.
+
+A `Server` is plain data and may be pickled (Spark does); a `Connection` holds the socket and may not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from pyarrow import flight
+
+from hubflight._secret import Secret, find_hub_token
+from hubflight.errors import (
+    CommitStateUnknown,
+    DeadlineExceeded,
+    HubflightError,
+    InternalError,
+    InvalidOption,
+    ServerUnreachable,
+    from_arrow,
+)
+from hubflight.options import Connecting
+
+__all__ = ["PATIENT", "Connection", "Retry", "Server", "locations_of", "resolve_server"]
+
+T = TypeVar("T")
+
+# What this client can receive as one FlightInfo; pyarrow has no receive limit of its own.
+MAX_INFO = 256 << 20
+# Of one request of planning or of a short action. A plan of very many files takes minutes, never this.
+CALL_TIMEOUT = 15 * 60.0
+_OPTIONS = [
+    # A restarted server should be found again within a moment, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 3000),
+]
+_SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
+_REUSE = "arrow-flight-reuse-connection:"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """For how long what is worth retrying is retried, in seconds.
+
+    `busy` is for a server or Hub that says "later"; `unreachable` for one that does not answer at all, where a
+    mistyped address must not cost ten minutes.
+    """
+
+    busy: float = 600.0
+    unreachable: float = 15.0
+
+    def wait(self, error: HubflightError, attempt: int, since: float) -> float | None:
+        """Seconds to sleep before the next attempt; None to give up. `since` is when the trouble began (monotonic)."""
+        if not error.retryable:
+            return None
+        budget = self.unreachable if isinstance(error, ServerUnreachable) else self.busy
+        # Full jitter: a hundred tasks that were turned away together do not come back together.
+        pause = random.uniform(0.05, min(15.0, 0.25 * 2 ** min(attempt, 10)))  # noqa: S311
+        if error.retry_after:
+            pause = error.retry_after + pause / 2
+        return pause if time.monotonic() + pause - since <= budget else None
+
+
+# For a stream or a task that has a plan: the server was there a moment ago and is probably restarting.
+PATIENT = Retry(unreachable=180.0)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server's address and the tokens that are sent to it. Picklable; its repr holds no token."""
+
+    uri: str
+    server_token: Secret | None = None
+    hub_token: Secret | None = None
+
+    def at(self, uri: str) -> Server:
+        """The same credentials for another address that the server named."""
+        return Server(_checked_uri(uri, self.hub_token or self.server_token), self.server_token, self.hub_token)
+
+
+def resolve_server(given: Connecting) -> Server:
+    """The one place that decides which server is used: the option, else the environment.
+
+    This is also where an embedded server will be started when there is neither; until then that is an error.
+    """
+    uri = given.server or os.environ.get("HUBFLIGHT_SERVER") or None
+    if uri is None:
+        raise InvalidOption(
+            "[invalid] server: no hubflight server is configured: start one with `hubflight serve` and give its "
+            "address as the option server (grpc://127.0.0.1:8815) or in the environment variable HUBFLIGHT_SERVER"
+        )
+    server_token = given.server_token or Secret(os.environ.get("HUBFLIGHT_SERVER_TOKEN", "")) or None
+    uri = _checked_uri(uri, given.token or server_token)
+    hub_token = given.token
+    if hub_token is None and _is_private(uri):
+        # A token that nobody gave explicitly never crosses a network in clear text; one that was given is refused.
+        hub_token = find_hub_token()
+    return Server(uri, server_token, hub_token)
+
+
+def _checked_uri(uri: str, secret: Secret | None) -> str:
+    parts = urlsplit(uri)
+    if parts.scheme not in _SCHEMES or (parts.scheme == "grpc+unix") == bool(parts.netloc):
+        shown = re.sub(r"//[^/@]*@", "//", uri)
+        raise InvalidOption(
+            f"[invalid] server: {shown!r} is not an address: use grpc://host:8815, grpc+tls://host:8815 or "
+            "grpc+unix:///path"
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidOption(
+            "[invalid] server: an address holds no user, password or query: use the option server_token"
+        )
+    if parts.scheme != "grpc+unix" and parts.port is None:
+        uri = f"{parts.scheme}://{parts.netloc}:8815"
+    if secret and not _is_private(uri):
+        raise InvalidOption(
+            f"[invalid] server: a token would be sent to {parts.netloc} without encryption: use grpc+tls:// "
+            "or a server on this machine"
+        )
+    return uri
+
+
+def _is_private(uri: str) -> bool:
+    """Whether what is sent there cannot be overheard: TLS, a unix socket or loopback."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("grpc+tls", "grpc+unix"):
+        return True
+    host = parts.hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Connection:
+    """A connection to one server. Safe for use by several threads; closed by `close` or at the end of a `with`."""
+
+    def __init__(self, server: Server, retry: Retry | None = None) -> None:
+        self.server = server
+        self.retry = retry or Retry()
+        try:
+            self._client = flight.connect(server.uri, generic_options=_OPTIONS)
+        except Exception as exc:
+            raise self.error(exc) from None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Connection holds a socket and cannot be pickled: pickle its server and connect again")
+
+    def __repr__(self) -> str:
+        return f"Connection({self.server.uri!r})"
+
+    def error(self, exc: BaseException) -> HubflightError:
+        """``exc``, raised by pyarrow on this connection, as one of ours and without tokens."""
+        return from_arrow(exc, self.server.uri, self.server.server_token, self.server.hub_token)
+
+    def call_options(self, headers: Mapping[str, str] | None = None, timeout: float | None = None) -> Any:
+        """pyarrow's per-call options with the headers of wire.md §2; ``timeout`` in seconds."""
+        sent = {"x-hubflight-max-info": str(MAX_INFO), **(headers or {})}
+        if self.server.server_token:
+            sent["authorization"] = "Bearer " + self.server.server_token.reveal()
+        if self.server.hub_token:
+            sent["x-hubflight-hub-token"] = self.server.hub_token.reveal()
+        pairs = [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
+        return flight.FlightCallOptions(timeout=timeout, headers=pairs)
+
+    def retried(self, operation: Callable[[], T]) -> T:
+        """Runs an idempotent ``operation`` until it succeeds or fails for good."""
+        since, attempt = time.monotonic(), 0
+        while True:
+            try:
+                return operation()
+            except Exception as exc:
+                error = self.error(exc)
+                pause = self.retry.wait(error, attempt, since)
+                if pause is None:
+                    raise error from None
+            time.sleep(pause)
+            attempt += 1
+
+    def schema(self, command: Mapping[str, Any]) -> pa.Schema:
+        """The schema that a read command's streams have (GetSchema)."""
+        descriptor = _descriptor(command)
+        return self.retried(lambda: self._client.get_schema(descriptor, self.call_options(timeout=CALL_TIMEOUT)).schema)
+
+    def plan(self, command: Mapping[str, Any]) -> flight.FlightInfo:
+        """The plan of a read command (GetFlightInfo)."""
+        return self.retried(
+            lambda: self._client.get_flight_info(_descriptor(command), self.call_options(timeout=CALL_TIMEOUT))
+        )
+
+    def get(self, ticket: bytes, headers: Mapping[str, str]) -> flight.FlightStreamReader:
+        """One attempt at a stream (DoGet); raises pyarrow's errors."""
+        return self._client.do_get(flight.Ticket(ticket), self.call_options(headers))
+
+    def put(self, command: Mapping[str, Any], schema: pa.Schema) -> tuple[Any, Any]:
+        """One attempt at an upload (DoPut): pyarrow's writer and metadata reader; raises pyarrow's errors."""
+        writer, metadata = self._client.do_put(_descriptor(command), schema, self.call_options())
+        return writer, metadata
+
+    def action(
+        self, name: str, body: Mapping[str, Any], timeout: float = CALL_TIMEOUT
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """An idempotent action: its items and its result, retried as a whole."""
+        return self.retried(lambda: self.action_once(name, body, timeout))
+
+    def action_once(self, name: str, body: Mapping[str, Any], timeout: float) -> tuple[list[Any], dict[str, Any]]:
+        """One attempt at an action; a stream that ends without its result has failed."""
+        items: list[Any] = []
+        result: dict[str, Any] | None = None
+        for message in self._results(name, body, timeout):
+            kind = message.pop("type", None)
+            if kind == "item":
+                items.append(message)
+            elif kind == "result":
+                result = message
+        if result is None:
+            raise InternalError(f"[internal] {name}: the answer of {self.server.uri} ended without a result")
+        return items, result
+
+    def _results(self, name: str, body: Mapping[str, Any], timeout: float) -> Iterator[dict[str, Any]]:
+        action = flight.Action(name, _json(body))
+        for answer in self._client.do_action(action, self.call_options(timeout=timeout)):
+            message = json.loads(answer.body.to_pybytes())
+            if not isinstance(message, dict):
+                raise InternalError(f"[internal] {name}: {self.server.uri} answered something that is no object")
+            yield message
+
+    def commit(self, body: Mapping[str, Any], deadline: float) -> tuple[list[Any], dict[str, Any]]:
+        """Commits, which is safe to repeat: until an answer comes, or ``deadline`` seconds have passed.
+
+        Raises CommitStateUnknown if it is not known in the end whether the commit took effect.
+        """
+        since, attempt = time.monotonic(), 0
+        while True:
+            try:
+                return self.action_once("commit", body, max(1.0, deadline - (time.monotonic() - since)))
+            except Exception as exc:
+                error = self.error(exc)
+            unanswered = isinstance(error, (ServerUnreachable, DeadlineExceeded)) or error.kind in (
+                "canceled",
+                "internal",
+            )
+            if not (unanswered or error.retryable):
+                raise error from None
+            pause = (error.retry_after or 0.0) + random.uniform(0.05, min(15.0, 0.25 * 2 ** min(attempt, 10)))  # noqa: S311
+            if time.monotonic() + pause - since > deadline or (error.kind == "internal" and attempt >= 3):
+                raise CommitStateUnknown(
+                    f"[unknown_outcome] commit: no answer about job {body.get('job')} after {attempt + 1} attempts: "
+                    "look for the job's id in the repository's history before writing again; nothing was deleted. "
+                    f"Last: {error}",
+                    request_id=error.request_id,
+                ) from None
+            time.sleep(pause)
+            attempt += 1
+
+
+def locations_of(endpoint: flight.FlightEndpoint) -> tuple[str, ...]:
+    """The addresses that may serve an endpoint; empty for "where the plan came from"."""
+    uris = (
+        location.uri.decode() if isinstance(location.uri, bytes) else location.uri for location in endpoint.locations
+    )
+    return tuple(uri for uri in uris if not uri.startswith(_REUSE))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidOption("[invalid] a text holds half of a surrogate pair, which is not Unicode") from None
+
+
+def _descriptor(command: Mapping[str, Any]) -> flight.FlightDescriptor:
+    return flight.FlightDescriptor.for_command(_json(command))

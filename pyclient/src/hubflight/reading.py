@@ -1,0 +1,180 @@
+"""Plans and streams: a read command becomes partitions, a partition becomes record batches.
+
+A stream that breaks is resumed at the row already handed out (``x-hubflight-skip-rows``), which is sound because an
+endpoint's rows come in the same order on every replay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from hubflight.connection import PATIENT, Connection, Server, locations_of
+from hubflight.errors import HubflightError, InternalError, ServerUnreachable, SnapshotChanged
+from hubflight.options import split_revision
+
+__all__ = ["Partition", "Plan", "pinned", "read_partition", "snapshot_of"]
+
+FACTS = b"hubflight"  # the key of the schema metadata that says which snapshot was planned
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One data file, or a part of one: what is needed to read it anywhere. Plain data, picklable."""
+
+    ticket: bytes
+    locations: tuple[str, ...] = ()  # empty: the server of the plan
+
+    def __repr__(self) -> str:
+        return f"Partition({len(self.ticket)} bytes)"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a read command comes to: the schema of every stream, the partitions in order, and the facts.
+
+    `total_records` and `total_bytes` are −1 where the server does not know; `facts` and `details` are the app_metadata
+    of wire.md §4, of the plan and of each partition.
+    """
+
+    schema: pa.Schema
+    partitions: list[Partition]
+    facts: dict[str, Any]
+    details: list[dict[str, Any]]
+    total_records: int
+    total_bytes: int
+
+    @classmethod
+    def of(cls, connection: Connection, command: Mapping[str, Any]) -> Plan:
+        info = connection.plan(command)
+        return cls(
+            schema=info.schema,
+            partitions=[Partition(e.ticket.ticket, locations_of(e)) for e in info.endpoints],
+            facts=_object(info.app_metadata),
+            details=[_object(e.app_metadata) for e in info.endpoints],
+            total_records=info.total_records,
+            total_bytes=info.total_bytes,
+        )
+
+
+def _object(raw: bytes | None) -> dict[str, Any]:
+    value = json.loads(raw) if raw else {}
+    return value if isinstance(value, dict) else {}
+
+
+def snapshot_of(schema: pa.Schema) -> dict[str, Any]:
+    """The immutable facts that a schema carries: sha, data_sha, config, split, source, partial."""
+    return _object((schema.metadata or {}).get(FACTS))
+
+
+def pinned(command: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """``command`` for the snapshot that ``facts`` name, whatever is committed meanwhile.
+
+    Local folders have no history, and a conversion's branch is more than its commit; for those the command stays as
+    it is and `check_snapshot` compares afterwards.
+    """
+    out = dict(command)
+    name, revision = split_revision(command["dataset"])
+    revision = command.get("revision", revision)
+    sha = facts.get("sha")
+    if not sha or facts.get("source") == "local" or (revision or "").startswith("refs/convert/"):
+        return out
+    out["dataset"], out["revision"] = name, sha
+    return out
+
+
+def check_snapshot(dataset: str, pin: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raises SnapshotChanged if ``facts`` are not of the snapshot that ``pin`` names."""
+    for key in ("sha", "data_sha"):
+        if pin.get(key) and facts.get(key) and pin[key] != facts[key]:
+            raise SnapshotChanged(
+                f"[changed] plan: {dataset} changed since it was loaded ({pin[key][:8]} is now {facts[key][:8]}): "
+                "load it again"
+            )
+
+
+def read_partition(server: Server, partition: Partition, expected: pa.Schema | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of one partition, on a connection of its own; closing the iterator cancels the stream.
+
+    A broken stream is resumed, at the next of the partition's locations if it has several. With ``expected``, a stream
+    of another schema (metadata aside) is an error.
+    """
+    servers = [server.at(uri) for uri in partition.locations] or [server]
+    rows, attempt, since, turn = 0, 0, time.monotonic(), 0
+    while True:
+        error: HubflightError
+        with Connection(servers[turn % len(servers)], PATIENT) as connection:
+            stream = None
+            try:
+                stream = _Stream(connection, partition.ticket, rows, expected)
+                while True:
+                    batch = stream.next()
+                    if batch is None:
+                        return
+                    rows += batch.num_rows
+                    attempt, since = 0, time.monotonic()
+                    yield batch
+            except _Broken as broken:
+                error = broken.error
+            finally:
+                if stream is not None:
+                    stream.close()
+        pause = PATIENT.wait(error, attempt, since)
+        if pause is None:
+            raise error
+        time.sleep(pause)
+        attempt, turn = attempt + 1, turn + 1
+
+
+class _Broken(Exception):
+    """Carries the error of a stream out of its attempt."""
+
+    def __init__(self, error: HubflightError) -> None:
+        self.error = error
+
+
+class _Stream:
+    """One attempt at a DoGet. Only errors of the wire become `_Broken`; those of the consumer stay what they are."""
+
+    def __init__(self, connection: Connection, ticket: bytes, skip: int, expected: pa.Schema | None) -> None:
+        self._connection = connection
+        self._reader = None
+        try:
+            self._reader = connection.get(ticket, {"x-hubflight-skip-rows": str(skip)} if skip else {})
+            schema = self._reader.schema
+        except Exception as exc:
+            self.close()
+            raise _Broken(connection.error(exc)) from None
+        if expected is not None and not schema.equals(expected, check_metadata=False):
+            self.close()
+            raise _Broken(InternalError(f"[internal] read: the stream's schema is not the planned one: {schema}"))
+
+    def next(self) -> pa.RecordBatch | None:
+        assert self._reader is not None
+        try:
+            while True:
+                chunk = self._reader.read_chunk()
+                if chunk.data is not None:
+                    return chunk.data
+        except StopIteration:
+            return None
+        except Exception as exc:
+            raise _Broken(_transport(self._connection.error(exc), exc)) from None
+
+    def close(self) -> None:
+        if self._reader is not None:
+            with contextlib.suppress(Exception):  # it may have ended in any way by now
+                self._reader.cancel()
+
+
+def _transport(error: HubflightError, exc: Exception) -> HubflightError:
+    """A stream cut in the middle of a message is a lost connection too, whatever pyarrow calls it."""
+    if error.kind in ("canceled", "internal") and "[" + error.kind + "]" not in str(exc):
+        return ServerUnreachable(f"[transport] read: the stream broke: {error}")
+    return error

@@ -1,0 +1,250 @@
+"""Writing: a job begins on the driver, its tasks stage, the driver commits or aborts (wire.md §8).
+
+A `Job` is plain data and crosses processes; staged records are the JSON objects of the server, kept as they came.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from hubflight.casting import Caster
+from hubflight.connection import Connection, Server
+from hubflight.errors import HubflightError, InternalError, LimitExceeded
+from hubflight.options import WriteOptions
+
+__all__ = ["Job", "StagedFile", "WriteResult", "slices"]
+
+StagedFile = dict[str, Any]
+
+BATCH_BYTES = 2 << 20  # a message of this size passes every receive limit
+ROW_BYTES = 60 << 20  # below the server's message limit of 64 MiB
+COMMIT_DEADLINE = 2 * 60 * 60.0 + 300  # the server's own write.commit_deadline, and a little
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a commit did.
+
+    `commits` are the new commits, oldest first, and `head` the last one; `paths` the files written; `stale` files of
+    an earlier, longer write that are still there; `resolves` whether dataset resolution finds the files. A job that
+    was skipped (mode ignore) has `skipped` set to the reason.
+    """
+
+    head: str | None = None
+    commits: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    rows: int = 0
+    pr: int | None = None
+    already: bool = False
+    atomic: bool = True
+    resolves: bool = True
+    stale: list[str] = field(default_factory=list)
+    skipped: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A write job as begun: what stage and commit have to say, and the schema that the files must have."""
+
+    server: Server
+    id: str
+    target: dict[str, Any]  # dataset, revision, base, mode, config, split, naming, dir
+    publish: dict[str, Any]
+    encoding: dict[str, Any]  # the parts of stage
+    commit_options: dict[str, Any]
+    ipc_schema: bytes
+    skipped: str | None = None
+
+    @classmethod
+    def begin(
+        cls, server: Server, options: WriteOptions, mode: str | None, schema: pa.Schema, naming: str = "dataset"
+    ) -> Job:
+        """Asks the server to begin: it checks rights, mode and schema before a byte is uploaded.
+
+        ``mode`` is append, overwrite, errorifexists or ignore; None for `write_parquet`'s own.
+        """
+        job = str(uuid.uuid4())
+        target: dict[str, Any] = {"dataset": options.dataset, **options.target}
+        if mode is not None:
+            target["mode"] = mode
+        if naming != "dataset":
+            target["naming"] = naming
+        encoded = base64.b64encode(schema.serialize().to_pybytes()).decode("ascii")
+        body = {"v": 1, "job": job, **target, **options.publish, **options.begin, "schema": encoded}
+        with Connection(server) as connection:
+            _, answer = connection.action("begin", body)
+        target["base"] = answer.get("base")
+        if answer.get("revision"):
+            target["revision"] = answer["revision"]
+        if answer.get("commits_needed", 0) > 100:
+            warnings.warn(f"hubflight: this job needs {answer['commits_needed']} commits", stacklevel=3)
+        return cls(
+            server=server,
+            id=job,
+            target={key: value for key, value in target.items() if value not in (None, "")},
+            publish=dict(options.publish),
+            encoding=dict(options.stage),
+            commit_options=dict(options.commit),
+            ipc_schema=base64.b64decode(answer["schema"]) if answer.get("schema") else schema.serialize().to_pybytes(),
+            skipped=str(answer.get("reason") or "nothing to do") if answer.get("skip") else None,
+        )
+
+    def schema(self) -> pa.Schema:
+        """The schema that every batch is cast to: the existing one for an append."""
+        return pa.ipc.read_schema(pa.py_buffer(self.ipc_schema))
+
+    def stage(self, batches: Iterable[pa.RecordBatch], partition: int, attempt: str) -> list[StagedFile]:
+        """Uploads one task attempt's rows, durably and invisibly; returns the records of its files.
+
+        Without any row nothing is sent and nothing returned.
+        """
+        schema = self.schema()
+        rows = (batch for batch in batches if batch.num_rows)
+        first = next(rows, None)
+        if first is None:
+            return []
+        caster = Caster(first.schema, schema, "write")
+        return self._put(schema, _chain(first, rows), caster, partition, attempt)
+
+    def stage_empty(self) -> list[StagedFile]:
+        """Stages one file that has the schema and no rows: what an overwrite of zero rows leaves."""
+        schema = self.schema()
+        return self._put(schema, iter(()), Caster(schema, schema, "write"), 0, "empty")
+
+    def _put(
+        self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], caster: Caster, partition: int, attempt: str
+    ) -> list[StagedFile]:
+        command = {
+            "v": 1,
+            "op": "stage",
+            "job": self.id,
+            **self.target,
+            **self.encoding,
+            "partition": partition,
+            "attempt": attempt,
+        }
+        with Connection(self.server) as connection:
+            try:
+                writer, metadata = connection.put(command, schema)
+            except Exception as exc:
+                raise connection.error(exc) from None
+            answers = _Answers(connection, metadata)
+            try:
+                for batch in batches:
+                    for piece in slices(caster.cast(batch)):
+                        answers.guard(writer.write_batch, piece)
+                answers.guard(writer.done_writing)
+                return answers.result()
+            finally:
+                # After a failure this may let the server stage what it has got; nobody will commit it, because its
+                # record is not returned. pyarrow offers no way to reset an upload.
+                with contextlib.suppress(Exception):
+                    writer.close()
+
+    def commit(self, files: Sequence[StagedFile]) -> WriteResult:
+        """Makes the staged files visible; repeating it is safe. Raises CommitStateUnknown if the outcome is unknown."""
+        body = {
+            "v": 1,
+            "job": self.id,
+            **self.target,
+            **self.publish,
+            **self.commit_options,
+            "files": sorted(files, key=lambda f: (f["partition"], f["index"])),
+        }
+        with Connection(self.server) as connection:
+            items, answer = connection.commit(body, COMMIT_DEADLINE)
+        result = WriteResult(
+            head=answer.get("head"),
+            commits=list(answer.get("commits") or ()),
+            paths=[item["path"] for item in items if "path" in item],
+            rows=answer.get("rows", 0),
+            pr=answer.get("pr"),
+            already=bool(answer.get("already")),
+            atomic=bool(answer.get("atomic", True)),
+            resolves=bool(answer.get("resolves", True)),
+            stale=list(answer.get("stale") or ()),
+        )
+        if answer.get("hint"):
+            warnings.warn(f"hubflight: {answer['hint']}", stacklevel=3)
+        return result
+
+    def abort(self) -> None:
+        """Tells the server to forget what is spooled. Never raises, and never takes long."""
+        with contextlib.suppress(Exception), Connection(self.server) as connection:
+            connection.action_once("abort", {"v": 1, "job": self.id}, timeout=10.0)
+
+
+def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+class _Answers:
+    """Reads the PutResults of an upload in a thread, so that neither side waits for the other."""
+
+    def __init__(self, connection: Connection, metadata: Any) -> None:
+        self._connection = connection
+        self._metadata = metadata
+        self._result: dict[str, Any] | None = None
+        self._error: HubflightError | None = None
+        self._thread = threading.Thread(target=self._drain, name="hubflight-put-results", daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        try:
+            while True:
+                buffer = self._metadata.read()
+                if buffer is None:
+                    return
+                message = json.loads(buffer.to_pybytes())
+                if isinstance(message, dict) and message.get("type") == "result":
+                    self._result = message
+        except Exception as exc:
+            self._error = self._connection.error(exc)
+
+    def guard(self, write: Callable[..., Any], *args: Any) -> None:
+        """Runs one step of the upload; if it fails, raises what the server said rather than what the writer saw."""
+        try:
+            write(*args)
+        except Exception as exc:
+            self._thread.join(5.0)  # the status follows within a moment
+            seen = self._connection.error(exc)
+            raise (self._error if self._error is not None and seen.kind == "transport" else seen) from None
+
+    def result(self) -> list[StagedFile]:
+        """The staged records, after the half-close."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._result is None:
+            raise InternalError("[internal] stage: the server ended the upload without a result")
+        return list(self._result.get("files") or ())
+
+
+def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """``batch`` in pieces of at most 2 MiB, or of one row. A row of more than 60 MiB is refused, naming the column."""
+    size = batch.nbytes
+    if size <= BATCH_BYTES:
+        yield batch
+    elif batch.num_rows <= 1:
+        if size > ROW_BYTES:
+            widest = max(range(batch.num_columns), key=lambda i: batch.column(i).nbytes)
+            raise LimitExceeded(
+                f"[limit] write: one row has {size} bytes, of which {batch.column(widest).nbytes} are in the column "
+                f"{batch.schema.field(widest).name!r}; the most that can be sent is {ROW_BYTES}"
+            )
+        yield batch
+    else:
+        step = max(1, min(batch.num_rows // 2, batch.num_rows * BATCH_BYTES // size))
+        for start in range(0, batch.num_rows, step):
+            yield from slices(batch.slice(start, step))

@@ -1,0 +1,238 @@
+"""`write_parquet`: a DataFrame as Parquet files at a path of a dataset repository, like the Hub's own helper."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hubflight import literals
+from hubflight._secret import Secret
+from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
+from hubflight.options import WriteOptions, dataset_name, parse_write, split_revision
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from hubflight.writing import Job, WriteResult
+
+__all__ = ["write_parquet"]
+
+_MODES = {
+    "append": "append",
+    "overwrite": "overwrite",
+    "error": "errorifexists",
+    "errorifexists": "errorifexists",
+    "ignore": "ignore",
+}
+
+# Keywords of pyarrow.parquet.ParquetWriter that mean the same here (the value, if the name differs).
+_MAPPED = {
+    "compression": "compression",
+    "compression_level": "compression_level",
+    "use_dictionary": "use_dictionary",
+    "write_statistics": "write_statistics",
+    "data_page_size": "data_page_size",
+    "write_page_index": "write_page_index",
+    "row_group_size": "row_group_size",
+    "max_bytes_per_file": "max_bytes_per_file",
+    "max_operations_per_commit": "max_operations_per_commit",
+    "commit_message": "commit_message",
+    "create_repo": "create_repo",
+    "private": "private",
+    "create_pr": "create_pr",
+    "publish": "publish",
+    "revision": "revision",
+    "server": "server",
+    "server_token": "server_token",
+    "token": "token",
+    "endpoint": "endpoint",
+}
+# Keywords of ParquetWriter that the server decides, with the values that are what it does anyway.
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "version": ("2.6", "2.4"),
+    "flavor": (None,),
+    "use_deprecated_int96_timestamps": (None, False),
+    "coerce_timestamps": (None, "us"),
+    "allow_truncated_timestamps": (False, True),
+    "data_page_version": ("1.0",),
+    "use_compliant_nested_type": (True,),
+    "use_byte_stream_split": (False,),
+    "column_encoding": (None,),
+    "encryption_properties": (None,),
+    "write_batch_size": (None,),
+    "dictionary_pagesize_limit": (None,),
+    "store_schema": (True,),
+    "write_page_checksum": (False,),
+    "sorting_columns": (None,),
+    "store_decimal_as_integer": (False,),
+    "write_time_adjusted_to_utc": (False,),
+    "max_rows_per_page": (None,),
+    "bloom_filter_options": (None,),
+    "memory_pool": (None,),
+    "writer_engine_version": (None, "V2"),
+    "metadata_collector": (None,),
+}
+_IGNORED = ("use_content_defined_chunking",)
+
+
+def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
+    """Writes ``df`` as Parquet to ``path``: tasks upload in parallel, then the driver commits 50 files at a time.
+
+    A path that ends in ``.parquet`` or ``.pq`` becomes one file of exactly that name; any other is a folder in which
+    ``part-00000.parquet``, ``part-00001.parquet``, … are written, in partition order and without empty partitions.
+
+    Args:
+        df: the DataFrame.
+        path: ``hf://datasets/ns/name[@revision][/path]`` or ``file:///folder[/path]``.
+        kwargs: ``mode``: by default files of the same names are replaced and stale ones of an earlier, longer write
+            are reported; ``"append"`` continues the numbering, ``"overwrite"`` also deletes stale parts, ``"error"``
+            refuses an existing target. ``storage_options={"token": …}`` or ``filesystem``: where the token comes from.
+            ``server``, ``server_token``, ``create_repo``, ``private``, ``create_pr``, ``max_operations_per_commit``,
+            ``commit_message``. All others are keywords of `pyarrow.parquet.ParquetWriter`; those that cannot be
+            honoured are refused by name.
+
+    Returns:
+        What the commit did: the commits, the paths, the rows, and stale files.
+    """
+    mode = _mode(kwargs.pop("mode", None))
+    options, naming = _options(path, kwargs, _token_of_session(df))
+    if naming == "file":
+        df = df.coalesce(1)
+    job = _begin(df, options, mode, naming)
+    if job.skipped is not None:
+        from hubflight.writing import WriteResult
+
+        return WriteResult(skipped=job.skipped)
+    try:
+        rows = df.mapInArrow(_stage_function(job), "files string").collect()
+        files = [record for row in rows for record in json.loads(row["files"])]
+        if not files and mode != "append":
+            files = job.stage_empty()
+        result = job.commit(files)
+    except CommitStateUnknown:
+        raise  # nothing may be forgotten that the commit may refer to
+    except BaseException:
+        job.abort()
+        raise
+    if result.stale:
+        warnings.warn(
+            f"hubflight: {len(result.stale)} files of an earlier write are still there, from {result.stale[0]} on: "
+            'use mode="overwrite" to remove them',
+            stacklevel=2,
+        )
+    return result
+
+
+def _mode(mode: object) -> str | None:
+    if mode is None:
+        return None
+    if isinstance(mode, str) and mode.lower() in _MODES:
+        return _MODES[mode.lower()]
+    raise InvalidOption(f"[invalid] write_parquet: mode is append, overwrite, error or ignore, not {mode!r}")
+
+
+def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) -> Job:
+    from hubflight.writing import Job
+    from pyspark_hubflight.source import connect_to
+    from pyspark_hubflight.types import arrow_schema
+
+    return Job.begin(connect_to(options.connecting), options, mode, arrow_schema(df.schema), naming)
+
+
+def _stage_function(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def stage(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        from pyspark_hubflight.writer import attempt_of_task
+
+        files = job.stage(batches, *attempt_of_task())
+        yield pa.RecordBatch.from_pydict({"files": [json.dumps(files)]}, schema=pa.schema([("files", pa.string())]))
+
+    return stage
+
+
+def _options(path: str, kwargs: Mapping[str, Any], session_token: Secret | None) -> tuple[WriteOptions, str]:
+    """The options of the job, and the naming: file or parts."""
+    given: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        if name in _MAPPED:
+            given[_MAPPED[name]] = value
+        elif name in _FIXED:
+            if value not in _FIXED[name]:
+                raise Unsupported(
+                    f"[unsupported] write_parquet: {name}={value!r}: the server writes the files and cannot do that"
+                )
+        elif name in _IGNORED:
+            warnings.warn(f"hubflight: {name} has no effect", stacklevel=3)
+        elif name not in ("filesystem", "storage_options"):
+            hint = literals.nearest(name, [*_MAPPED, *_FIXED, "mode", "filesystem", "storage_options"])
+            raise InvalidOption(f"[invalid] write_parquet: unknown argument {name!r}{hint}")
+    if isinstance(given.get("compression"), Mapping):
+        raise Unsupported("[unsupported] write_parquet: compression per column: give one for all columns")
+    if given.get("compression") is not None:
+        given["compression"] = str(given["compression"]).lower()
+    for name, value in _credentials(kwargs.get("storage_options"), kwargs.get("filesystem")).items():
+        given.setdefault(name, value)
+    given.setdefault("token", session_token)
+    dataset, directory, naming = _target(path)
+    options = parse_write({**given, "path": dataset})
+    if directory:
+        options.target["dir"] = directory
+    return options, naming
+
+
+def _target(path: str) -> tuple[str, str, str]:
+    """A path divided into dataset, what is below it, and the naming."""
+    path = dataset_name(path.strip())
+    naming = "file" if path.endswith((".parquet", ".pq")) else "parts"
+    if path.startswith("file://"):
+        path = path.rstrip("/")
+        if naming == "file":
+            folder, _, name = path.rpartition("/")
+            return folder, name, naming
+        return path, "", naming
+    name, revision = split_revision(path)
+    below = name.removeprefix("hf://datasets/").strip("/").split("/", 2)
+    if len(below) < 2:
+        raise InvalidOption(f"[invalid] write_parquet: {path!r} is not hf://datasets/ns/name[/path]")
+    dataset = "/".join(below[:2]) + (f"@{_escaped(revision)}" if revision else "")
+    return dataset, below[2] if len(below) == 3 else "", naming
+
+
+def _escaped(revision: str) -> str:
+    if revision.startswith(("refs/pr/", "refs/convert/")):
+        return revision
+    return revision.replace("%", "%25").replace("/", "%2F")
+
+
+def _credentials(storage_options: object, filesystem: Any) -> dict[str, Any]:
+    """Token and endpoint out of fsspec's options, or out of a Hub filesystem."""
+    out: dict[str, Any] = {}
+    if filesystem is not None:
+        protocol = getattr(filesystem, "protocol", ())
+        if "hf" not in ((protocol,) if isinstance(protocol, str) else protocol):
+            raise Unsupported("[unsupported] write_parquet: filesystem: only a Hub filesystem (hf), for its token")
+        out = {"token": getattr(filesystem, "token", None), "endpoint": getattr(filesystem, "endpoint", None)}
+    if storage_options is not None:
+        if not isinstance(storage_options, Mapping):
+            raise InvalidOption("[invalid] write_parquet: storage_options is a dict such as {'token': …}")
+        unknown = [name for name in storage_options if name not in ("token", "endpoint")]
+        if unknown:
+            raise InvalidOption(
+                f"[invalid] write_parquet: storage_options has {unknown[0]!r}; only token and endpoint are known"
+            )
+        out.update(storage_options)
+    # A filesystem's token may be True or False: "the login's" or "none"; neither is one to send.
+    return {name: value for name, value in out.items() if isinstance(value, (str, Secret)) and value}
+
+
+def _token_of_session(df: DataFrame) -> Secret | None:
+    """The Spark conf ``spark.hubflight.token``, which can be read here because this is the driver's own process."""
+    try:
+        value = df.sparkSession.conf.get("spark.hubflight.token", None)
+    except Exception:  # a Connect server may refuse to tell
+        return None
+    return Secret(value) if value else None

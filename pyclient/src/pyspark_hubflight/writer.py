@@ -1,0 +1,64 @@
+"""Writing: every task attempt stages, the driver commits those that Spark chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from hubflight.writing import Job
+
+__all__ = ["StagedMessage", "Writer"]
+
+
+class StagedMessage(WriterCommitMessage):
+    """What one attempt staged: the server's records, none for an empty partition."""
+
+    def __init__(self, files: list[dict[str, Any]]) -> None:
+        self.files = files
+
+    def __repr__(self) -> str:
+        return f"StagedMessage({len(self.files)} files)"
+
+
+class Writer(DataSourceArrowWriter):
+    """A begun job; the same (pickled) object stages in the tasks and commits or aborts on the driver."""
+
+    def __init__(self, job: Job, overwrite: bool) -> None:
+        self._job = job
+        self._overwrite = overwrite
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
+        """Runs once per attempt. What a failed or speculative attempt staged is invisible and never committed."""
+        return StagedMessage(self._job.stage(iterator, *attempt_of_task()))
+
+    def commit(self, messages: list[WriterCommitMessage | None]) -> None:
+        from hubflight.errors import InternalError
+
+        files = []
+        for i, message in enumerate(messages):
+            if not isinstance(message, StagedMessage):
+                raise InternalError(f"[internal] commit: Spark gave no message for partition {i}")
+            files += message.files
+        if not files and self._overwrite:
+            files = self._job.stage_empty()  # the schema has to survive
+        self._job.commit(files)
+
+    def abort(self, messages: list[WriterCommitMessage | None]) -> None:
+        """Forgets what is spooled. Called with all messages after a failed commit, even while an attempt still writes;
+        raising here would hide why the job failed."""
+        self._job.abort()
+
+
+def attempt_of_task() -> tuple[int, str]:
+    """The partition and the attempt that this task is."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    if context is None:
+        return 0, "0"
+    return context.partitionId(), str(context.taskAttemptId())

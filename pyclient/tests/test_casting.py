@@ -1,0 +1,125 @@
+"""Bringing batches to a declared schema."""
+
+from __future__ import annotations
+
+import decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from hubflight.casting import Caster, convert
+from hubflight.errors import InvalidOption
+
+
+def batch(**columns: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def test_an_equal_batch_is_passed_on_without_a_copy() -> None:
+    data = batch(a=[1, 2])
+    assert Caster(data.schema, data.schema, "read").cast(data) is data
+
+
+def test_columns_are_chosen_and_ordered_by_name() -> None:
+    data = batch(a=[1], b=["x"], c=[2.0])
+    target = pa.schema([("c", pa.float64()), ("a", pa.int64())])
+    got = Caster(data.schema, target, "read").cast(data)
+    assert got.schema == target
+    assert got.to_pydict() == {"c": [2.0], "a": [1]}
+
+
+LIST = pa.list_(pa.struct([("from", pa.string()), ("value", pa.large_string()), ("n", pa.int64())]))
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_nested_columns_are_projected_and_cast_by_name_also_in_slices(start: int, length: int) -> None:
+    rows = [
+        {"m": [{"from": "a", "value": "x", "n": 1}, None], "s": {"p": 1, "q": "1"}, "k": {"a": 1}},
+        {"m": None, "s": None, "k": None},
+        {"m": [], "s": {"p": None, "q": "2"}, "k": {}},
+        {"m": [{"from": None, "value": "y", "n": 2}], "s": {"p": 3, "q": None}, "k": {"b": None}},
+        {"m": [None], "s": {"p": 4, "q": "4"}, "k": {"c": 3}},
+    ]
+    source = pa.schema(
+        [
+            ("m", LIST),
+            ("s", pa.struct([("p", pa.int64()), ("q", pa.string())])),
+            ("k", pa.map_(pa.string(), pa.int64())),
+        ]
+    )
+    target = pa.schema(
+        [
+            ("s", pa.struct([("q", pa.string()), ("p", pa.int32())])),
+            ("m", pa.list_(pa.struct([("value", pa.string()), ("from", pa.string())]))),
+            ("k", pa.map_(pa.string(), pa.int32())),
+        ]
+    )
+    got = Caster(source, target, "read").cast(pa.RecordBatch.from_pylist(rows, source).slice(start, length))
+    got.validate(full=True)
+    assert got.schema == target
+    want = []
+    for row in rows[start : start + length]:
+        s, m = row["s"], row["m"]
+        want.append(
+            {
+                "s": None if s is None else {"q": s["q"], "p": s["p"]},
+                "m": None
+                if m is None
+                else [None if i is None else {"value": i["value"], "from": i["from"]} for i in m],
+                "k": None if row["k"] is None else list(row["k"].items()),
+            }
+        )
+    assert got.to_pylist() == want
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "error"),
+    [
+        ({"a": [1]}, [("b", pa.int64())], "the column 'b' is missing: the columns are a"),
+        ({"a": [[1]]}, [("a", pa.int64())], "column 'a': list<"),
+        ({"a": [{"x": 1}]}, [("a", pa.struct([("y", pa.int64())]))], "the field 'y' is missing"),
+        ({"a": pa.array([0], pa.timestamp("us"))}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
+        ({"a": pa.array([0], pa.timestamp("us", "UTC"))}, [("a", pa.timestamp("us"))], "declare TIMESTAMP"),
+        ({"a": pa.array([0], pa.date32())}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
+    ],
+)
+def test_what_cannot_fit_is_refused_before_any_row_is_read(given: Any, target: Any, error: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        Caster(batch(**given).schema, pa.schema(target), "read")
+    assert error in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([300], pa.int8()),
+        ([2**53 + 1], pa.float64()),
+        (["x"], pa.int64()),
+        ([decimal.Decimal("1.55")], pa.decimal128(3, 1)),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_and_never_changed(values: list[Any], kind: pa.DataType) -> None:
+    data = batch(a=values)
+    with pytest.raises(InvalidOption, match="column 'a'"):
+        Caster(data.schema, pa.schema([("a", kind)]), "read").cast(data)
+
+
+def test_nulls_in_a_column_that_is_declared_not_null_are_refused() -> None:
+    data = batch(a=[1, None])
+    target = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    with pytest.raises(InvalidOption, match="declared not null"):
+        Caster(data.schema, target, "read").cast(data)
+    assert Caster(data.schema, target, "read").cast(data.slice(0, 1)).schema == target
+
+
+def test_writing_refuses_columns_that_the_target_does_not_have() -> None:
+    data = batch(a=[1], b=[2])
+    with pytest.raises(InvalidOption, match="the column 'b' does not exist in the target"):
+        Caster(data.schema, pa.schema([("a", pa.int64())]), "write")
+
+
+def test_a_time_zone_is_a_label_and_the_instant_stays() -> None:
+    array = pa.array([0], pa.timestamp("us", "Etc/UTC"))
+    assert convert(array, pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist() == [0]

@@ -1,0 +1,200 @@
+"""Option names, sizes, references and the choice of a server."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from hubflight._secret import Secret, find_hub_token, redact
+from hubflight.connection import Server, resolve_server
+from hubflight.errors import InvalidOption, Unsupported
+from hubflight.options import Connecting, dataset_name, parse_read, parse_size, parse_write, split_revision
+
+TOKEN = "hf_" + "unittestsecret"
+
+
+def test_a_read_command_holds_what_was_asked_and_no_defaults() -> None:
+    got = parse_read(
+        {
+            "path": "ns/name", "Config": "7M", "SPLIT": "test", "columns": "['a']", "filters": "[('a','=',1)]",
+            "limit": "10", "profile": "spark", "partial": "refuse", "max_partition_bytes": "128MiB", "data_dir": "2024",
+        }
+    )  # fmt: skip
+    assert got.command == {
+        "v": 1, "dataset": "ns/name", "config": "7M", "split": "test", "columns": ["a"], "filters": [[["a", "=", 1]]],
+        "limit": 10, "profile": "spark", "max_partition_bytes": 134217728, "data_dir": "2024",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"colums": "a"}, "unknown read option 'colums': did you mean 'columns'?"),
+        ({"xyz": "a"}, "unknown read option 'xyz': read options are batch_bytes"),
+        ({"create_repo": "true"}, "unknown read option 'create_repo'"),
+        ({"limit": "ten"}, "option limit: an integer is needed, not 'ten'"),
+        ({"limit": "-1"}, "-1 is negative"),
+        ({"partial": "yes"}, "option partial: one of refuse, allow is needed"),
+        ({"max_partition_bytes": "1 parsec"}, "a size such as 134217728, 128MiB or 128m is needed"),
+        ({"config": ""}, "option config: a text is needed"),
+        ({"path": ""}, "the dataset is missing"),
+        ({"path": "ns/name@a", "revision": "b"}, "names revision 'a' and the option says 'b'"),
+        ({"columns": "a", "Columns": "b"}, "given twice"),
+    ],
+)
+def test_wrong_read_options_are_refused_by_name(options: dict[str, str], error: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        parse_read({"path": "ns/name", **options})
+    assert error in str(caught.value)
+    assert caught.value.kind == "invalid"
+
+
+def test_pushdown_is_refused_with_the_reason_and_the_way_out() -> None:
+    with pytest.raises(Unsupported, match=r"wrong rows.*option filters"):
+        parse_read({"path": "ns/name", "pushdown": "true"})
+    parse_read({"path": "ns/name", "pushdown": "false"})
+
+
+def test_options_of_the_other_source_that_have_no_effect_warn_once() -> None:
+    with pytest.warns(UserWarning, match="'streaming' has no effect") as seen:
+        parse_read({"path": "ns/name", "streaming": "true"})
+    assert len(seen) == 1
+    with pytest.warns(UserWarning, match="use_content_defined_chunking"):
+        parse_write({"path": "ns/name", "use_content_defined_chunking": "true"})
+
+
+def test_write_options_go_to_the_requests_they_belong_to() -> None:
+    got = parse_write(
+        {
+            "path": "ns/name", "config": "c", "split": "s", "revision": "main", "data_dir": "d", "create_repo": "True",
+            "private": "false", "publish": "SWITCH", "max_operations_per_commit": "0", "commit_message": "m",
+            "row_group_size": "1000", "max_bytes_per_file": "500MB", "use_dictionary": "['a']",
+            "write_statistics": "false", "write_page_index": "true", "compression": "zstd", "compression_level": "3",
+        }
+    )  # fmt: skip
+    assert got.target == {"config": "c", "split": "s", "revision": "main", "dir": "d"}
+    assert got.begin == {"create_repo": True, "private": False}
+    assert got.publish == {"publish": "switch"}
+    assert got.commit == {"max_operations_per_commit": 0, "message": "m"}
+    assert got.stage == {
+        "row_group_rows": 1000, "max_bytes_per_file": 500_000_000, "use_dictionary": ["a"], "write_statistics": False,
+        "page_index": True, "compression": "zstd", "compression_level": 3,
+    }  # fmt: skip
+    with pytest.raises(InvalidOption, match="unknown write option 'columns'"):
+        parse_write({"path": "ns/name", "columns": "a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("0", 0),
+        (7, 7),
+        ("128m", 128 << 20),
+        ("128MiB", 128 << 20),
+        ("1.5 GiB", 3 << 29),
+        ("500MB", 500_000_000),
+        ("2K", 2048),
+        ("9B", 9),
+    ],
+)
+def test_sizes(text: Any, want: int) -> None:
+    assert parse_size(text, "x") == want
+
+
+@pytest.mark.parametrize(
+    ("ref", "want"),
+    [
+        ("ns/name", ("ns/name", None)),
+        ("ns/name@v1", ("ns/name", "v1")),
+        ("squad@refs%2Fpr%2F3", ("squad", "refs/pr/3")),
+        ("ns/name@refs/pr/3", ("ns/name", "refs/pr/3")),
+        ("hf://datasets/ns/name", ("hf://datasets/ns/name", None)),
+        ("hf://datasets/ns/name@v1/a/b.parquet", ("hf://datasets/ns/name/a/b.parquet", "v1")),
+        ("hf://datasets/ns/name@refs/convert/parquet/c", ("hf://datasets/ns/name/c", "refs/convert/parquet")),
+        ("hf://datasets/ns/name/a@b.parquet", ("hf://datasets/ns/name/a@b.parquet", None)),
+        ("file:///a@b", ("file:///a@b", None)),
+    ],
+)
+def test_a_revision_is_found_where_the_server_finds_it(ref: str, want: tuple[str, str | None]) -> None:
+    assert split_revision(ref) == want
+
+
+def test_local_paths_become_file_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/home/u")
+    assert dataset_name("/a/b") == "file:///a/b"
+    assert dataset_name("./b") == "file:///b"
+    assert dataset_name("~/b") == "file:///home/u/b"
+    assert dataset_name("ns/name") == "ns/name"
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> pytest.MonkeyPatch:
+    for name in ("HUBFLIGHT_SERVER", "HUBFLIGHT_SERVER_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    return monkeypatch
+
+
+def test_the_server_comes_from_the_option_then_the_environment(clean: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidOption, match="start one with `hubflight serve`"):
+        resolve_server(Connecting())
+    clean.setenv("HUBFLIGHT_SERVER", "grpc://127.0.0.1:1")
+    assert resolve_server(Connecting()).uri == "grpc://127.0.0.1:1"
+    assert resolve_server(Connecting(server="grpc+unix:///run/h.sock")).uri == "grpc+unix:///run/h.sock"
+    assert resolve_server(Connecting(server="grpc://[::1]")).uri == "grpc://[::1]:8815"
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://h:1", "127.0.0.1:8815", "grpc://", "grpc+unix://host", "grpc://u:pw@h:1", "grpc://h:1?x=1"]
+)
+def test_addresses_that_are_none_are_refused_without_their_password(clean: pytest.MonkeyPatch, uri: str) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        resolve_server(Connecting(server=uri))
+    assert "pw" not in str(caught.value)
+
+
+def test_a_token_never_crosses_a_network_in_clear_text(clean: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidOption, match="without encryption"):
+        resolve_server(Connecting(server="grpc://example.org:8815", token=Secret(TOKEN)))
+    with pytest.raises(InvalidOption, match="without encryption"):
+        resolve_server(Connecting(server="grpc://example.org:8815", server_token=Secret(TOKEN)))
+    clean.setenv("HF_TOKEN", TOKEN)
+    assert resolve_server(Connecting(server="grpc://example.org:8815")).hub_token is None
+    assert resolve_server(Connecting(server="grpc+tls://example.org:8815")).hub_token == Secret(TOKEN)
+    assert resolve_server(Connecting(server="grpc://localhost:8815")).hub_token == Secret(TOKEN)
+
+
+def test_the_hub_token_is_found_where_huggingface_hub_looks(clean: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    assert find_hub_token() is None
+    (tmp_path / "token").write_text("hf_fromfile1\n")
+    assert find_hub_token() == Secret("hf_fromfile1")
+    clean.setenv("HF_TOKEN", TOKEN)
+    assert find_hub_token() == Secret(TOKEN)
+    clean.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    assert find_hub_token() is None
+
+
+def test_secrets_survive_pickling_and_show_nowhere(clean: pytest.MonkeyPatch) -> None:
+    given = parse_read({"path": "a/b", "token": TOKEN, "server_token": "plainsecret", "server": "grpc://localhost:1"})
+    server = resolve_server(given.connecting)
+    for shown in (repr(given), repr(server), str(server.hub_token), f"{server.hub_token}", repr(given.connecting)):
+        assert TOKEN not in shown
+        assert "plainsecret" not in shown
+    copy: Server = pickle.loads(pickle.dumps(server))  # noqa: S301
+    assert copy == server
+    assert copy.hub_token is not None
+    assert copy.hub_token.reveal() == TOKEN
+    with pytest.raises(InvalidOption) as caught:
+        parse_read({"path": "a/b", "token": "bad\ntoken"})
+    assert "bad" not in str(caught.value)
+
+
+def test_texts_are_redacted() -> None:
+    text = f"Bearer abc.def {TOKEN} https://cdn/x?sig=1&e=2 https://u:p@h/ plainsecret"
+    got = redact(text, Secret("plainsecret"))
+    for secret in ("abc.def", TOKEN, "sig=1", "u:p@", "plainsecret"):
+        assert secret not in got
