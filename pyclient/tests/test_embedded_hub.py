@@ -21,7 +21,6 @@ os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hubserver import HubServer
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationCopy,
@@ -37,6 +36,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+from hubserver import HubServer
 
 WRITER, READER, STRANGER = "hf_writerwriter", "hf_readerreader", "hf_strangerstranger"
 REPO = "demo/set"
@@ -87,7 +88,8 @@ def content(api: HfApi, repo: str, path: str, revision: str = "main") -> bytes:
 def test_a_new_repository_has_one_commit_with_gitattributes(api: HfApi, repo: str) -> None:
     info = api.dataset_info(repo)
     assert info.id == repo
-    assert info.sha is not None and len(info.sha) == 40
+    assert info.sha is not None
+    assert len(info.sha) == 40
     assert [s.rfilename for s in info.siblings or []] == [".gitattributes"]
     assert [c.title for c in api.list_repo_commits(repo, repo_type="dataset")] == ["initial commit"]
 
@@ -111,7 +113,7 @@ def test_small_and_lfs_files_are_stored_each_in_its_way(api: HfApi, repo: str, t
     }
     assert sorted(by_path) == ["data/p 1%.parquet", "notes.txt"]
     assert by_path["notes.txt"].lfs is None
-    assert by_path["notes.txt"].blob_id == hashlib.sha1(b"blob 11\0" + small).hexdigest()
+    assert by_path["notes.txt"].blob_id == hashlib.sha1(b"blob 11\0" + small, usedforsecurity=False).hexdigest()
     lfs = by_path["data/p 1%.parquet"].lfs
     assert lfs is not None
     assert (lfs.sha256, lfs.size) == (hashlib.sha256(big).hexdigest(), len(big))
@@ -227,7 +229,8 @@ def test_a_tree_is_listed_over_several_pages(api: HfApi, repo: str) -> None:
     assert folders == {"data"} | {f"data/part {i}" for i in range(7)}
     below = list(api.list_repo_tree(repo, "data/part 3", repo_type="dataset", expand=True))
     assert {e.path for e in below} == {n for n in names if "/part 3/" in n}
-    assert below[0].last_commit is not None and below[0].last_commit.title == "many"
+    assert below[0].last_commit is not None
+    assert below[0].last_commit.title == "many"
     with pytest.raises(EntryNotFoundError):
         list(api.list_repo_tree(repo, "nothing", repo_type="dataset"))
 

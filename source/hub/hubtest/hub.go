@@ -164,7 +164,7 @@ func (h *Hub) commitLocal(id, revision string, c Change) (string, error) {
 // ensure finds or makes a repository.
 func (h *Hub) ensure(id string) (*repo, error) {
 	r, err := h.create(id, localAuthor, Settings{})
-	var known *refusal
+	var known *hubError
 	if r != nil && errors.As(err, &known) && known.status == http.StatusConflict {
 		return r, nil
 	}

@@ -106,10 +106,8 @@ func (r *repo) cardData(sha string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	card, problem := frontMatter(text)
-	if problem != nil {
-		return nil, nil // a card that cannot be read hides nothing else
-	}
+	// A card that cannot be read hides nothing else.
+	card, _ := frontMatter(text)
 	return card, nil
 }
 

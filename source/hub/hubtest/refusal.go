@@ -8,18 +8,18 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-// refusal is an error of the Hub's protocol: a status, the X-Error-Code that
+// hubError is an error of the Hub's protocol: a status, the X-Error-Code that
 // clients classify by ("" for most) and the message.
-type refusal struct {
+type hubError struct {
 	status  int
 	code    string
 	message string
 }
 
-func (r *refusal) Error() string { return r.message }
+func (r *hubError) Error() string { return r.message }
 
 func refuse(status int, code, format string, args ...any) error {
-	return &refusal{status, code, fmt.Sprintf(format, args...)}
+	return &hubError{status, code, fmt.Sprintf(format, args...)}
 }
 
 const (
@@ -39,7 +39,7 @@ func exported(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var r *refusal
+	var r *hubError
 	if !errors.As(err, &r) {
 		return source.AsError(op, err)
 	}

@@ -51,7 +51,7 @@ func createRepo(c *call) error {
 		return err
 	}
 	r, err := c.h.create(id, c.who.name, Settings{Private: in.Private || in.Visibility == "private"})
-	var known *refusal
+	var known *hubError
 	if errors.As(err, &known) && known.status == http.StatusConflict && r != nil {
 		return c.reply(known.status, map[string]any{"error": known.message, "url": c.base() + "/datasets/" + r.id})
 	}

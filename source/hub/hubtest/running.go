@@ -31,11 +31,12 @@ type Running struct {
 // A loopback storage origin is announced as localhost, so that the two origins
 // have different host names, as the real ones have; see Options.SameHostCDN.
 func (h *Hub) Serve(hubAddr, cdnAddr string) (*Running, error) {
-	hub, err := net.Listen("tcp", hubAddr)
+	var listen net.ListenConfig
+	hub, err := listen.Listen(context.Background(), "tcp", hubAddr)
 	if err != nil {
 		return nil, exported("serve hub", err)
 	}
-	cdn, err := net.Listen("tcp", cdnAddr)
+	cdn, err := listen.Listen(context.Background(), "tcp", cdnAddr)
 	if err != nil {
 		return nil, exported("serve hub", errors.Join(err, hub.Close()))
 	}

@@ -190,17 +190,17 @@ func (c *call) reply(status int, v any) error {
 // fail writes an error the way the Hub does: code and message in headers, by
 // which clients classify it, and the message in the body.
 func (c *call) fail(err error) {
-	var r *refusal
+	var r *hubError
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &r):
 	case errors.As(err, &tooBig):
-		r = &refusal{http.StatusRequestEntityTooLarge, "", "Payload too large"}
+		r = &hubError{http.StatusRequestEntityTooLarge, "", "Payload too large"}
 	case errors.Is(err, context.Canceled), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		r = &refusal{http.StatusBadRequest, "", "The request was cut off"}
+		r = &hubError{http.StatusBadRequest, "", "The request was cut off"}
 	default:
 		c.h.options.Logger.Error("request failed", "path", c.r.URL.EscapedPath(), "error", source.Redact(err.Error()))
-		r = &refusal{http.StatusInternalServerError, "", "Internal Error - We're working hard to fix this as soon as possible!"}
+		r = &hubError{http.StatusInternalServerError, "", "Internal Error - We're working hard to fix this as soon as possible!"}
 	}
 	head := c.w.Header()
 	if r.code != "" {

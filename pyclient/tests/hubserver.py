@@ -1,0 +1,97 @@
+"""Runs `hubflight hub`, the embedded Hub, for tests.
+
+The program is named by the environment variable HUBFLIGHT_BINARY.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+__all__ = ["HubServer", "binary"]
+
+START_SECONDS = 20.0
+
+
+def binary() -> str:
+    """The hubflight program under test."""
+    path = os.environ.get("HUBFLIGHT_BINARY", "")
+    if not path:
+        pytest.fail("HUBFLIGHT_BINARY is not set: it names the hubflight program to test")
+    return path
+
+
+class HubServer:
+    """One running Hub over one folder; a context manager.
+
+    `tokens` maps tokens to "public", "read" or "write"; without it everybody may
+    do everything.
+    """
+
+    def __init__(self, directory: Path, tokens: dict[str, str] | None = None) -> None:
+        self.directory = directory
+        self.url = ""
+        self._tokens = tokens
+        self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> HubServer:
+        self._scratch = tempfile.TemporaryDirectory(prefix="hubserver-")
+        scratch = Path(self._scratch.name)
+        port_file = scratch / "port"
+        command = [binary(), "hub", "--dir", str(self.directory), "--port-file", str(port_file)]
+        if self._tokens:
+            token_file = scratch / "tokens"
+            token_file.write_text("".join(f"{t} {rights}\n" for t, rights in self._tokens.items()))
+            command += ["--token-file", str(token_file)]
+        log = scratch / "log"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_SECONDS
+        while not port_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                text = log.read_text(errors="replace")
+                self.__exit__(None, None, None)
+                raise RuntimeError(f"the embedded Hub did not start: {text}")
+            time.sleep(0.02)
+        self.url = port_file.read_text().strip()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def import_folder(self, folder: Path, repo: str, revision: str = "main") -> str:
+        """`hubflight hub import`: adds a folder's files in one commit, returns its sha."""
+        command = [binary(), "hub", "import", str(folder), repo, "--dir", str(self.directory)]
+        done = subprocess.run([*command, "--revision", revision], check=True, capture_output=True, text=True)
+        return done.stdout.strip().rpartition("@")[2]
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """The environment for a process of its own that is to use this Hub."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+        return {
+            **kept,
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
