@@ -215,14 +215,14 @@ func (d *Dataset) once(ctx context.Context, a apiCall, out any, check func() err
 		}
 		return d.unknown(a.op, fmt.Errorf("the Hub's answer to it is not usable: %w", err))
 	}
-	var answer *answered
+	var answer *answeredError
 	if errors.As(err, &answer) {
 		if answer.status >= 500 || answer.status == http.StatusRequestTimeout {
 			return d.unknown(a.op, err)
 		}
 		return err
 	}
-	var refused *refusedAddress
+	var refused *refusedAddressError
 	if !sent.Load() || errors.As(err, &refused) {
 		return err // it never left, or was answered by a redirect we did not follow
 	}

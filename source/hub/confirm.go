@@ -196,7 +196,7 @@ func (d *Dataset) brokenFile(ctx context.Context, op string, f source.File, err 
 
 func (d *Dataset) refusedFile(op string, f source.File, resp *http.Response) *source.Error {
 	e := d.refused(op, f.At.Commit, f.Path, resp).WithFile(f.At.Short(), f.Path)
-	var a *answered
+	var a *answeredError
 	if errors.As(e, &a) && a.code == "RevisionNotFound" {
 		// The commit that a plan pinned is gone: history was rewritten.
 		e.Kind, e.Msg = source.KindChanged, "the commit that was planned does not exist any more"

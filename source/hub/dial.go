@@ -86,7 +86,7 @@ func (g guardedDialer) DialContext(ctx context.Context, network, address string)
 				return fmt.Errorf("the dialled address is not an IP address")
 			}
 			if err := checkAddr(ap.Addr(), g.allowPrivate); err != nil {
-				return &refusedAddress{err}
+				return &refusedAddressError{err}
 			}
 			return nil
 		}
@@ -94,8 +94,8 @@ func (g guardedDialer) DialContext(ctx context.Context, network, address string)
 	return d.DialContext(ctx, network, address)
 }
 
-// refusedAddress marks a connection that policy forbade: not worth a retry.
-type refusedAddress struct{ err error }
+// refusedAddressError marks a connection that policy forbade: not worth a retry.
+type refusedAddressError struct{ err error }
 
-func (r *refusedAddress) Error() string { return r.err.Error() }
-func (r *refusedAddress) Unwrap() error { return r.err }
+func (r *refusedAddressError) Error() string { return r.err.Error() }
+func (r *refusedAddressError) Unwrap() error { return r.err }

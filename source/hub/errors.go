@@ -18,14 +18,14 @@ const (
 )
 
 // answered is the cause of every error that the Hub or its storage answered with.
-type answered struct {
+type answeredError struct {
 	status    int
 	code      string // X-Error-Code
 	text      string // what the Hub said, cleaned
 	requestID string
 }
 
-func (a *answered) Error() string {
+func (a *answeredError) Error() string {
 	text := fmt.Sprintf("status %d", a.status)
 	if a.text != "" {
 		text += ": " + a.text
@@ -84,7 +84,7 @@ func (d *Dataset) refused(op, revision, path string, resp *http.Response) *sourc
 	return e
 }
 
-func (d *Dataset) byStatus(e *source.Error, a *answered, resp *http.Response) {
+func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Response) {
 	switch status := resp.StatusCode; {
 	case isRedirect(status):
 		e.Kind, e.Hint = source.KindUpstream, "the Hub redirected an API call to another server, which is not followed"
@@ -117,8 +117,8 @@ func (d *Dataset) byStatus(e *source.Error, a *answered, resp *http.Response) {
 // readAnswer reads what the Hub says about an error, from headers and body. A body
 // that is too long or no JSON (storage and proxies answer XML and HTML) adds
 // nothing: the status stands for it.
-func readAnswer(resp *http.Response) *answered {
-	a := &answered{status: resp.StatusCode, code: clip(resp.Header.Get("X-Error-Code"), 60)}
+func readAnswer(resp *http.Response) *answeredError {
+	a := &answeredError{status: resp.StatusCode, code: clip(resp.Header.Get("X-Error-Code"), 60)}
 	for _, name := range []string{"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"} {
 		if id := clean(resp.Header.Get(name), 80); id != "" {
 			a.requestID = id

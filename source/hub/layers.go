@@ -94,7 +94,7 @@ func (s *sound) RoundTrip(r *http.Request) (*http.Response, error) {
 	encoding := resp.Header.Get("Content-Encoding")
 	if encoding != "" && !strings.EqualFold(encoding, "identity") {
 		resp.Body.Close()
-		return nil, &badAnswer{fmt.Errorf("the answer is encoded as %q, which was not asked for", clip(encoding, 40))}
+		return nil, &badAnswerError{fmt.Errorf("the answer is encoded as %q, which was not asked for", clip(encoding, 40))}
 	}
 	limit := callOf(r.Context()).buffer
 	if limit == 0 || r.Method == http.MethodHead || resp.StatusCode >= 300 {
@@ -104,7 +104,7 @@ func (s *sound) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body.Close()
 	switch {
 	case err != nil:
-		return nil, &badAnswer{fmt.Errorf("the answer broke off: %w", err)}
+		return nil, &badAnswerError{fmt.Errorf("the answer broke off: %w", err)}
 	case int64(len(raw)) > limit:
 		return nil, fmt.Errorf("%w: more than %d bytes", errTooLong, limit)
 	}
@@ -112,11 +112,11 @@ func (s *sound) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// badAnswer is an answer that no sound server gives; the next may be better.
-type badAnswer struct{ err error }
+// badAnswerError is an answer that no sound server gives; the next may be better.
+type badAnswerError struct{ err error }
 
-func (b *badAnswer) Error() string { return b.err.Error() }
-func (b *badAnswer) Unwrap() error { return b.err }
+func (b *badAnswerError) Error() string { return b.err.Error() }
+func (b *badAnswerError) Unwrap() error { return b.err }
 
 func closeBody(r *http.Request) {
 	if r.Body != nil {

@@ -220,7 +220,7 @@ func (a action) putHeader() http.Header {
 func (d *Dataset) uploadURL(href string) (*url.URL, error) {
 	u, err := d.client.endpoint.link(nil, d.client.endpoint.rewrite(href))
 	if err != nil {
-		return nil, &refusedAddress{fmt.Errorf("upload address refused: %w", err)}
+		return nil, &refusedAddressError{fmt.Errorf("upload address refused: %w", err)}
 	}
 	return u, nil
 }

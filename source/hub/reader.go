@@ -40,8 +40,7 @@ func (d *Dataset) Open(ctx context.Context, f source.File) (source.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	life, end := context.WithCancelCause(context.Background())
-	return &Reader{dataset: d, file: f, where: where, life: life, end: end, refreshing: make(chan struct{}, 1)}, nil
+	return &Reader{dataset: d, file: f, where: where, reads: map[int]context.CancelFunc{}, refreshing: make(chan struct{}, 1)}, nil
 }
 
 // Reader reads ranges of one file, straight from where the Hub said its bytes
@@ -50,11 +49,12 @@ func (d *Dataset) Open(ctx context.Context, f source.File) (source.Reader, error
 type Reader struct {
 	dataset *Dataset
 	file    source.File
-	life    context.Context // ended by Close
-	end     context.CancelCauseFunc
 
-	mu    sync.Mutex
-	where location
+	mu     sync.Mutex
+	closed bool
+	reads  map[int]context.CancelFunc // under way, ended by Close
+	count  int
+	where  location
 	// etag is what the present location calls its content. Ranges of one file
 	// are never joined across different ones.
 	etag string
@@ -69,7 +69,12 @@ func (r *Reader) Size() int64 { return r.file.Size }
 
 // Close ends reads under way; later reads fail.
 func (r *Reader) Close() error {
-	r.end(errClosed)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, cancel := range r.reads {
+		cancel()
+	}
 	return nil
 }
 
@@ -81,21 +86,52 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if off < 0 || off > r.file.Size || int64(len(p)) > r.file.Size-off {
 		return r.fail(source.KindInvalid, op, fmt.Errorf("bytes %d to %d are outside the file's %d", off, off+int64(len(p)), r.file.Size))
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(r.life, func() { cancel(errClosed) })
-	defer stop()
-	if r.life.Err() != nil {
+	ctx, end, ok := r.begin(ctx)
+	defer end()
+	if !ok {
 		return r.fail(source.KindInvalid, op, errClosed)
 	}
 	if len(p) == 0 {
-		return nil
+		return ctxError(ctx, op)
 	}
 	err := r.readAll(ctx, p, off)
-	if err != nil && r.life.Err() != nil && errors.Is(context.Cause(ctx), errClosed) {
+	if err != nil && r.isClosed() {
 		return r.fail(source.KindInvalid, op, errClosed)
 	}
 	return err
+}
+
+// begin makes a read end when the Reader is closed; end must be called.
+func (r *Reader) begin(ctx context.Context) (_ context.Context, end func(), ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ctx, func() {}, false
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r.count++
+	id := r.count
+	r.reads[id] = cancel
+	return ctx, func() {
+		cancel()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.reads, id)
+	}, true
+}
+
+func (r *Reader) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// ctxError is the caller's own end as one of our errors, or nil.
+func ctxError(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return source.AsError(op, err)
+	}
+	return nil
 }
 
 // readAll is ReadAt's loop over attempts.
@@ -115,9 +151,9 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
 		if ctx.Err() != nil {
 			return r.fail(source.KindOf(ctx.Err()), op, ctx.Err())
 		}
-		var stale *staleAddress
-		var changed *otherContent
-		var wait *askedToWait
+		var stale *staleAddressError
+		var changed *otherContentError
+		var wait *askedToWaitError
 		switch {
 		case err == nil: // fewer bytes than asked, soundly: go on
 			if attempts >= maxAttempts {
@@ -206,22 +242,22 @@ func (r *Reader) refresh(ctx context.Context, refused location) error {
 
 // What can be wrong with one attempt, besides the network.
 type (
-	// staleAddress: storage refuses the address. err is what to say if a new one
+	// staleAddressError: storage refuses the address. err is what to say if a new one
 	// is refused as well.
-	staleAddress struct{ err *source.Error }
-	// otherContent: the address now gives other bytes than before.
-	otherContent struct{ why string }
-	// askedToWait: the peer is busy or failing; floor is how long it asked us to
+	staleAddressError struct{ err *source.Error }
+	// otherContentError: the address now gives other bytes than before.
+	otherContentError struct{ why string }
+	// askedToWaitError: the peer is busy or failing; floor is how long it asked us to
 	// wait.
-	askedToWait struct {
+	askedToWaitError struct {
 		err   *source.Error
 		floor time.Duration
 	}
 )
 
-func (e *staleAddress) Error() string { return e.err.Error() }
-func (e *otherContent) Error() string { return "the file's content changed: " + e.why }
-func (e *askedToWait) Error() string  { return e.err.Error() }
+func (e *staleAddressError) Error() string { return e.err.Error() }
+func (e *otherContentError) Error() string { return "the file's content changed: " + e.why }
+func (e *askedToWaitError) Error() string  { return e.err.Error() }
 
 // attempt makes one ranged request and reads its body into p. It returns how many
 // bytes of p are good, which may be some even with an error.
@@ -247,18 +283,18 @@ func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []
 	// Weak or strong does not matter here: equal text, equal object.
 	now := resp.Header.Get("ETag")
 	if *etag != "" && now != *etag {
-		return 0, &otherContent{"its ETag differs from that of earlier ranges"}
+		return 0, &otherContentError{"its ETag differs from that of earlier ranges"}
 	}
 	r.keep(where, final, now)
 	read, err := io.ReadFull(resp.Body, p[:n])
 	if err != nil {
-		return read, &badAnswer{fmt.Errorf("the body broke off after %d of %d bytes: %w", read, n, err)}
+		return read, &badAnswerError{fmt.Errorf("the body broke off after %d of %d bytes: %w", read, n, err)}
 	}
 	// Reading to the end gives the connection back; more bytes than announced
 	// make the ones before them doubtful.
 	var more [1]byte
 	if extra, _ := resp.Body.Read(more[:]); extra > 0 {
-		return 0, &badAnswer{fmt.Errorf("the body is longer than its Content-Range")}
+		return 0, &badAnswerError{fmt.Errorf("the body is longer than its Content-Range")}
 	}
 	return read, nil
 }
@@ -275,14 +311,14 @@ func (r *Reader) checkStatus(resp *http.Response) error {
 		// refused within a known size also deserve one fresh look.
 		e := r.fail(source.KindUpstream, op, readAnswer(resp))
 		e.Hint = "storage refuses an address that the Hub has just given"
-		return &staleAddress{e}
+		return &staleAddressError{e}
 	default:
 		floor, again := passing(resp, nil)
 		e := r.dataset.refusedFile(op, r.file, resp)
 		if again {
-			return &askedToWait{e, floor}
+			return &askedToWaitError{e, floor}
 		}
-		return &staleAddress{e}
+		return &staleAddressError{e}
 	}
 }
 
@@ -295,18 +331,18 @@ func (r *Reader) checkRange(resp *http.Response, off, last int64) (int, error) {
 		if off == 0 && last == size-1 && resp.ContentLength == size {
 			return int(size), nil
 		}
-		return 0, &badAnswer{fmt.Errorf("the server ignores ranges")}
+		return 0, &badAnswerError{fmt.Errorf("the server ignores ranges")}
 	}
 	from, to, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	switch {
 	case !ok:
-		return 0, &badAnswer{fmt.Errorf("the answer does not say which bytes it holds")}
+		return 0, &badAnswerError{fmt.Errorf("the answer does not say which bytes it holds")}
 	case total != size:
-		return 0, &otherContent{fmt.Sprintf("its size is %d, not %d", total, size)}
+		return 0, &otherContentError{fmt.Sprintf("its size is %d, not %d", total, size)}
 	case from != off || to > last || to < from:
-		return 0, &badAnswer{fmt.Errorf("asked for bytes %d-%d, got %d-%d", off, last, from, to)}
+		return 0, &badAnswerError{fmt.Errorf("asked for bytes %d-%d, got %d-%d", off, last, from, to)}
 	case resp.ContentLength >= 0 && resp.ContentLength != to-from+1:
-		return 0, &badAnswer{fmt.Errorf("the answer's length is %d, its range %d-%d", resp.ContentLength, from, to)}
+		return 0, &badAnswerError{fmt.Errorf("the answer's length is %d, its range %d-%d", resp.ContentLength, from, to)}
 	}
 	return int(to - from + 1), nil
 }

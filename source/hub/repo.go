@@ -37,7 +37,7 @@ func (c *Client) CreateRepo(ctx context.Context, token source.HubToken, repo str
 			call: call{repeatable: true, answerWithin: time.Minute},
 		}, nil)
 		// 409 has two meanings; only one of them is "it exists".
-		var a *answered
+		var a *answeredError
 		if !errors.As(err, &a) || a.status != http.StatusConflict || !strings.Contains(a.text, textBusyCreate) {
 			break
 		}
@@ -87,7 +87,7 @@ func (d *Dataset) CheckWrite(ctx context.Context) error {
 	_, err := d.do(ctx, apiCall{
 		op: "check write access", method: http.MethodGet, url: d.api("auth-check", "write"), call: call{repeatable: true},
 	}, nil)
-	var a *answered
+	var a *answeredError
 	if errors.As(err, &a) && a.status == http.StatusNotFound && a.code == "" {
 		// An endpoint without this route. That the repository exists can be told.
 		_, err = d.Info(ctx, "")

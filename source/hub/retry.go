@@ -169,7 +169,7 @@ func passing(resp *http.Response, err error) (floor time.Duration, again bool) {
 // what we decided ourselves. (What the caller brought about is seen in its
 // context, not in the error: a dial that timed out calls itself a deadline too.)
 func passingError(err error) bool {
-	var refused *refusedAddress
+	var refused *refusedAddressError
 	return !errors.As(err, &refused) && !errors.Is(err, errTooLong) &&
 		!errors.Is(err, errTokenShape) && !errors.Is(err, errBodyShort)
 }

@@ -82,7 +82,7 @@ func (c *Client) follow(ctx context.Context, r request, stop func(*http.Response
 		}
 		discard(resp)
 		if err != nil {
-			return nil, nil, &refusedAddress{err}
+			return nil, nil, &refusedAddressError{err}
 		}
 		r.url = target
 	}
@@ -150,7 +150,7 @@ func (d *Dataset) do(ctx context.Context, a apiCall, out any) (http.Header, erro
 // broken makes the error of a request that got no answer.
 func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Error {
 	e := &source.Error{Op: op, Ref: d.repo, Err: err}
-	var refused *refusedAddress
+	var refused *refusedAddressError
 	switch {
 	case ctx.Err() != nil:
 		e.Kind, e.Err = source.KindOf(ctx.Err()), ctx.Err()

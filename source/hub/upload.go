@@ -79,7 +79,7 @@ func (d *Dataset) store(ctx context.Context, revision string, o LFSObject, at ba
 		if err == nil {
 			return d.verify(ctx, o, at)
 		}
-		var a *answered
+		var a *answeredError
 		if ctx.Err() != nil || !errors.As(err, &a) || a.status >= 500 || try == maxUploadTries {
 			return err
 		}

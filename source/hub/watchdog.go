@@ -58,7 +58,11 @@ func (w *watchdog) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &readBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer, stall: w.stall}
+	resp.Body = &readBody{
+		ReadCloser: resp.Body, timer: timer, stall: w.stall,
+		stalled: func() bool { return errors.Is(context.Cause(ctx), errStalled) },
+		end:     func() { cancel(nil) },
+	}
 	return resp, nil
 }
 
@@ -86,12 +90,12 @@ func (b *sentBody) Read(p []byte) (int, error) {
 // readBody is an answer's body.
 type readBody struct {
 	io.ReadCloser
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	stall  time.Duration
-	waited time.Duration // inside reads, since the last progress
-	moved  int
+	timer   *time.Timer
+	stall   time.Duration
+	stalled func() bool
+	end     func()        // gives back the attempt's context
+	waited  time.Duration // inside reads, since the last progress
+	moved   int
 }
 
 func (b *readBody) Read(p []byte) (int, error) {
@@ -103,7 +107,7 @@ func (b *readBody) Read(p []byte) (int, error) {
 	if b.moved += n; b.moved >= progressBytes {
 		b.moved, b.waited = 0, 0
 	}
-	if err != nil && err != io.EOF && errors.Is(context.Cause(b.ctx), errStalled) {
+	if err != nil && !errors.Is(err, io.EOF) && b.stalled() {
 		err = errStalled
 	}
 	return n, err
@@ -111,6 +115,6 @@ func (b *readBody) Read(p []byte) (int, error) {
 
 func (b *readBody) Close() error {
 	b.timer.Stop()
-	b.cancel(nil)
+	b.end()
 	return b.ReadCloser.Close()
 }
