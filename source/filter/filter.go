@@ -211,9 +211,8 @@ func appendFilter(b []byte, or [][]Term) []byte {
 func appendTerm(b []byte, t Term) []byte {
 	b = append(b, '[')
 	b = appendColumn(b, t.column)
-	b = append(b, `,"`...)
-	b = append(b, t.op.String()...)
-	b = append(b, '"')
+	b = append(b, ',')
+	b = appendString(b, t.op.String())
 	switch {
 	case t.op.unary():
 	case t.op.list():

@@ -43,9 +43,9 @@ func intLoop(t *intTest) loop {
 	case arrow.UINT64:
 		return narrowLoop[uint64](t)
 	case arrow.DECIMAL128:
-		return wideLoop(t, decimal128.FromBigInt)
+		return wideLoop(t, toDecimal128)
 	case arrow.DECIMAL256:
-		return wideLoop(t, decimal256.FromBigInt)
+		return wideLoop(t, toDecimal256)
 	default: // int64, date64, time64, timestamp, decimal64
 		return narrowLoop[int64](t)
 	}
@@ -172,6 +172,30 @@ func wideLoop[T interface {
 			dst[w] = word ^ flip
 		}
 	}
+}
+
+// toDecimal128 is decimal128.FromBigInt without its panic on the smallest value,
+// which is where an open interval of stored values begins.
+func toDecimal128(v *big.Int) decimal128.Num {
+	w := lowWords(v)
+	return decimal128.New(int64(w[1]), w[0])
+}
+
+func toDecimal256(v *big.Int) decimal256.Num {
+	w := lowWords(v)
+	return decimal256.New(w[3], w[2], w[1], w[0])
+}
+
+// lowWords returns the low 256 bits of v in two's complement, lowest word first.
+func lowWords(v *big.Int) (words [4]uint64) {
+	rest := new(big.Int).Set(v)
+	low := new(big.Int)
+	mask := new(big.Int).SetUint64(^uint64(0))
+	for i := range words {
+		words[i] = low.And(rest, mask).Uint64()
+		rest.Rsh(rest, 64) // arithmetic: a negative number stays negative
+	}
+	return words
 }
 
 // floatLoop chooses the loop for the width that the column is stored in. Narrow

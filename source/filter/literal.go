@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
@@ -193,23 +194,15 @@ func (l Literal) String() string {
 	return clip(string(l.appendJSON(nil)))
 }
 
-// appendString writes a JSON string with as few escapes as JSON allows, so that
-// the canonical form is hardly ever longer than what was parsed.
+// appendString writes a JSON string as json.Marshal does, with < > & escaped:
+// the canonical form stays the same, and its length with it, when a command or
+// ticket around it is marshalled.
 func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20:
-			b = append(b, `\u00`...)
-			b = append(b, hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
-		}
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always marshals
 	}
-	return append(b, '"')
+	return append(b, text...)
 }
 
 // clip shortens what is quoted in messages.

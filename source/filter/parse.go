@@ -91,7 +91,7 @@ func parseConjunction(raw json.RawMessage, number int) ([]Term, error) {
 func parseTerm(raw json.RawMessage) (Term, error) {
 	parts, err := elements(raw)
 	if err != nil {
-		return Term{}, fmt.Errorf("%v; a term is [column, operator, value], and a path of names as the first column needs the doubly nested form", err)
+		return Term{}, fmt.Errorf("%w; a term is [column, operator, value], and a path of names as the first column needs the doubly nested form", err)
 	}
 	if len(parts) != 2 && len(parts) != 3 {
 		return Term{}, fmt.Errorf("a term has 3 items, or 2 with is null and is not null; this one has %d", len(parts))
