@@ -1,0 +1,184 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
+)
+
+// manyCommits is where begin warns: the Hub's quotas are hourly.
+const manyCommits = 100
+
+// Begin fixes what a job starts from. Errors: KindInvalid (a request that no job
+// can be), KindNotFound (no such repository, and create_repo is not set),
+// KindDenied and KindUnauthenticated (no write access), KindExists (mode
+// errorifexists), KindUnsupported.
+func (w *Writer) Begin(ctx context.Context, token source.HubToken, r BeginRequest) (BeginResult, error) {
+	if err := r.Validate(); err != nil {
+		return BeginResult{}, err
+	}
+	t := r.target()
+	ref, revision, dir, err := t.place()
+	if err != nil {
+		return BeginResult{}, err
+	}
+	sink, err := w.open(ctx, ref, token)
+	if err != nil {
+		return BeginResult{}, err
+	}
+	base, err := sink.Begin(ctx, Prepare{Job: r.Job, Revision: revision, Create: r.CreateRepo, Private: r.IsPrivate(), PR: r.CreatePR})
+	if err != nil {
+		return BeginResult{}, err
+	}
+	state, err := sink.At(ctx, base.Revision, base.Commit)
+	if err != nil {
+		return BeginResult{}, err
+	}
+	result := BeginResult{Type: "result", V: Version, Job: r.Job, Base: base.Commit, Revision: base.Revision}
+	p, err := targetPlanner(state, t, dir)
+	if err != nil {
+		return BeginResult{}, err
+	}
+	if err := p.decideMode(); err != nil {
+		if r.Mode != ModeIgnore || source.KindOf(err) != source.KindExists {
+			return BeginResult{}, err
+		}
+		result.Skip, result.Reason = true, text(err)
+	}
+	if result.Schema, err = w.beginSchema(ctx, token, ref, p, r); err != nil {
+		return BeginResult{}, err
+	}
+	if r.FilesExpected > 0 {
+		w.countCommits(&result, p, r.FilesExpected)
+	}
+	return result, nil
+}
+
+// targetPlanner looks a target up in a State.
+func targetPlanner(state *State, t target, dir string) (*planner, error) {
+	p := &planner{PlanInput: PlanInput{State: state, Job: Job{ID: t.job, Mode: t.mode, Naming: t.namingOrDataset(), Config: t.config, Split: t.splitOrTrain(), Dir: dir}}}
+	return p, p.look()
+}
+
+// countCommits estimates the commits of the job, with the default batch.
+func (w *Writer) countCommits(result *BeginResult, p *planner, files int) {
+	operations := files
+	if p.Job.Mode == ModeOverwrite {
+		operations += len(p.existing())
+	}
+	result.CommitsNeeded = (operations + DefaultMaxOperations - 1) / DefaultMaxOperations
+	if result.CommitsNeeded > manyCommits && result.Reason == "" {
+		result.Reason = fmt.Sprintf("the job needs %d commits of %d operations; the Hub's hourly quota may make it wait: fewer, larger files need fewer", result.CommitsNeeded, DefaultMaxOperations)
+	}
+}
+
+// beginSchema is the schema to write: the existing split's for an append, else the
+// caller's as it will be written.
+func (w *Writer) beginSchema(ctx context.Context, token source.HubToken, ref source.Ref, p *planner, r BeginRequest) (string, error) {
+	var given *arrow.Schema
+	if r.Schema != "" {
+		var err error
+		if given, err = decodeSchema(r.Schema); err != nil {
+			return "", err
+		}
+		if given, err = fileSchema(given, true); err != nil {
+			return "", err
+		}
+	}
+	write := given
+	if appends(p.Job) {
+		existing, err := w.schemas.of(ctx, token, ref, p)
+		if err != nil {
+			return "", err
+		}
+		if existing != nil {
+			if given != nil {
+				if _, err := newCoercion(given, existing); err != nil {
+					return "", err
+				}
+			}
+			write = existing
+		}
+	}
+	if write == nil {
+		return "", nil
+	}
+	return encodeSchema(write)
+}
+
+// appends reports whether a job adds to rows that are there, and so takes their
+// schema.
+func appends(j Job) bool { return j.Mode == ModeAppend && j.Naming != NamingFile }
+
+// schemaCache keeps the schemas that a job's attempts append to, so that each of
+// them does not list the repository and read a footer again.
+type schemaCache struct {
+	mu      sync.Mutex
+	entries map[schemaKey]*arrow.Schema
+}
+
+// schemaKey includes the token: what one caller may see, another may not.
+type schemaKey struct {
+	token                           source.HubToken
+	ref, commit, config, split, dir string
+	naming                          Naming
+}
+
+const maxSchemas = 256
+
+func keyOf(token source.HubToken, ref source.Ref, p *planner) schemaKey {
+	return schemaKey{token: token, ref: ref.Name(), commit: p.State.At.Commit, config: p.Job.Config, split: p.Job.Split, dir: p.Job.Dir, naming: p.Job.Naming}
+}
+
+func (c *schemaCache) get(key schemaKey) (*arrow.Schema, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.entries[key]
+	return s, ok
+}
+
+func (c *schemaCache) put(key schemaKey, s *arrow.Schema) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil || len(c.entries) >= maxSchemas {
+		c.entries = map[schemaKey]*arrow.Schema{}
+	}
+	c.entries[key] = s
+}
+
+// of returns the schema of the files that the target holds, nil if it holds none.
+func (c *schemaCache) of(ctx context.Context, token source.HubToken, ref source.Ref, p *planner) (*arrow.Schema, error) {
+	key := keyOf(token, ref, p)
+	if s, ok := c.get(key); ok {
+		return s, nil
+	}
+	var s *arrow.Schema
+	if files := p.existing(); len(files) > 0 {
+		var err error
+		if s, err = readSchema(ctx, p.State.Store, files[0]); err != nil {
+			return nil, err
+		}
+	}
+	c.put(key, s)
+	return s, nil
+}
+
+// readSchema is the schema of a file as it would be written again.
+func readSchema(ctx context.Context, store source.Store, f source.File) (s *arrow.Schema, err error) {
+	r, err := store.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	footer, err := scan.ReadFooter(ctx, r, f)
+	if err != nil {
+		return nil, err
+	}
+	return fileSchema(footer.Schema(), true)
+}

@@ -1,0 +1,425 @@
+package writer
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
+	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// coercion turns batches of one schema into batches of another without changing a
+// value: columns by name, widening freely, narrowing only where every value fits.
+// What cannot be done for any value is refused when it is made; what cannot be
+// done for a value, at that value. It is immutable and safe for concurrent use.
+type coercion struct {
+	to      *arrow.Schema
+	columns []int // source column of each target column
+	casts   []cast
+}
+
+// cast converts an array; the result is the caller's.
+type cast func(ctx context.Context, a arrow.Array) (arrow.Array, error)
+
+// newCoercion compares the schemas; its errors name the column.
+func newCoercion(from, to *arrow.Schema) (*coercion, error) {
+	c := &coercion{to: to}
+	for _, f := range from.Fields() {
+		if !to.HasField(f.Name) {
+			return nil, invalid("stage", "the dataset has no such column; it has %s", columnNames(to)).
+				WithColumn(f.Name).WithHint("drop or rename the column, or overwrite the split")
+		}
+	}
+	for _, f := range to.Fields() {
+		at := from.FieldIndices(f.Name)
+		if len(at) != 1 {
+			return nil, invalid("stage", "the dataset has this column and the rows do not").
+				WithColumn(f.Name).WithHint("add the column (null where there is no value), or overwrite the split")
+		}
+		one, err := newCast(from.Field(at[0]).Type, f.Type, f.Name)
+		if err != nil {
+			return nil, err
+		}
+		c.columns = append(c.columns, at[0])
+		c.casts = append(c.casts, one)
+	}
+	return c, nil
+}
+
+// apply returns a batch of the target schema; the caller releases it.
+func (c *coercion) apply(ctx context.Context, rec arrow.RecordBatch) (out arrow.RecordBatch, err error) {
+	columns := make([]arrow.Array, 0, len(c.columns))
+	defer func() {
+		for _, a := range columns {
+			a.Release()
+		}
+		if r := recover(); r != nil { // the casts are a library's
+			out, err = nil, invalid("stage", "the rows cannot be converted: %v", r)
+		}
+	}()
+	for i, at := range c.columns {
+		a, err := c.casts[i](ctx, rec.Column(at))
+		if err != nil {
+			return nil, columnError(c.to.Field(i).Name, err)
+		}
+		columns = append(columns, a)
+	}
+	return array.NewRecordBatch(c.to, columns, rec.NumRows()), nil
+}
+
+func columnError(column string, err error) error {
+	e := source.AsError("stage", err)
+	if e.Kind == source.KindInternal || e.Kind == source.KindUnknown {
+		e = invalid("stage", "a value does not fit the dataset's type: %s", err.Error())
+	}
+	if e.Column == "" {
+		e.Column = column
+	}
+	return e
+}
+
+// newCast finds the conversion between two types.
+func newCast(from, to arrow.DataType, path string) (cast, error) {
+	switch t := from.(type) {
+	case arrow.ExtensionType:
+		inner, err := newCast(t.StorageType(), to, path)
+		return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+			ext, ok := a.(array.ExtensionArray)
+			if !ok {
+				return nil, source.Errorf(source.KindInternal, "stage", "not an extension array")
+			}
+			return inner(ctx, ext.Storage())
+		}, err
+	case *arrow.DictionaryType:
+		inner, err := newCast(t.ValueType, to, path)
+		return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+			plain, err := compute.CastArray(ctx, a, compute.SafeCastOptions(t.ValueType))
+			if err != nil {
+				return nil, err
+			}
+			defer plain.Release()
+			return inner(ctx, plain)
+		}, err
+	}
+	if typeText(from) == typeText(to) && from.ID() != arrow.STRUCT && !arrow.IsNested(from.ID()) {
+		return same, nil
+	}
+	switch t := to.(type) {
+	case *arrow.StructType:
+		if f, ok := from.(*arrow.StructType); ok {
+			return structCast(f, t, path)
+		}
+	case *arrow.MapType:
+		if f, ok := from.(*arrow.MapType); ok {
+			return mapCast(f, t, path)
+		}
+	case *arrow.FixedSizeListType:
+		if f, ok := from.(arrow.ListLikeType); ok && from.ID() != arrow.MAP {
+			return fixedListCast(f, t, path)
+		}
+	case *arrow.ListType, *arrow.LargeListType:
+		if f, ok := from.(arrow.ListLikeType); ok && (from.ID() == arrow.LIST || from.ID() == arrow.LARGE_LIST) {
+			return listCast(f, to.(arrow.ListLikeType), path)
+		}
+		if f, ok := from.(*arrow.FixedSizeListType); ok {
+			return unfixedListCast(f, to.(arrow.ListLikeType), path)
+		}
+	default:
+		if leafCastable(from, to) && compute.CanCast(from, to) {
+			return leafCast(from, to), nil
+		}
+	}
+	return nil, invalid("stage", "%s cannot be written as the dataset's %s", from, to).WithColumn(path).
+		WithHint("cast the column, or overwrite the split")
+}
+
+func same(_ context.Context, a arrow.Array) (arrow.Array, error) {
+	a.Retain()
+	return a, nil
+}
+
+// leafCastable lists the conversions that keep a value what it is.
+func leafCastable(from, to arrow.DataType) bool {
+	f, t := from.ID(), to.ID()
+	switch {
+	case f == arrow.NULL:
+		return true
+	case arrow.IsInteger(f):
+		return arrow.IsInteger(t) || arrow.IsFloating(t) || arrow.IsDecimal(t)
+	case arrow.IsFloating(f):
+		return arrow.IsFloating(t)
+	case arrow.IsDecimal(f):
+		return arrow.IsDecimal(t) || arrow.IsInteger(t)
+	case isText(f):
+		return isText(t)
+	case isBytes(f):
+		return isBytes(t)
+	}
+	switch a := from.(type) {
+	case *arrow.TimestampType:
+		b, ok := to.(*arrow.TimestampType)
+		// A time of day somewhere and an instant are not the same thing.
+		return ok && (a.TimeZone == "") == (b.TimeZone == "")
+	case *arrow.Time32Type, *arrow.Time64Type:
+		return t == arrow.TIME32 || t == arrow.TIME64
+	case *arrow.Date32Type, *arrow.Date64Type:
+		return t == arrow.DATE32 || t == arrow.DATE64
+	}
+	return false
+}
+
+func isText(id arrow.Type) bool {
+	return id == arrow.STRING || id == arrow.LARGE_STRING || id == arrow.STRING_VIEW
+}
+
+func isBytes(id arrow.Type) bool {
+	return id == arrow.BINARY || id == arrow.LARGE_BINARY || id == arrow.BINARY_VIEW || id == arrow.FIXED_SIZE_BINARY
+}
+
+// leafCast is the library's checked cast; float narrowing and int to float, which
+// the library rounds in silence, are checked by casting back.
+func leafCast(from, to arrow.DataType) cast {
+	options := compute.SafeCastOptions(to)
+	lossy := arrow.IsFloating(to.ID()) && (arrow.IsInteger(from.ID()) || arrow.IsFloating(from.ID()) && bitWidth(from) > bitWidth(to))
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		out, err := compute.CastArray(ctx, a, options)
+		if err != nil || !lossy {
+			return out, err
+		}
+		back, err := compute.CastArray(ctx, out, compute.UnsafeCastOptions(from))
+		if err != nil {
+			out.Release()
+			return nil, err
+		}
+		defer back.Release()
+		if !array.ApproxEqual(a, back, array.WithAbsTolerance(0), array.WithNaNsEqual(true)) {
+			out.Release()
+			return nil, fmt.Errorf("a value is not exact as %s", to)
+		}
+		return out, nil
+	}
+}
+
+func bitWidth(dt arrow.DataType) int {
+	if w, ok := dt.(arrow.FixedWidthDataType); ok {
+		return w.BitWidth()
+	}
+	return 0
+}
+
+// structCast matches children by name.
+func structCast(from, to *arrow.StructType, path string) (cast, error) {
+	if from.NumFields() != to.NumFields() {
+		return nil, invalid("stage", "%s cannot be written as the dataset's %s: the fields differ", from, to).WithColumn(path)
+	}
+	at := make([]int, to.NumFields())
+	casts := make([]cast, to.NumFields())
+	for i, f := range to.Fields() {
+		j, ok := from.FieldIdx(f.Name)
+		if !ok {
+			return nil, invalid("stage", "the dataset has this field and the rows do not").WithColumn(path + "." + f.Name)
+		}
+		var err error
+		if casts[i], err = newCast(from.Field(j).Type, f.Type, path+"."+f.Name); err != nil {
+			return nil, err
+		}
+		at[i] = j
+	}
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		return rebuild(ctx, a, to, at, casts)
+	}, nil
+}
+
+// rebuild makes an array of another type from the same validity and offsets and
+// converted children. The children are converted whole, so that the offset of a
+// slice stays right.
+func rebuild(ctx context.Context, a arrow.Array, to arrow.DataType, at []int, casts []cast) (arrow.Array, error) {
+	data := a.Data()
+	children := make([]arrow.ArrayData, len(at))
+	defer func() {
+		for _, c := range children {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	for i, j := range at {
+		child := array.MakeFromData(data.Children()[j])
+		out, err := casts[i](ctx, child)
+		child.Release()
+		if err != nil {
+			return nil, err
+		}
+		children[i] = out.Data()
+		children[i].Retain()
+		out.Release()
+	}
+	made := array.NewData(to, data.Len(), data.Buffers(), children, data.NullN(), data.Offset())
+	defer made.Release()
+	return array.MakeFromData(made), nil
+}
+
+// mapCast converts keys and values by position: their names differ between
+// writers.
+func mapCast(from, to *arrow.MapType, path string) (cast, error) {
+	key, err := newCast(from.KeyType(), to.KeyType(), path+".key")
+	if err != nil {
+		return nil, err
+	}
+	item, err := newCast(from.ItemType(), to.ItemType(), path+".value")
+	if err != nil {
+		return nil, err
+	}
+	entries := func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		return rebuild(ctx, a, to.Elem(), []int{0, 1}, []cast{key, item})
+	}
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		return rebuild(ctx, a, to, []int{0}, []cast{entries})
+	}, nil
+}
+
+// listCast converts the elements, then the width of the offsets.
+func listCast(from, to arrow.ListLikeType, path string) (cast, error) {
+	elem, err := newCast(from.Elem(), to.Elem(), path+".element")
+	if err != nil {
+		return nil, err
+	}
+	var middle arrow.DataType = arrow.ListOfField(to.ElemField())
+	if from.ID() == arrow.LARGE_LIST {
+		middle = arrow.LargeListOfField(to.ElemField())
+	}
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		out, err := rebuild(ctx, a, middle, []int{0}, []cast{elem})
+		if err != nil || from.ID() == to.ID() {
+			return out, err
+		}
+		defer out.Release()
+		return compute.CastArray(ctx, out, compute.SafeCastOptions(to))
+	}, nil
+}
+
+// listRange is what list arrays of either offset width and of fixed size can say.
+type listRange interface {
+	arrow.Array
+	ListValues() arrow.Array
+	ValueOffsets(i int) (start, end int64)
+}
+
+// fixedListCast checks that every list has the length, and lays the elements out
+// with room for the lists that are null.
+func fixedListCast(from arrow.ListLikeType, to *arrow.FixedSizeListType, path string) (cast, error) {
+	elem, err := newCast(from.Elem(), to.Elem(), path+".element")
+	if err != nil {
+		return nil, err
+	}
+	n := int64(to.Len())
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		lists, ok := a.(listRange)
+		if !ok {
+			return nil, source.Errorf(source.KindInternal, "stage", "not a list array")
+		}
+		take := array.NewInt64Builder(compute.GetAllocator(ctx))
+		defer take.Release()
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				for range n {
+					take.AppendNull()
+				}
+				continue
+			}
+			start, end := lists.ValueOffsets(i)
+			if end-start != n {
+				return nil, fmt.Errorf("a list has %d elements; the dataset's have %d", end-start, n)
+			}
+			for j := start; j < end; j++ {
+				take.Append(j)
+			}
+		}
+		indices := take.NewInt64Array()
+		defer indices.Release()
+		values, err := compute.TakeArray(ctx, lists.ListValues(), indices)
+		if err != nil {
+			return nil, err
+		}
+		defer values.Release()
+		values2, err := elem(ctx, values)
+		if err != nil {
+			return nil, err
+		}
+		defer values2.Release()
+		valid := validity(compute.GetAllocator(ctx), a)
+		defer release(valid)
+		data := array.NewData(to, a.Len(), []*memory.Buffer{valid}, []arrow.ArrayData{values2.Data()}, a.NullN(), 0)
+		defer data.Release()
+		return array.MakeFromData(data), nil
+	}, nil
+}
+
+// unfixedListCast writes the offsets that a fixed size leaves out.
+func unfixedListCast(from *arrow.FixedSizeListType, to arrow.ListLikeType, path string) (cast, error) {
+	elem, err := newCast(from.Elem(), to.Elem(), path+".element")
+	if err != nil {
+		return nil, err
+	}
+	plain := arrow.ListOfField(to.ElemField())
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		values := array.MakeFromData(a.Data().Children()[0])
+		defer values.Release()
+		out, err := elem(ctx, values)
+		if err != nil {
+			return nil, err
+		}
+		defer out.Release()
+		n, first := int64(from.Len()), int64(a.Data().Offset())
+		if (first+int64(a.Len()))*n > math.MaxInt32 {
+			return nil, fmt.Errorf("the lists are too long together")
+		}
+		mem := compute.GetAllocator(ctx)
+		offsets := memory.NewResizableBuffer(mem)
+		defer offsets.Release()
+		offsets.Resize(arrow.Int32Traits.BytesRequired(a.Len() + 1))
+		raw := arrow.Int32Traits.CastFromBytes(offsets.Bytes())
+		for i := range raw {
+			raw[i] = int32((first + int64(i)) * n) //nolint:gosec // bounded above
+		}
+		valid := validity(mem, a)
+		defer release(valid)
+		data := array.NewData(plain, a.Len(), []*memory.Buffer{valid, offsets}, []arrow.ArrayData{out.Data()}, a.NullN(), 0)
+		defer data.Release()
+		list := array.MakeFromData(data)
+		if to.ID() == arrow.LIST {
+			return list, nil
+		}
+		defer list.Release()
+		return compute.CastArray(ctx, list, compute.SafeCastOptions(to))
+	}, nil
+}
+
+// validity copies an array's validity to offset 0; nil if nothing is null.
+func validity(mem memory.Allocator, a arrow.Array) *memory.Buffer {
+	if a.NullN() == 0 {
+		return nil
+	}
+	buf := memory.NewResizableBuffer(mem)
+	buf.Resize(int(bitutil.BytesForBits(int64(a.Len()))))
+	bits := buf.Bytes()
+	clear(bits)
+	for i := range a.Len() {
+		if a.IsValid(i) {
+			bitutil.SetBit(bits, i)
+		}
+	}
+	return buf
+}
+
+func release(b *memory.Buffer) {
+	if b != nil {
+		b.Release()
+	}
+}

@@ -1,0 +1,383 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
+	"github.com/hubflight/hubflight/writer/spool"
+)
+
+const (
+	defaultFileBytes     = 500_000_000 // as pyspark_huggingface
+	defaultRowGroupBytes = 128 << 20
+	defaultRowGroupRows  = 1 << 20
+	defaultPageBytes     = 1 << 20
+	maxRowGroupBytes     = 1 << 30
+	maxDataPageSize      = 64 << 20
+	// sliceBytes is how much is given to the encoder between two looks at the
+	// sizes: small enough that files and groups end near their limits.
+	sliceBytes = 1 << 20
+)
+
+// codec reads a compression by the name that pyarrow gives it.
+func codec(name string) (compress.Compression, error) {
+	switch name {
+	case "", "snappy", "SNAPPY":
+		return compress.Codecs.Snappy, nil
+	case "zstd", "ZSTD":
+		return compress.Codecs.Zstd, nil
+	case "gzip", "GZIP":
+		return compress.Codecs.Gzip, nil
+	case "brotli", "BROTLI":
+		return compress.Codecs.Brotli, nil
+	case "lz4", "LZ4", "lz4_raw", "LZ4_RAW":
+		return compress.Codecs.Lz4Raw, nil
+	case "none", "NONE", "uncompressed", "UNCOMPRESSED":
+		return compress.Codecs.Uncompressed, nil
+	}
+	return 0, invalid("stage", "compression %q is unknown: use snappy, zstd, gzip, brotli, lz4 or none", clip(name))
+}
+
+// validateLevel keeps levels to what each codec has.
+func validateLevel(name string, level int) error {
+	c, err := codec(name)
+	if err != nil {
+		return err
+	}
+	low, high := 0, 0
+	switch c {
+	case compress.Codecs.Zstd:
+		low, high = 1, 22
+	case compress.Codecs.Gzip:
+		low, high = 1, 9
+	case compress.Codecs.Brotli:
+		low, high = 0, 11
+	default:
+		return invalid("stage", "compression_level does not go with compression %s", c)
+	}
+	if level < low || level > high {
+		return invalid("stage", "compression_level is %d; %s has %d to %d", level, c, low, high)
+	}
+	return nil
+}
+
+// with fills in what e leaves out from the server's defaults, and these from the
+// package's.
+func (e Encoding) with(d Encoding) Encoding {
+	pick := func(values ...int64) int64 {
+		for _, v := range values {
+			if v != 0 {
+				return v
+			}
+		}
+		return 0
+	}
+	e.MaxBytesPerFile = pick(e.MaxBytesPerFile, d.MaxBytesPerFile, defaultFileBytes)
+	e.RowGroupBytes = pick(e.RowGroupBytes, d.RowGroupBytes, defaultRowGroupBytes)
+	e.RowGroupRows = pick(e.RowGroupRows, d.RowGroupRows, defaultRowGroupRows)
+	e.DataPageSize = pick(e.DataPageSize, d.DataPageSize, defaultPageBytes)
+	if e.Compression == "" {
+		e.Compression = d.Compression
+		if e.CompressionLevel == nil {
+			e.CompressionLevel = d.CompressionLevel
+		}
+	}
+	return e
+}
+
+func isOn(b *bool) bool { return b == nil || *b }
+
+// properties translates to the library's. rowBytes is the average size of a row
+// in memory.
+func (e Encoding) properties(schema *arrow.Schema, rowBytes int64) (*parquet.WriterProperties, error) {
+	c, err := codec(e.Compression)
+	if err != nil {
+		return nil, err
+	}
+	// The library looks at a page's size once per batch of this many values; with
+	// its own 1024, rows of 100 KB make pages of 100 MB.
+	batch := min(max(e.DataPageSize/max(rowBytes, 1), 16), 1024)
+	options := []parquet.WriterProperty{
+		parquet.WithCompression(c),
+		parquet.WithDataPageSize(e.DataPageSize),
+		parquet.WithBatchSize(batch),
+		parquet.WithMaxRowGroupLength(math.MaxInt32), // groups are cut here, not there
+		parquet.WithPageIndexEnabled(isOn(e.PageIndex)),
+		parquet.WithVersion(parquet.V2_LATEST),
+	}
+	if e.CompressionLevel != nil {
+		options = append(options, parquet.WithCompressionLevel(*e.CompressionLevel))
+	}
+	for _, s := range []struct {
+		key  string
+		on   *Switch
+		all  func(bool) parquet.WriterProperty
+		each func(string, bool) parquet.WriterProperty
+	}{
+		{"use_dictionary", e.UseDictionary, parquet.WithDictionaryDefault, parquet.WithDictionaryFor},
+		{"write_statistics", e.WriteStatistics, parquet.WithStats, parquet.WithStatsFor},
+	} {
+		if s.on == nil {
+			continue
+		}
+		options = append(options, s.all(s.on.All))
+		paths, err := leaves(schema, s.on.Columns, s.key)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			options = append(options, s.each(path, true))
+		}
+	}
+	blooms, err := leaves(schema, e.BloomColumns, "bloom_columns")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range blooms {
+		options = append(options, parquet.WithBloomFilterEnabledFor(path, true), parquet.WithAdaptiveBloomFilterEnabledFor(path, true))
+	}
+	return parquet.NewWriterProperties(options...), nil
+}
+
+// leaves returns the Parquet paths below the named columns.
+func leaves(schema *arrow.Schema, columns []string, key string) ([]string, error) {
+	if len(columns) == 0 {
+		return nil, nil
+	}
+	pq, err := pqarrow.ToParquet(schema, nil, pqarrow.DefaultWriterProps())
+	if err != nil {
+		return nil, source.Errorf(source.KindUnsupported, "stage", "the schema has no Parquet form: %w", err)
+	}
+	var out []string
+	for _, column := range columns {
+		found := false
+		for i := range pq.NumColumns() {
+			path := pq.Column(i).ColumnPath()
+			if len(path) > 0 && (path[0] == column || path.String() == column) {
+				out, found = append(out, path.String()), true
+			}
+		}
+		if !found {
+			return nil, invalid("stage", "%s names a column that is not there; there are %s", key, columnNames(schema)).WithColumn(column)
+		}
+	}
+	return out, nil
+}
+
+// encoder writes batches of one schema into files. It is used by one goroutine.
+type encoder struct {
+	encoding Encoding
+	schema   *arrow.Schema
+	spool    *spool.Spool
+	whole    bool // never cut a file
+	mem      memory.Allocator
+
+	file     *spool.File
+	parquet  *pqarrow.FileWriter
+	rows     int64 // of the open file
+	numBytes int64
+	// of the open row group
+	groupRows, groupBytes int64
+}
+
+// encoded is a finished file in the spool.
+type encoded struct {
+	file           *spool.File
+	rows, numBytes int64
+}
+
+// write appends a batch. Each file that is full by then goes to done, which owns
+// it.
+func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) error {
+	perRow := max(recordBytes(rec)/max(rec.NumRows(), 1), 1)
+	step := max(sliceBytes/perRow, 1)
+	for at := int64(0); at < rec.NumRows(); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(step, rec.NumRows()-at)
+		if e.parquet != nil {
+			n = min(n, max(e.encoding.RowGroupRows-e.groupRows, 1))
+		}
+		n = min(n, e.encoding.RowGroupRows)
+		if err := e.slice(ctx, rec, at, n, perRow); err != nil {
+			return err
+		}
+		at += n
+		if e.full() {
+			if err := e.finish(done); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// slice writes some rows into the open row group, or into a new one if that is
+// full.
+func (e *encoder) slice(ctx context.Context, rec arrow.RecordBatch, at, n, perRow int64) error {
+	if err := e.ensure(ctx, perRow); err != nil {
+		return err
+	}
+	part := rec.NewSlice(at, at+n)
+	defer part.Release()
+	return guarded(func() error {
+		if e.groupRows >= e.encoding.RowGroupRows || e.groupBytes >= e.encoding.RowGroupBytes {
+			if err := e.parquet.NewBufferedRowGroupChecked(); err != nil {
+				return err
+			}
+			e.groupRows, e.groupBytes = 0, 0
+		}
+		if err := e.parquet.WriteBuffered(part); err != nil {
+			return err
+		}
+		e.rows += n
+		e.groupRows += n
+		e.numBytes += n * perRow
+		e.groupBytes += n * perRow
+		return nil
+	})
+}
+
+// ensure opens a file if there is none.
+func (e *encoder) ensure(ctx context.Context, perRow int64) error {
+	if e.parquet != nil {
+		return nil
+	}
+	props, err := e.encoding.properties(e.schema, perRow)
+	if err != nil {
+		return err
+	}
+	if e.file, err = e.spool.Create(ctx); err != nil {
+		return err
+	}
+	return guarded(func() error {
+		e.parquet, err = pqarrow.NewFileWriter(e.schema, e.file, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(e.mem), pqarrow.WithStoreSchema()))
+		return err
+	})
+}
+
+// full reports whether the open file has reached its size: what is on disk plus
+// what the open row group holds, compressed.
+func (e *encoder) full() bool {
+	if e.whole || e.parquet == nil {
+		return false
+	}
+	return e.file.Size()+e.parquet.RowGroupTotalCompressedBytes() >= e.encoding.MaxBytesPerFile
+}
+
+// finish closes the open file and gives it to done.
+func (e *encoder) finish(done func(encoded) error) error {
+	if e.parquet == nil {
+		return nil
+	}
+	if err := guarded(e.parquet.Close); err != nil {
+		return err
+	}
+	out := encoded{file: e.file, rows: e.rows, numBytes: e.numBytes}
+	e.parquet, e.file = nil, nil
+	e.rows, e.numBytes, e.groupRows, e.groupBytes = 0, 0, 0, 0
+	return done(out)
+}
+
+// empty makes a file with the schema and without a row group: one of 0 rows makes
+// the reference library fail.
+func (e *encoder) empty(ctx context.Context, done func(encoded) error) error {
+	if err := e.ensure(ctx, 1); err != nil {
+		return err
+	}
+	return e.finish(done)
+}
+
+// abandon removes an open file.
+func (e *encoder) abandon() error {
+	if e.file == nil {
+		return nil
+	}
+	if e.parquet != nil {
+		_ = guarded(e.parquet.Close) // gives its memory back; the file is removed anyway
+	}
+	err := e.file.Remove()
+	e.file, e.parquet = nil, nil
+	return err
+}
+
+// guarded runs the encoder under recover, and classifies what comes out.
+func guarded(run func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = source.Errorf(source.KindInternal, "encode", "the Parquet encoder failed: %v", r)
+		}
+	}()
+	err = run()
+	var e *source.Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return source.Errorf(source.KindInternal, "encode", "the Parquet encoder failed: %w", err)
+}
+
+// reread opens a finished file as a reader would and compares what it says with
+// what was written: a file that cannot be read must not become durable.
+func reread(ctx context.Context, f encoded, schema *arrow.Schema) error {
+	footer, err := scan.ReadFooter(ctx, spoolReader{f.file}, source.File{Path: "staged.parquet", Size: f.file.Size()})
+	if err != nil {
+		return source.Errorf(source.KindInternal, "stage", "the written file cannot be read back: %w", err)
+	}
+	if footer.NumRows() != f.rows || footer.Schema().NumFields() != schema.NumFields() {
+		return source.Errorf(source.KindInternal, "stage", "the written file has %d rows and %d columns instead of %d and %d",
+			footer.NumRows(), footer.Schema().NumFields(), f.rows, schema.NumFields())
+	}
+	return nil
+}
+
+// spoolReader is a spool file as a source.Reader.
+type spoolReader struct{ *spool.File }
+
+// ReadAt fills p or fails.
+func (r spoolReader) ReadAt(_ context.Context, p []byte, off int64) error {
+	n, err := r.File.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("spool: %w", err)
+}
+
+// Close leaves the file to its owner.
+func (spoolReader) Close() error { return nil }
+
+// recordBytes is what a batch takes in memory.
+func recordBytes(rec arrow.RecordBatch) int64 {
+	var n int64
+	for _, column := range rec.Columns() {
+		n += dataBytes(column.Data())
+	}
+	return n
+}
+
+func dataBytes(d arrow.ArrayData) int64 {
+	var n int64
+	for _, b := range d.Buffers() {
+		if b != nil {
+			n += int64(b.Len())
+		}
+	}
+	for _, child := range d.Children() {
+		n += dataBytes(child)
+	}
+	return n
+}

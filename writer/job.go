@@ -1,0 +1,202 @@
+package writer
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// Job is a validated commit: where it goes and the files it consists of.
+type Job struct {
+	ID       string
+	Ref      source.Ref
+	Revision string
+	Base     string
+	Mode     Mode
+	Naming   Naming
+	Config   string
+	Split    string
+	// Dir has no slash at either end.
+	Dir     string
+	Message string
+	// MaxOperations of one commit; 0 is no limit.
+	MaxOperations int
+	// Deadline bounds the whole commit, quota waits included.
+	Deadline time.Duration
+	// Files are the files to commit in order: those with rows, or, if a job
+	// without rows must still leave a file, one without.
+	Files []StagedFile
+	// Digest stands for the list of all staged files and what is done with them.
+	Digest string
+}
+
+// Rows is the number of rows of all files.
+func (j Job) Rows() int64 {
+	var n int64
+	for _, f := range j.Files {
+		n += f.Rows
+	}
+	return n
+}
+
+// Short is the job's suffix in file names: n hex digits of a hash, because a
+// UUIDv7's own first digits are the same for a minute.
+func (j Job) Short(n int) string {
+	sum := sha256.Sum256([]byte(j.ID))
+	return hex.EncodeToString(sum[:])[:n]
+}
+
+// place is where a request goes, with defaults filled in and the two ways to say
+// a revision or a folder merged.
+func (t target) place() (ref source.Ref, revision, dir string, err error) {
+	ref, err = source.ParseRef(t.dataset)
+	if err != nil {
+		return ref, "", "", err
+	}
+	revision = t.revision
+	if revision == "" {
+		revision = ref.Revision
+	}
+	dir = strings.TrimSuffix(t.dir, "/")
+	if ref.Path != "" && !ref.IsLocal() {
+		if dir != "" {
+			return ref, "", "", invalid("write", "the dataset name has a path (%s) and dir is given too", clip(ref.Path))
+		}
+		dir = strings.TrimSuffix(ref.Path, "/")
+	}
+	ref.Revision, ref.Path = "", ""
+	return ref, revision, dir, validateDir("write", dir)
+}
+
+func (t target) splitOrTrain() string {
+	if t.split == "" && t.named() {
+		return "train"
+	}
+	return t.split
+}
+
+// named reports whether the files are files of a config and split.
+func (t target) named() bool { return t.naming == "" || t.naming == NamingDataset }
+
+func (t target) namingOrDataset() Naming {
+	if t.naming == "" {
+		return NamingDataset
+	}
+	return t.naming
+}
+
+// newJob makes the Job of a validated request.
+func newJob(r CommitRequest, deadline time.Duration) (Job, error) {
+	t := r.target()
+	ref, revision, dir, err := t.place()
+	if err != nil {
+		return Job{}, err
+	}
+	message := r.Message
+	if message == "" {
+		message = DefaultMessage
+	}
+	all := r.Sorted()
+	return Job{
+		ID: r.Job, Ref: ref, Revision: revision, Base: r.Base, Mode: r.Mode, Naming: t.namingOrDataset(), Config: r.Config, Split: t.splitOrTrain(),
+		Dir: dir, Message: message, MaxOperations: r.Operations(), Deadline: deadline,
+		Files: chosen(all, keepsFile(t.namingOrDataset(), r.Mode)), Digest: digest(t, dir, all),
+	}, nil
+}
+
+// keepsFile reports whether a job without rows leaves a file that shows the
+// schema: an append, and whatever adds to something, does not.
+func keepsFile(n Naming, m Mode) bool {
+	return m == ModeOverwrite || (n != NamingDataset && m != ModeAppend)
+}
+
+// chosen leaves out the files without rows; if all are and one must stay, it is
+// the first.
+func chosen(all []StagedFile, keep bool) []StagedFile {
+	var files []StagedFile
+	for _, f := range all {
+		if f.Rows > 0 {
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 && keep && len(all) > 0 {
+		files = all[:1]
+	}
+	return files
+}
+
+// digest stands for a job's files in order and for what is done with them. Two
+// commits of one job with different digests are different jobs under one name.
+func digest(t target, dir string, files []StagedFile) string {
+	h := sha256.New()
+	line := func(parts ...string) { _, _ = io.WriteString(h, strings.Join(parts, "\x00")+"\n") }
+	line(string(t.namingOrDataset()), string(t.mode), t.config, t.splitOrTrain(), dir)
+	for _, f := range files {
+		if f.Rows == 0 {
+			continue // which empty attempts there were does not matter
+		}
+		line(strconv.Itoa(f.Partition), strconv.Itoa(f.Index), f.OID, strconv.FormatInt(f.Size, 10), strconv.FormatInt(f.Rows, 10))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// packContent is the form in which a small file travels in its record.
+func packContent(raw []byte) (string, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = enc.Close() }()
+	return base64.StdEncoding.EncodeToString(enc.EncodeAll(raw, nil)), nil
+}
+
+// Bytes unpacks the content of a regular record and checks it against its oid.
+func (f StagedFile) Bytes() ([]byte, error) {
+	bad := func(why string) ([]byte, error) {
+		return nil, invalid("commit", "the content of partition %d's staged record %s", f.Partition, why)
+	}
+	packed, err := base64.StdEncoding.DecodeString(f.Content)
+	if err != nil {
+		return bad("is not base64")
+	}
+	// One byte more than allowed, so that too much is seen as too much.
+	dec, err := zstd.NewReader(strings.NewReader(string(packed)), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<20))
+	if err != nil {
+		return bad("is not zstd")
+	}
+	defer dec.Close()
+	raw, err := io.ReadAll(io.LimitReader(dec, MaxRegular+1))
+	if err != nil {
+		return bad("is not zstd")
+	}
+	sum := sha256.Sum256(raw)
+	if int64(len(raw)) != f.Size || hex.EncodeToString(sum[:]) != f.OID {
+		return bad("is not the file that its size and oid name")
+	}
+	return raw, nil
+}
+
+// partitions names the partitions of some files in an error text.
+func partitions(files []StagedFile) string {
+	var b strings.Builder
+	for i, f := range files {
+		if i == 20 {
+			fmt.Fprintf(&b, " and %d more", len(files)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Itoa(f.Partition))
+	}
+	return b.String()
+}

@@ -1,0 +1,458 @@
+package writer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
+)
+
+// Past is what the history of a branch says about a job.
+type Past struct {
+	// Commits are the job's commits, oldest first.
+	Commits []string
+	// Batches is the highest batch number found, 0 if there is none.
+	Batches int
+	// Complete is true if the last batch is among them.
+	Complete bool
+	// Digest is the job's Digest as recorded.
+	Digest string
+	// Names are the names that the first commit fixed; nil if there is none.
+	Names *Names
+}
+
+// Add is one file at its final path.
+type Add struct {
+	Path string
+	File StagedFile
+}
+
+// Batch is one commit of a job.
+type Batch struct {
+	// Index counts the job's commits from 1; Of is how many there will be.
+	Index, Of int
+	Adds      []Add
+	Deletes   []string
+	// Readme and Attributes are the new texts of README.md and .gitattributes,
+	// nil where they stay as they are. They are not counted as operations.
+	Readme, Attributes []byte
+}
+
+// Operations is the number of files that the batch adds and deletes.
+func (b Batch) Operations() int { return len(b.Adds) + len(b.Deletes) }
+
+// Digest stands for the batch's operations.
+func (b Batch) Digest() string {
+	h := sha256.New()
+	for _, a := range b.Adds {
+		_, _ = io.WriteString(h, "+"+a.Path+"\x00"+a.File.OID+"\n")
+	}
+	for _, d := range b.Deletes {
+		_, _ = io.WriteString(h, "-"+d+"\n")
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Plan is what is left to do for a job on top of a State.
+type Plan struct {
+	Names   Names
+	Batches []Batch
+	// Paths are the paths of all files of the job, also those that are there.
+	Paths []string
+	// Resolves is true if dataset resolution finds the files in the end.
+	Resolves bool
+	// Stale are files of an earlier, longer write that stay.
+	Stale []string
+	// Hint says what a user can do about either.
+	Hint string
+}
+
+// PlanInput is what a Plan is a function of.
+type PlanInput struct {
+	State *State
+	Job   Job
+	Past  Past
+	// DropFeatures removes the features that the card declares for the config:
+	// an overwrite with another schema makes them wrong.
+	DropFeatures bool
+}
+
+// NewPlan computes the commits that are left of a job. It is pure: equal inputs
+// give equal plans. It has proved, by dataset resolution on the tree after every
+// batch, that what was readable stays readable; if that cannot be had, it fails.
+func NewPlan(in PlanInput) (*Plan, error) {
+	p := &planner{PlanInput: in}
+	if err := p.look(); err != nil {
+		return nil, err
+	}
+	if err := p.decideMode(); err != nil {
+		return nil, err
+	}
+	var reasons []error
+	for _, c := range p.candidates() {
+		plan, err := p.try(c)
+		if err == nil {
+			return plan, nil
+		}
+		var broken *unreadable
+		if !errors.As(err, &broken) {
+			return nil, err
+		}
+		reasons = append(reasons, broken)
+	}
+	return nil, p.refuse(reasons)
+}
+
+// planner holds one planning: the tree as it is and what the target is in it.
+type planner struct {
+	PlanInput
+	before *dataset.Layout
+	slot   slot
+	index  map[string]source.File
+}
+
+// slot is the place in the layout that the job writes to.
+type slot struct {
+	config    string
+	isDefault bool
+	known     bool // the config is in the layout
+	split     string
+	files     []source.File // of the split, in reading order
+	err       error         // why the config cannot be read now
+}
+
+// look resolves the tree as it is and finds the target in it.
+func (p *planner) look() error {
+	var err error
+	if p.before, err = resolve(p.State.Files, p.State.Readme, p.State.HuggingfaceYAML); err != nil {
+		return err
+	}
+	p.index = make(map[string]source.File, len(p.State.Files))
+	for _, f := range p.State.Files {
+		p.index[f.Path] = f
+	}
+	if p.Job.Naming == NamingDataset {
+		p.slot, err = findSlot(p.before, p.Job.Config, p.Job.Split)
+	}
+	return err
+}
+
+func resolve(files []source.File, readme, yaml []byte) (*dataset.Layout, error) {
+	return dataset.Resolve(dataset.Tree{Files: files, Readme: readme, HuggingfaceYAML: yaml}, dataset.Options{})
+}
+
+// findSlot finds the config and split that a job names; "" is the default
+// config.
+func findSlot(l *dataset.Layout, config, split string) (slot, error) {
+	s := slot{config: config, split: split}
+	if len(l.Configs) == 0 {
+		if config == "" {
+			s.config = "default"
+		}
+		s.isDefault = s.config == "default"
+		return s, nil
+	}
+	if config == "" {
+		c, _, err := l.Choose("", "")
+		for _, candidate := range l.Configs {
+			if candidate.Default {
+				c, err = candidate, ignoreSplit(err, candidate)
+			}
+		}
+		if err != nil {
+			return s, err
+		}
+		s.config = c.Name
+	}
+	for _, c := range l.Configs {
+		if c.Name != s.config {
+			continue
+		}
+		s.known, s.isDefault, s.err = true, c.Default, c.Err
+		for _, have := range c.Splits {
+			if have.Name == split {
+				s.files = have.Files
+			}
+		}
+	}
+	if !s.known {
+		s.isDefault = s.config == "default"
+	}
+	return s, nil
+}
+
+// ignoreSplit drops the errors of Choose that are about the default config's
+// splits: a job may add a split.
+func ignoreSplit(err error, c dataset.Config) error {
+	if err == nil || c.Err != nil {
+		return nil // what Err means for writing is decided in decideMode
+	}
+	var e *source.Error
+	if errors.As(err, &e) && e.Op == "config" {
+		return err
+	}
+	return nil
+}
+
+// decideMode refuses targets that the mode does not allow.
+func (p *planner) decideMode() error {
+	if p.slot.err != nil && source.KindOf(p.slot.err) == source.KindUnsupported {
+		return &source.Error{Op: "commit", Kind: source.KindUnsupported, Ref: p.State.At.Short(), Err: p.slot.err,
+			Msg:  fmt.Sprintf("config %q is not in Parquet, and adding Parquet files would hide what is there: %s", p.slot.config, text(p.slot.err)),
+			Hint: "write to another config or dataset"}
+	}
+	if p.Job.Mode != ModeErrorIfExists && p.Job.Mode != ModeIgnore {
+		return nil
+	}
+	if there := p.existing(); len(there) > 0 && p.Past.Names == nil {
+		return existsError("commit", p.State.At, there)
+	}
+	return nil
+}
+
+func existsError(op string, at source.Snapshot, there []source.File) error {
+	return (&source.Error{Op: op, Kind: source.KindExists, Ref: at.Short(), Msg: fmt.Sprintf("the target holds %d files, for example %s", len(there), there[0].Path)}).
+		WithHint("use mode append or overwrite")
+}
+
+// existing are the files that the job's target holds already.
+func (p *planner) existing() []source.File {
+	switch p.Job.Naming {
+	case NamingParts:
+		found, _ := parts(p.State.Files, p.Job.Dir)
+		return found
+	case NamingFile:
+		if f, ok := p.index[p.Job.Dir]; ok {
+			return []source.File{f}
+		}
+		return nil
+	default:
+		return p.slot.files
+	}
+}
+
+// candidate is one way to name the job's files; explicit makes the README's
+// configs say where they are.
+type candidate struct {
+	names    Names
+	explicit bool
+	exact    bool // with a pattern for exactly these names
+}
+
+// candidates are the ways to name the files, the most wanted first.
+func (p *planner) candidates() []candidate {
+	if p.Past.Names != nil {
+		n := *p.Past.Names
+		return []candidate{{names: n}, {names: n, explicit: true}, {names: n, explicit: true, exact: true}}
+	}
+	switch p.Job.Naming {
+	case NamingFile:
+		return []candidate{{names: Names{Prefix: p.Job.Dir}}}
+	case NamingParts:
+		n := Names{Prefix: join(p.Job.Dir, "part-"), Width: 5, Suffix: parquetExt}
+		if p.Job.Mode == ModeAppend {
+			_, n.Offset = parts(p.State.Files, p.Job.Dir)
+		}
+		return []candidate{{names: n}}
+	}
+	plain := p.untaken(func(suffix string) Names {
+		folder, offset := plainFolder(p.Job.Dir, p.slot.config, p.slot.isDefault), 0
+		if p.Job.Mode != ModeOverwrite {
+			offset = nextShard(p.slot.files, folder, p.Job.Split)
+		}
+		return shardedNames(folder, p.Job.Split, offset, len(p.Job.Files), suffix)
+	})
+	out := []candidate{{names: plain}}
+	for i := range families(p.slot.files, len(p.Job.Files), "") {
+		n := p.untaken(func(suffix string) Names { return families(p.slot.files, len(p.Job.Files), suffix)[i] })
+		out = append(out, candidate{names: n})
+	}
+	return append(out, candidate{names: plain, explicit: true}, candidate{names: plain, explicit: true, exact: true})
+}
+
+// untaken uses 8 digits of the job's hash, or 16 if somebody else's files have
+// those names.
+func (p *planner) untaken(make func(suffix string) Names) Names {
+	names := make(p.Job.Short(8))
+	for i, f := range p.Job.Files {
+		if there, ok := p.index[names.Path(i)]; ok && !sameContent(there, f) {
+			return make(p.Job.Short(16))
+		}
+	}
+	return names
+}
+
+// unreadable is why a candidate would break a dataset.
+type unreadable struct{ why string }
+
+func (u *unreadable) Error() string { return u.why }
+
+// refuse says why none of the candidates will do.
+func (p *planner) refuse(reasons []error) error {
+	e := &source.Error{Op: "commit", Kind: source.KindInvalid, Ref: p.State.At.Short(),
+		Msg:  "the files cannot be added so that the dataset stays readable",
+		Hint: "write to another config, folder or dataset, or list the files of every config and split in the README's configs"}
+	if len(reasons) > 0 {
+		e.Msg += ": " + reasons[0].Error()
+	}
+	return e
+}
+
+// try plans one candidate and checks it batch by batch.
+func (p *planner) try(c candidate) (*Plan, error) {
+	if err := c.names.check(len(p.Job.Files)); err != nil {
+		return nil, err
+	}
+	paths := c.names.Paths(len(p.Job.Files))
+	adds, err := p.additions(paths)
+	if err != nil {
+		return nil, err
+	}
+	deletes, stale, err := p.deletions(paths)
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{Names: c.names, Paths: paths, Stale: stale, Batches: p.cut(adds, deletes)}
+	if err := p.writeCards(c, plan); err != nil {
+		return nil, err
+	}
+	if plan.Resolves, err = p.verify(plan); err != nil {
+		return nil, err
+	}
+	p.writeAttributes(plan)
+	plan.hint()
+	return plan, nil
+}
+
+func (plan *Plan) hint() {
+	switch {
+	case !plan.Resolves && len(plan.Paths) > 0:
+		plan.Hint = "no config or split of the dataset finds these files: read them with data_files, or list them in the README's configs"
+	case len(plan.Stale) > 0:
+		plan.Hint = fmt.Sprintf("%d files of an earlier, longer write are still there and will be read too: use mode overwrite to delete them", len(plan.Stale))
+	}
+}
+
+// additions are the files that are not there yet.
+func (p *planner) additions(paths []string) ([]Add, error) {
+	replaces := p.Job.Naming != NamingDataset && (p.Job.Mode == ModeReplace || p.Job.Mode == ModeOverwrite)
+	var adds []Add
+	hole := -1
+	for i, f := range p.Job.Files {
+		there, ok := p.index[paths[i]]
+		switch {
+		case ok && sameContent(there, f):
+			if hole >= 0 && p.Past.Batches > 0 && p.Job.Mode == ModeOverwrite {
+				return nil, p.lost(paths[hole])
+			}
+			continue
+		case ok && !replaces:
+			return nil, (&source.Error{Op: "commit", Kind: source.KindConflict, Ref: p.State.At.Short(), Path: paths[i],
+				Msg: "another file has this name by now"}).WithHint("repeat the write as a new job")
+		}
+		if hole < 0 {
+			hole = i
+		}
+		adds = append(adds, Add{Path: paths[i], File: f})
+	}
+	return adds, nil
+}
+
+// lost is the conflict of an overwrite whose earlier files somebody removed.
+func (p *planner) lost(path string) error {
+	return (&source.Error{Op: "commit", Kind: source.KindConflict, Ref: p.State.At.Short(), Path: path,
+		Msg: "another commit removed a file that this overwrite had added"}).WithHint("repeat the write as a new job")
+}
+
+// deletions are the files that the job removes, and those of an earlier, longer
+// write that it leaves.
+func (p *planner) deletions(paths []string) (deletes, stale []string, err error) {
+	own := setOf(paths)
+	switch {
+	case p.Job.Naming == NamingFile || p.Job.Mode == ModeAppend:
+		return nil, nil, nil
+	case p.Job.Naming == NamingParts:
+		for _, f := range p.existing() {
+			if own[f.Path] {
+				continue
+			}
+			if p.Job.Mode == ModeOverwrite {
+				deletes = append(deletes, f.Path)
+			} else {
+				stale = append(stale, f.Path)
+			}
+		}
+		return deletes, stale, nil
+	case p.Job.Mode != ModeOverwrite:
+		return nil, nil, nil
+	}
+	for _, f := range p.slot.files {
+		if own[f.Path] {
+			continue
+		}
+		if other := p.alsoIn(f.Path); other != "" {
+			return nil, nil, (&source.Error{Op: "commit", Kind: source.KindInvalid, Ref: p.State.At.Short(), Path: f.Path,
+				Msg: fmt.Sprintf("the file belongs to %s too, so overwriting this split would change that one", other)}).
+				WithHint("give each split files of its own in the README's configs")
+		}
+		deletes = append(deletes, f.Path)
+	}
+	return deletes, nil, nil
+}
+
+// alsoIn names another split that reads a file, or "".
+func (p *planner) alsoIn(path string) string {
+	for _, c := range p.before.Configs {
+		for _, s := range c.Splits {
+			if c.Name == p.slot.config && s.Name == p.slot.split {
+				continue
+			}
+			if slices.ContainsFunc(s.Files, func(f source.File) bool { return f.Path == path }) {
+				return fmt.Sprintf("split %s of config %s", s.Name, c.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// cut divides the operations into commits: additions first, then deletions, so
+// that the rows of an overwrite are there twice for a while rather than not at all.
+func (p *planner) cut(adds []Add, deletes []string) []Batch {
+	size := p.Job.MaxOperations
+	total := len(adds) + len(deletes)
+	if size == 0 {
+		size = max(total, 1)
+	}
+	of := p.Past.Batches + (total+size-1)/size
+	var batches []Batch
+	for len(adds)+len(deletes) > 0 {
+		b := Batch{Index: p.Past.Batches + len(batches) + 1, Of: of}
+		n := min(size, len(adds))
+		b.Adds, adds = adds[:n], adds[n:]
+		n = min(size-n, len(deletes))
+		b.Deletes, deletes = deletes[:n], deletes[n:]
+		batches = append(batches, b)
+	}
+	return batches
+}
+
+func setOf(paths []string) map[string]bool {
+	set := make(map[string]bool, len(paths))
+	for _, path := range paths {
+		set[path] = true
+	}
+	return set
+}
+
+func text(err error) string {
+	var e *source.Error
+	if errors.As(err, &e) && e.Msg != "" {
+		return e.Msg
+	}
+	return err.Error()
+}

@@ -1,0 +1,11 @@
+// Package spool is the scratch space of the writer: files that exist from the
+// first encoded byte until the sink has made them durable.
+//
+// Every process has a folder of its own below the configured one, locked while
+// it lives; Open removes the folders of the dead. Nothing in a spool is worth
+// keeping: an attempt whose spool is lost is repeated.
+//
+// The bytes of all files together are bounded. A file that would exceed the bound
+// waits until another one is removed; if every file is waiting, nobody can finish,
+// and the last one is refused as busy instead.
+package spool

@@ -1,0 +1,269 @@
+package spool
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+const (
+	folderPrefix = "hubflight-spool-"
+	lockName     = "lock"
+	// step is what a file takes from the bound at a time, so that writing does
+	// not take the lock for every page.
+	step = 1 << 20
+)
+
+// Spool is a bounded folder of scratch files. It is safe for concurrent use.
+type Spool struct {
+	dir  string
+	lock *os.File
+
+	mu      sync.Mutex
+	max     int64
+	used    int64
+	files   int           // open files
+	waiting int           // of these, the ones that wait for room
+	freed   chan struct{} // closed and replaced when room is given back
+	closed  bool
+}
+
+// Open makes this process's folder below dir ("" is the system's temporary
+// folder) and removes those that dead processes left. max bounds the bytes of all
+// files together.
+func Open(dir string, max int64) (*Spool, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fail(err)
+	}
+	removeDead(dir)
+	own, err := os.MkdirTemp(dir, folderPrefix)
+	if err != nil {
+		return nil, fail(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(own, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		_ = os.RemoveAll(own)
+		return nil, fail(err)
+	}
+	return &Spool{dir: own, lock: lock, max: max, freed: make(chan struct{})}, nil
+}
+
+// removeDead deletes the folders whose lock nobody holds. One that has no lock
+// file yet may be a process that is just starting; it is left for an hour.
+func removeDead(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), folderPrefix) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
+		if err != nil {
+			if info, statErr := e.Info(); statErr == nil && errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > time.Hour {
+				_ = os.RemoveAll(path)
+			}
+			continue
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(path)
+		}
+		_ = lock.Close()
+	}
+}
+
+// Close removes the folder. Writing to files that are still open fails.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.wake()
+	s.mu.Unlock()
+	err := os.RemoveAll(s.dir)
+	return errors.Join(err, s.lock.Close())
+}
+
+// Used returns the bytes that the files take now.
+func (s *Spool) Used() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// wake tells those that wait to look again; s.mu is held.
+func (s *Spool) wake() {
+	close(s.freed)
+	s.freed = make(chan struct{})
+}
+
+// take waits until n bytes are free.
+func (s *Spool) take(ctx context.Context, n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return source.Errorf(source.KindCanceled, "spool", "the server is stopping")
+		case s.used+n <= s.max:
+			s.used += n
+			return nil
+		case s.waiting+1 >= s.files:
+			// Everybody who could give room back is waiting for it.
+			return &source.Error{Op: "spool", Kind: source.KindBusy, RetryAfter: 5 * time.Second,
+				Msg:  fmt.Sprintf("the spool is full: %d of %d bytes are in use by files that are not finished", s.used, s.max),
+				Hint: "write fewer files at a time, smaller files (max_bytes_per_file), or give the server a larger spool"}
+		}
+		s.waiting++
+		freed := s.freed
+		s.mu.Unlock()
+		var err error
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		s.mu.Lock()
+		s.waiting--
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Spool) give(n int64, file bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= n
+	if file {
+		s.files--
+	}
+	s.wake()
+}
+
+// File is one scratch file: written once from start to end, then read any number
+// of times, then removed. It is used by one goroutine, except that readers
+// from Open are independent.
+type File struct {
+	spool *Spool
+	ctx   context.Context //nolint:containedctx // Write is an io.Writer: it has no other way to learn of a cancel
+	f     *os.File
+	sum   hash.Hash
+	size  int64
+	held  int64 // taken from the bound
+	head  []byte
+	gone  bool
+}
+
+// sampleSize is what the Hub looks at when it decides how to store a file.
+const sampleSize = 512
+
+// Create makes an empty file. Waiting for room ends when ctx does.
+func (s *Spool) Create(ctx context.Context) (*File, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, source.Errorf(source.KindCanceled, "spool", "the server is stopping")
+	}
+	s.files++
+	s.mu.Unlock()
+	f, err := os.CreateTemp(s.dir, "*.parquet")
+	if err != nil {
+		s.give(0, true)
+		return nil, fail(err)
+	}
+	return &File{spool: s, ctx: ctx, f: f, sum: sha256.New()}, nil
+}
+
+// Write appends to the file and its hash.
+func (f *File) Write(p []byte) (int, error) {
+	if need := f.size + int64(len(p)) - f.held; need > 0 {
+		need = (need + step - 1) / step * step
+		if err := f.spool.take(f.ctx, need); err != nil {
+			return 0, err
+		}
+		f.held += need
+	}
+	n, err := f.f.Write(p)
+	f.sum.Write(p[:n])
+	if room := sampleSize - len(f.head); room > 0 {
+		f.head = append(f.head, p[:min(room, n)]...)
+	}
+	f.size += int64(n)
+	if err != nil {
+		return n, fail(err)
+	}
+	return n, nil
+}
+
+// Size is the number of bytes written.
+func (f *File) Size() int64 { return f.size }
+
+// OID is the hex sha256 of what was written.
+func (f *File) OID() string { return hex.EncodeToString(f.sum.Sum(nil)) }
+
+// Sample is the first 512 bytes, or all if there are fewer.
+func (f *File) Sample() []byte { return f.head }
+
+// ReadAt reads what was written.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// Open returns an independent reader of the whole file. Its Close does not
+// remove the file.
+func (f *File) Open() (io.ReadSeekCloser, error) {
+	return struct {
+		*io.SectionReader
+		io.Closer
+	}{io.NewSectionReader(f.f, 0, f.size), io.NopCloser(nil)}, nil
+}
+
+// Remove deletes the file and gives its room back. It may be called twice.
+func (f *File) Remove() error {
+	if f.gone {
+		return nil
+	}
+	f.gone = true
+	err := errors.Join(f.f.Close(), os.Remove(f.f.Name()))
+	f.spool.give(f.held, true)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// fail classifies an error of the scratch disk, without its path: that is a place
+// of the server's machine.
+func fail(err error) error {
+	var perr *os.PathError
+	if errors.As(err, &perr) {
+		err = perr.Err
+	}
+	e := &source.Error{Op: "spool", Kind: source.KindInternal, Msg: "the spool cannot be written", Err: err}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		e.Kind, e.Msg = source.KindBusy, "the spool's disk is full"
+		e.RetryAfter = 10 * time.Second
+	}
+	e.Hint = "the operator of the server can point write.spool_dir elsewhere"
+	return e
+}

@@ -1,0 +1,232 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// progressStep is the least distance between two progress reports.
+const progressStep = 16 << 20
+
+// Stage writes one attempt's batches into durable, invisible files and describes
+// them. It takes no batch without releasing it, and leaves nothing in the spool.
+// progress may be nil; it is called with the bytes read so far, from one goroutine.
+//
+// Errors: KindInvalid (a column that does not fit), KindBusy (the spool is full),
+// KindUpstream (the Hub failed), and those of in. After an error nothing is staged.
+func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageRequest, in Batches, progress func(bytes int64)) (result StageResult, err error) {
+	if err := r.Validate(); err != nil {
+		return StageResult{}, err
+	}
+	ctx, leave := w.enter(ctx, r.Job)
+	defer leave()
+	s, err := w.newStage(ctx, token, r, in.Schema())
+	if err != nil {
+		return StageResult{}, err
+	}
+	defer func() {
+		err = errors.Join(err, s.enc.abandon())
+		if err != nil {
+			s.forget()
+			result = StageResult{}
+		}
+	}()
+	if err := s.run(ctx, in, progress); err != nil {
+		return StageResult{}, err
+	}
+	w.remember(r.Job, s.forgets)
+	return StageResult{Type: "result", V: Version, Files: s.records}, nil
+}
+
+// stage is one attempt.
+type stage struct {
+	request  StageRequest
+	sink     Sink
+	path     string // of the kind that the files will have
+	coercion *coercion
+	hash     string
+	enc      *encoder
+	records  []StagedFile
+	forgets  []func()
+	keeps    bool // a job without rows leaves a file
+}
+
+func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageRequest, in *arrow.Schema) (*stage, error) {
+	t := r.target()
+	ref, revision, dir, err := t.place()
+	if err != nil {
+		return nil, err
+	}
+	r.Revision = revision
+	sink, err := w.open(ctx, ref, token)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := w.stageSchema(ctx, token, ref, sink, r, dir, in)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := fileSchema(in, true)
+	if err != nil {
+		return nil, err
+	}
+	_ = plain // refuses types and duplicate names before the columns are compared
+	c, err := newCoercion(in, schema)
+	if err != nil {
+		return nil, err
+	}
+	return &stage{
+		request: r, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
+		keeps: keepsFile(t.namingOrDataset(), r.Mode),
+		enc: &encoder{encoding: r.Encoding.with(w.defaults), schema: schema, spool: w.spool,
+			whole: r.Naming == NamingFile, mem: memory.DefaultAllocator},
+	}, nil
+}
+
+// stageSchema is the schema of the files: the existing ones' for an append, else
+// the rows' own.
+func (w *Writer) stageSchema(ctx context.Context, token source.HubToken, ref source.Ref, sink Sink, r StageRequest, dir string, in *arrow.Schema) (*arrow.Schema, error) {
+	t := r.target()
+	keep := isOn(r.KeepFeatures)
+	if job := (Job{Mode: r.Mode, Naming: t.namingOrDataset()}); appends(job) && r.Base != "" {
+		key := schemaKey{token: token, ref: ref.Name(), commit: r.Base, config: r.Config, split: t.splitOrTrain(), dir: dir, naming: t.namingOrDataset()}
+		existing, ok := w.schemas.get(key)
+		if !ok {
+			state, err := sink.At(ctx, r.Revision, r.Base)
+			if err != nil {
+				return nil, err
+			}
+			p, err := targetPlanner(state, t, dir)
+			if err != nil {
+				return nil, err
+			}
+			if existing, err = w.schemas.of(ctx, token, ref, p); err != nil {
+				return nil, err
+			}
+		}
+		if existing != nil {
+			return fileSchema(existing, keep)
+		}
+	}
+	return fileSchema(in, keep)
+}
+
+// stagePath is a path of the kind that the file will have: the Hub decides by it
+// how the file is stored.
+func stagePath(t target, dir string, r StageRequest) string {
+	switch t.namingOrDataset() {
+	case NamingFile:
+		return dir
+	case NamingParts:
+		return join(dir, "part-00000.parquet")
+	}
+	return join(plainFolder(dir, t.config, t.config == "" || t.config == "default"), t.splitOrTrain()+"-00000-of-00001.parquet")
+}
+
+// run reads, encodes and puts until the input ends.
+func (s *stage) run(ctx context.Context, in Batches, progress func(int64)) error {
+	done := func(f encoded) error { return s.put(ctx, f) }
+	var read, told int64
+	for {
+		rec, err := in.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		n, err := s.one(ctx, rec, done)
+		if err != nil {
+			return err
+		}
+		if read += n; progress != nil && read-told >= progressStep {
+			told = read
+			progress(read)
+		}
+	}
+	if err := s.enc.finish(done); err != nil {
+		return err
+	}
+	if len(s.records) == 0 && s.keeps {
+		return s.enc.empty(ctx, done)
+	}
+	return nil
+}
+
+// one encodes a batch and releases it.
+func (s *stage) one(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) (int64, error) {
+	defer rec.Release()
+	if rec.NumRows() == 0 {
+		return 0, nil
+	}
+	out, err := s.coercion.apply(ctx, rec)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Release()
+	return recordBytes(out), s.enc.write(ctx, out, done)
+}
+
+// put makes one file durable, records it and removes it from the spool.
+func (s *stage) put(ctx context.Context, f encoded) (err error) {
+	defer func() { err = errors.Join(err, f.file.Remove()) }()
+	if err := reread(ctx, f, s.enc.schema); err != nil {
+		return err
+	}
+	record := StagedFile{
+		Job: s.request.Job, Dataset: s.request.Dataset, Config: s.request.Config, Split: s.request.Split,
+		Partition: s.request.Partition, Attempt: s.request.Attempt, Index: len(s.records),
+		OID: f.file.OID(), Size: f.file.Size(), Rows: f.rows, NumBytes: f.numBytes, Mode: UploadLFS, SchemaHash: s.hash,
+	}
+	if f.rows > 0 {
+		stored, err := s.sink.Put(ctx, Upload{Job: s.request.Job, Revision: s.request.Revision, Path: s.path,
+			OID: record.OID, Size: record.Size, Sample: f.file.Sample(), Open: f.file.Open})
+		if err != nil {
+			return err
+		}
+		if stored.Forget != nil {
+			s.forgets = append(s.forgets, stored.Forget)
+		}
+		if stored.Regular {
+			record.Mode = UploadRegular
+		}
+	} else {
+		// Nearly always there is a file with rows and this one is not used: it
+		// travels in its record instead of being stored.
+		record.Mode = UploadRegular
+	}
+	if record.Mode == UploadRegular {
+		if err := s.pack(&record, f); err != nil {
+			return err
+		}
+	}
+	s.records = append(s.records, record)
+	return nil
+}
+
+// pack puts the file into its record.
+func (s *stage) pack(record *StagedFile, f encoded) error {
+	if record.Size > MaxRegular {
+		return &source.Error{Op: "stage", Kind: source.KindLimit, Msg: "the schema alone is larger than a record can hold"}
+	}
+	raw := make([]byte, f.file.Size())
+	if err := (spoolReader{f.file}).ReadAt(nil, raw, 0); err != nil { //nolint:staticcheck // the reader has no use for a context
+		return err
+	}
+	var err error
+	record.Content, err = packContent(raw)
+	return err
+}
+
+// forget drops what a failed attempt has stored.
+func (s *stage) forget() {
+	for _, f := range s.forgets {
+		f()
+	}
+}

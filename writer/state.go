@@ -1,0 +1,112 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// State is what a branch or folder holds at one commit: all that a Plan depends
+// on. It is not changed after it is made.
+type State struct {
+	At source.Snapshot
+	// Files are all files, in byte order of their paths.
+	Files []source.File
+	// Readme and HuggingfaceYAML are nil if there is none.
+	Readme          []byte
+	HuggingfaceYAML []byte
+	// Attributes is .gitattributes, nil if there is none.
+	Attributes []byte
+	// Store opens the files.
+	Store source.Store
+}
+
+const (
+	readmeName     = "README.md"
+	yamlName       = ".huggingface.yaml"
+	attributesName = ".gitattributes"
+	// maxCard is the largest card that is read and edited. Cards of real
+	// datasets are below 1 MiB.
+	maxCard = 8 << 20
+	// maxFiles is the Hub's own advice times ten.
+	maxFiles = 1_000_000
+)
+
+// LoadState lists a snapshot and reads its card.
+func LoadState(ctx context.Context, store source.Store, at source.Snapshot) (*State, error) {
+	s := &State{At: at, Store: store}
+	for f, err := range store.Files(ctx, at, "") {
+		if err != nil {
+			return nil, err
+		}
+		if len(s.Files) == maxFiles {
+			return nil, &source.Error{Op: "list", Kind: source.KindLimit, Ref: at.Short(), Msg: "the dataset has more than a million files"}
+		}
+		s.Files = append(s.Files, f)
+	}
+	for _, f := range s.Files {
+		into := s.special(f.Path)
+		if into == nil {
+			continue
+		}
+		text, err := readWhole(ctx, store, f, maxCard)
+		if err != nil {
+			return nil, err
+		}
+		*into = text
+	}
+	return s, nil
+}
+
+func (s *State) special(path string) *[]byte {
+	switch path {
+	case readmeName:
+		return &s.Readme
+	case yamlName:
+		return &s.HuggingfaceYAML
+	case attributesName:
+		return &s.Attributes
+	}
+	return nil
+}
+
+// file returns the file at a path.
+func (s *State) file(path string) (source.File, bool) {
+	for _, f := range s.Files {
+		if f.Path == path {
+			return f, true
+		}
+	}
+	return source.File{}, false
+}
+
+// readWhole reads a small file; a larger one than max is an error.
+func readWhole(ctx context.Context, store source.Store, f source.File, max int64) (text []byte, err error) {
+	if f.Size > max {
+		return nil, (&source.Error{Op: "read", Kind: source.KindLimit, Msg: "the file is larger than 8 MiB"}).WithFile(f.At.Short(), f.Path)
+	}
+	r, err := store.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	text = make([]byte, r.Size())
+	if int64(len(text)) > max {
+		return nil, (&source.Error{Op: "read", Kind: source.KindLimit, Msg: "the file is larger than 8 MiB"}).WithFile(f.At.Short(), f.Path)
+	}
+	if len(text) == 0 {
+		return text, nil
+	}
+	if err := r.ReadAt(ctx, text, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return text, nil
+}
+
+// below reports whether path lies in dir ("" is everything).
+func below(path, dir string) bool {
+	return dir == "" || strings.HasPrefix(path, dir+"/")
+}
