@@ -30,12 +30,8 @@ func main() {
 
 // run reads what the command, a JSON object such as {"dataset":"ns/name","columns":["id"]}, asks for, into the file.
 func run(ctx context.Context, command, out string) error {
-	var asked struct {
-		Dataset, Config string
-		Columns         json.RawMessage
-		Filters         json.RawMessage
-	}
-	if err := json.Unmarshal([]byte(command), &asked); err != nil {
+	var read client.Read
+	if err := json.Unmarshal([]byte(command), &read); err != nil {
 		return fmt.Errorf("command: %w", err)
 	}
 	began := time.Now()
@@ -44,12 +40,11 @@ func run(ctx context.Context, command, out string) error {
 		return err
 	}
 	defer c.Close()
-	dataset := c.Dataset(client.Read{Dataset: asked.Dataset, Config: asked.Config, Columns: asked.Columns, Filters: asked.Filters})
-	rows, batches, err := save(ctx, dataset, out)
+	rows, batches, err := save(ctx, c.Dataset(read), out)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-14s %9d rows in %4d batches, %4d ms\n", asked.Dataset, rows, batches, time.Since(began).Milliseconds())
+	fmt.Printf("%-14s %9d rows in %4d batches, %4d ms\n", read.Dataset, rows, batches, time.Since(began).Milliseconds())
 	return nil
 }
 
