@@ -48,11 +48,12 @@ func (r *resolver) infer(c *Config, dir string) {
 	if dir != "" {
 		prefix = dir + "/"
 	}
-	splits, err := r.sharded(prefix)
+	splits, err := r.sharded(prefix + shardedDir + "/")
 	if err != nil {
 		c.Err = err
 		return
 	}
+	asShards := splits != nil
 	for _, stage := range keywordStages {
 		if splits == nil {
 			splits = r.stage(stage, prefix)
@@ -63,25 +64,38 @@ func (r *resolver) infer(c *Config, dir string) {
 		return
 	}
 	r.fill(c, "", DataFiles{Splits: splits}, inferredPatterns)
+	if dir != "" && !asShards && c.Err == nil {
+		r.addShards(c, prefix)
+	}
 }
 
-// sharded is the first stage. Below a folder that is itself called data, the
-// names are looked for in the folder too: with data_dir=data the reference finds
-// no other splits than the standard ones.
-func (r *resolver) sharded(prefix string) ([]SplitPatterns, error) {
-	found, err := r.shardedIn(prefix + shardedDir + "/")
-	if err != nil || found != nil {
-		return found, err
+// addShards adds the splits of shards directly below a data_dir that no split
+// has. With data_dir=data the reference finds no others than the standard ones,
+// because its pattern begins with data/ itself.
+func (r *resolver) addShards(c *Config, prefix string) {
+	found, err := r.sharded(prefix)
+	if err != nil {
+		return // a name that is no split's is no shard's here
 	}
-	if prefix == shardedDir+"/" || strings.HasSuffix(prefix, "/"+shardedDir+"/") {
-		if found, err := r.shardedIn(prefix); err == nil {
-			return found, nil
+	taken := make(map[string]bool)
+	for _, s := range c.Splits {
+		taken[s.Name] = true
+		for _, f := range s.Files {
+			taken[f.Path] = true
 		}
 	}
-	return nil, nil
+	for _, s := range found {
+		extra := Config{}
+		r.fill(&extra, "", DataFiles{Splits: []SplitPatterns{s}}, inferredPatterns)
+		if extra.Err != nil || taken[s.Split] || slices.ContainsFunc(extra.Splits[0].Files, func(f source.File) bool { return taken[f.Path] }) {
+			continue
+		}
+		c.Splits = append(c.Splits, extra.Splits[0])
+	}
 }
 
-func (r *resolver) shardedIn(folder string) ([]SplitPatterns, error) {
+// sharded is the first stage, for one folder.
+func (r *resolver) sharded(folder string) ([]SplitPatterns, error) {
 	g, err := compileGlob(folder + "*" + shardGlob)
 	if err != nil {
 		return nil, err

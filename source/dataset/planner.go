@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/scan"
@@ -24,6 +25,8 @@ type PlannerOptions struct {
 	FooterCacheBytes int64
 	// Parallel is how many footers one plan reads at a time (16).
 	Parallel int
+	// Memory is where batches are decoded to; nil is one scan.Pool for all streams.
+	Memory memory.Allocator
 	// Logger gets debug lines; nil discards them.
 	Logger *slog.Logger
 }
@@ -42,6 +45,7 @@ type Planner struct {
 	parallel   int
 	footers    *footerCache
 	listings   *listingCache
+	memory     memory.Allocator
 	log        *slog.Logger
 }
 
@@ -56,11 +60,14 @@ func NewPlanner(o PlannerOptions) *Planner {
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
 	}
+	if o.Memory == nil {
+		o.Memory = scan.NewPool()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Planner{
-		open: o.Open, footersMax: o.FootersMax, parallel: o.Parallel, log: o.Logger,
+		open: o.Open, footersMax: o.FootersMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
 		footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
 	}
 }

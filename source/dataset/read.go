@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/source/scan"
 )
 
@@ -72,10 +73,12 @@ type reading struct {
 // open makes the stream of one file. A nil schema is the one that the file gives.
 func (r *reading) open(ctx context.Context, f source.File, schema *arrow.Schema, skip, limit int64) (*scan.Stream, error) {
 	f.At = r.at
-	reader, err := r.store.Open(ctx, f)
+	opened, err := r.store.Open(ctx, f)
 	if err != nil {
 		return nil, err
 	}
+	// The tail that the footer is in also holds the data of small files.
+	reader := rangeio.New(opened, rangeio.Options{})
 	footer, err := r.footer(ctx, reader, f)
 	if err == nil {
 		err = r.fits(footer, f)
@@ -88,7 +91,8 @@ func (r *reading) open(ctx context.Context, f source.File, schema *arrow.Schema,
 		return nil, err
 	}
 	return scan.Open(ctx, scan.Task{
-		File: f, Reader: reader, Footer: footer, Groups: r.part.Groups, Query: r.part.Query, Out: schema, Skip: skip, Limit: limit,
+		File: f, Reader: reader, Footer: footer, Groups: r.part.Groups, Query: r.part.Query, Out: schema,
+		Skip: skip, Limit: limit, Memory: r.p.memory,
 	})
 }
 

@@ -223,10 +223,11 @@ const (
 // fill resolves the patterns of each split into the config, below dir.
 func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFrom) {
 	lists := make([][]treePath, len(files.Splits))
+	formats := make([]string, len(files.Splits))
 	var all []treePath
 	for i, s := range files.Splits {
 		var err error
-		if lists[i], err = r.split(c, s, dir, from); err != nil {
+		if lists[i], formats[i], err = r.split(c, s, dir, from); err != nil {
 			c.Err = err
 			return
 		}
@@ -237,9 +238,8 @@ func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFro
 		return
 	}
 	for i, s := range files.Splits {
-		if format := vote(lists[i]); format != parquetFormat && len(lists[i]) > 0 {
-			c.Splits = nil
-			c.Err = r.otherFormat(format, all)
+		if formats[i] != parquetFormat && len(lists[i]) > 0 {
+			c.Splits, c.Err = nil, r.otherFormat(formats[i], all)
 			return
 		}
 		parquet, err := r.onlyParquet(lists[i], from)
@@ -253,16 +253,18 @@ func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFro
 
 // split returns the data files of one split: pattern by pattern in the order
 // given, each pattern's matches sorted by path. The reference reads a file again
-// for each further pattern that names it; here it is read once, where it comes first.
-func (r *resolver) split(c *Config, s SplitPatterns, dir string, from patternsFrom) ([]treePath, error) {
-	var out []treePath
+// for each further pattern that names it; here it is read once, where it comes
+// first, but votes for its format as often as it is named there.
+func (r *resolver) split(c *Config, s SplitPatterns, dir string, from patternsFrom) (out []treePath, format string, err error) {
+	var voters []treePath
 	seen := make(map[int]bool)
 	for _, pattern := range s.Patterns {
 		found, err := r.pattern(c, pattern, dir, from)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for _, i := range found {
+			voters = append(voters, r.paths[i])
 			if seen[i] {
 				c.note("%s is named by several patterns of split %s and read once", r.paths[i].file.Path, s.Split)
 				continue
@@ -271,7 +273,7 @@ func (r *resolver) split(c *Config, s SplitPatterns, dir string, from patternsFr
 			out = append(out, r.paths[i])
 		}
 	}
-	return out, nil
+	return out, vote(voters), nil
 }
 
 const maxNotes = 20
