@@ -90,12 +90,16 @@ stay. A running "hubflight hub" on the same folder shows the commit at once.`,
 
 // makePrivate hides a repository before there is anything in it to see.
 func makePrivate(h *hubtest.Hub, id string) error {
-	settings := hubtest.Settings{Private: true}
-	err := h.Create(id, settings)
-	if source.KindOf(err) == source.KindExists {
-		return h.Configure(id, settings)
+	err := h.Create(id, hubtest.Settings{Private: true})
+	if source.KindOf(err) != source.KindExists {
+		return err
 	}
-	return err
+	settings, err := h.Settings(id)
+	if err != nil {
+		return err
+	}
+	settings.Private = true
+	return h.Configure(id, settings)
 }
 
 func openHub(f hubFlags, logger *slog.Logger) (*hubtest.Hub, error) {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubflight/hubflight/flightsrv/client"
+)
+
+func newLsCommand() *cobra.Command {
+	var f readFlags
+	cmd := &cobra.Command{
+		Use:   "ls DATASET",
+		Short: "List the configs and splits of a dataset, with files, bytes and rows",
+		Example: `  hubflight ls stanfordnlp/imdb
+  hubflight ls file:///data/flights --local.roots /data`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				sha, splits, err := c.Splits(ctx, args[0], f.revision)
+				if err != nil {
+					return err
+				}
+				if f.asJSON {
+					return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"dataset": args[0], "sha": sha, "splits": splits})
+				}
+				return printSplits(cmd, args[0], sha, splits)
+			})
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func printSplits(cmd *cobra.Command, dataset, sha string, splits []client.Split) error {
+	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s\n", dataset, sha)
+	fmt.Fprintln(out, "CONFIG\tSPLIT\tFILES\tBYTES\tROWS\tDEFAULT")
+	for _, s := range splits {
+		rows, mark := "?", ""
+		if s.Rows != nil {
+			rows = strconv.FormatInt(*s.Rows, 10)
+		}
+		if s.Default {
+			mark = "yes"
+		}
+		fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Config, s.Split, s.Files, bytesText(s.Bytes), rows, mark)
+	}
+	return out.Flush()
+}
+
+// bytesText is a size as the Hub shows it: three digits and a decimal unit.
+func bytesText(n int64) string {
+	if n < 0 {
+		return "?"
+	}
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n), -1
+	for value >= 1000 && unit < 4 {
+		value, unit = value/1000, unit+1
+	}
+	digits := 0
+	if value < 100 {
+		digits = 1
+	}
+	return strconv.FormatFloat(value, 'f', digits, 64) + " " + []string{"kB", "MB", "GB", "TB", "PB"}[unit]
+}

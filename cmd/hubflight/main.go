@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// Exit codes of every verb.
+const (
+	exitOK             = 0
+	exitFailed         = 1
+	exitUsage          = 2
+	exitNotFound       = 3
+	exitDenied         = 4
+	exitUnknownOutcome = 5
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default action is back: a second one ends the
+	// process at once.
+	context.AfterFunc(ctx, stop)
+	return execute(ctx, newRootCommand(), os.Args[1:], os.Stderr)
+}
+
+// execute runs a command line and reports its error on stderr.
+func execute(ctx context.Context, root *cobra.Command, args []string, stderr io.Writer) int {
+	root.SetArgs(args)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(stderr, "hubflight: "+source.Redact(err.Error()))
+	}
+	return exitCode(err)
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func exitCode(err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	}
+	switch source.KindOf(err) {
+	case source.KindNotFound:
+		return exitNotFound
+	case source.KindDenied, source.KindUnauthenticated:
+		return exitDenied
+	case source.KindUnknownOutcome:
+		return exitUnknownOutcome
+	}
+	return exitFailed
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hubflight",
+		Short: "Hugging Face datasets over Arrow Flight, for Spark and everybody else",
+		Long: `hubflight is an Arrow Flight server for Hugging Face datasets and for local
+folders laid out the same way. Spark reads it as spark.read.format("hubflight").
+
+A dataset is named  ns/name[@revision] · hf://datasets/ns/name[@revision][/path]
+or  file:///folder  (below a folder given with --local.roots).`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newServeCommand(), newLsCommand(), newSchemaCommand(), newPlanCommand(), newCatCommand(),
+		newConfigCommand(), newHubCommand(), newVersionCommand())
+	for _, verb := range allCommands(root) {
+		verb.Args = usageArgs(verb.Args)
+	}
+	return root
+}
+
+func allCommands(root *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{root}
+	for _, c := range root.Commands() {
+		all = append(all, allCommands(c)...)
+	}
+	return all
+}
+
+// usageArgs makes wrong arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil {
+			check = cobra.NoArgs
+		}
+		if err := check(cmd, args); err != nil {
+			return &usageError{fmt.Errorf("%w (see hubflight %s --help)", err, cmd.Name())}
+		}
+		return nil
+	}
+}

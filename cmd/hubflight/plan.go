@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubflight/hubflight/flightsrv/client"
+)
+
+func newPlanCommand() *cobra.Command {
+	var f readFlags
+	var q queryFlags
+	var explain bool
+	cmd := &cobra.Command{
+		Use:   "plan DATASET",
+		Short: "Show which files and row groups a read would touch",
+		Long: `Show which files and row groups a read would touch.
+
+One line is one partition: one Flight endpoint, one Spark task. With --explain
+every row group is a cell: █ is read, · is skipped by statistics.`,
+		Example: `  hubflight plan demo/instruct --config-name 7M-core --filters '[["langdetect","=","zh-cn"]]' --explain`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			read, err := q.apply(f.read(args[0]))
+			if err != nil {
+				return err
+			}
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				if explain {
+					e, err := c.Dataset(read).Explain(ctx)
+					if err != nil {
+						return err
+					}
+					return printExplanation(cmd, e, f.asJSON)
+				}
+				plan, err := c.Dataset(read).Plan(ctx)
+				if err != nil {
+					return err
+				}
+				return printPlan(cmd, plan, f.asJSON)
+			})
+		},
+	}
+	f.add(cmd.Flags())
+	q.add(cmd.Flags())
+	cmd.Flags().BoolVar(&explain, "explain", false, "show every row group: read, or skipped and by which layer")
+	return cmd
+}
+
+func printPlan(cmd *cobra.Command, plan *client.Plan, asJSON bool) error {
+	if asJSON {
+		parts := make([]any, len(plan.Partitions))
+		for i, p := range plan.Partitions {
+			parts[i] = p.Facts
+		}
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"facts": plan.Facts, "rows": plan.Rows, "bytes": plan.Bytes, "partitions": parts})
+	}
+	printFacts(cmd.ErrOrStderr(), plan)
+	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "FILE\tROW GROUPS\tROWS\tBYTES")
+	for _, p := range plan.Partitions {
+		groups, rows := "all", fmt.Sprint(p.Facts.Rows)
+		if p.Facts.RowGroups != nil {
+			groups = fmt.Sprint(len(p.Facts.RowGroups))
+		}
+		if !p.Facts.RowsExact {
+			rows = "≤ " + rows
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", p.Facts.File, groups, rows, bytesText(p.Facts.Bytes))
+	}
+	return out.Flush()
+}
+
+func printFacts(w io.Writer, plan *client.Plan) {
+	f := plan.Facts
+	rows := "rows unknown before reading"
+	if plan.Rows >= 0 {
+		rows = fmt.Sprintf("%d rows", plan.Rows)
+	}
+	fmt.Fprintf(w, "%s at %.12s, config %s, split %s (%s): %d partitions, %d of %d files, %s, %s\n",
+		f.Dataset, f.Sha, f.Config, f.Split, f.Source, len(plan.Partitions), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
+}
+
+// explainWidth is how many row groups one line shows.
+const explainWidth = 64
+
+func printExplanation(cmd *cobra.Command, e *client.Explanation, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
+	}
+	out := cmd.OutOrStdout()
+	width := 0
+	for _, f := range e.Files {
+		width = max(width, len([]rune(f.File)))
+	}
+	for _, f := range e.Files {
+		var cells strings.Builder
+		kept := 0
+		for i, g := range f.Groups {
+			if i > 0 && i%explainWidth == 0 {
+				cells.WriteString("\n" + strings.Repeat(" ", width+2))
+			}
+			if g.Kept {
+				cells.WriteRune('█')
+				kept++
+			} else {
+				cells.WriteRune('·')
+			}
+		}
+		if _, err := fmt.Fprintf(out, "%-*s  %s  %d of %d\n", width, f.File, cells.String(), kept, len(f.Groups)); err != nil {
+			return err
+		}
+	}
+	t := e.Totals
+	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: %s of %s · rows in them: %d\n",
+		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesKept), bytesText(t.BytesTotal), t.RowsKept)
+	return err
+}

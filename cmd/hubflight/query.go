@@ -1,0 +1,58 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/hubflight/hubflight/flightsrv/client"
+	"github.com/hubflight/hubflight/source"
+)
+
+// queryFlags choose rows and columns.
+type queryFlags struct {
+	columns, filters, profile, dataDir string
+	dataFiles                          []string
+	limit                              int64
+}
+
+func (q *queryFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&q.columns, "columns", "", `columns: a,b or JSON ["a",["s","x"]]`)
+	fs.StringVar(&q.filters, "filters", "", `rows: JSON such as [["label","=",1],["text","!=",""]]`)
+	fs.StringVar(&q.profile, "profile", "", "types: native or spark")
+	fs.StringVar(&q.dataDir, "data-dir", "", "folder inside the dataset")
+	fs.StringArrayVar(&q.dataFiles, "data-files", nil, "file or glob inside the dataset (repeatable)")
+	fs.Int64Var(&q.limit, "limit", -1, "at most this many rows")
+}
+
+func (q *queryFlags) apply(read client.Read) (client.Read, error) {
+	if q.columns != "" {
+		var columns []source.Column
+		if !strings.HasPrefix(strings.TrimSpace(q.columns), "[") {
+			columns = *client.Columns(strings.Split(q.columns, ",")...)
+		} else if err := json.Unmarshal([]byte(q.columns), &columns); err != nil {
+			return read, &usageError{fmt.Errorf("--columns: %w", err)}
+		}
+		read.Columns = &columns
+	}
+	if q.filters != "" {
+		if !json.Valid([]byte(q.filters)) {
+			return read, &usageError{fmt.Errorf(`--filters: %s is not JSON such as [["label","=",1]]`, q.filters)}
+		}
+		read.Filters = json.RawMessage(q.filters)
+	}
+	read.Profile, read.DataDir = q.profile, q.dataDir
+	if len(q.dataFiles) > 0 {
+		raw, err := json.Marshal(q.dataFiles)
+		if err != nil {
+			return read, err
+		}
+		read.DataFiles = raw
+	}
+	if q.limit >= 0 {
+		read.Limit = &q.limit
+	}
+	return read, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubflight/hubflight/flightsrv/config"
+)
+
+func newServeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the Arrow Flight server",
+		Long: `Run the Arrow Flight server until SIGINT or SIGTERM.
+
+Running calls then have server.drain_grace to finish; a second signal stops at
+once. Every setting can be a flag, an environment variable (HUBFLIGHT_ and the key
+in upper case with _ for dots) or a key of the file given with --config; see
+"hubflight config print".`,
+		Example: `  hubflight serve
+  hubflight serve --server.address 127.0.0.1:8815 --local.roots /data
+  HF_TOKEN=… hubflight serve --server.address "" --server.unix /run/user/1000/hubflight.sock`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, _, err := config.Load(cmd.Flags())
+			if err != nil {
+				return &usageError{err}
+			}
+			return serve(cmd.Context(), cfg, newLogger(cfg, cmd.ErrOrStderr()))
+		},
+	}
+	config.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// serve runs a server until ctx ends and then drains it.
+func serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	svc, err := assemble(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer svc.close()
+	listeners, location, err := listen(ctx, cfg)
+	if err != nil {
+		return &usageError{err}
+	}
+	if err := writeLocation(cfg.Server.PortFile, location); err != nil {
+		return err
+	}
+	log.Info("serving", "location", location, "auth", cfg.Auth.Mode, "hub", svc.hubEndpoint, "roots", len(cfg.Local.Roots))
+
+	served := make(chan error, 1)
+	go func() { served <- svc.server.Serve(listeners...) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		log.Info("draining", "grace", cfg.Server.DrainGrace)
+		svc.server.Drain(cfg.Server.DrainGrace)
+		return <-served
+	}
+}
+
+// listen opens the listeners and returns the location that clients should use.
+func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, location string, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range listeners {
+				err = errors.Join(err, l.Close())
+			}
+		}
+	}()
+	var lc net.ListenConfig
+	if cfg.Server.Unix != "" {
+		l, err := listenUnix(ctx, cfg.Server.Unix)
+		if err != nil {
+			return listeners, "", fmt.Errorf("server.unix: %w", err)
+		}
+		listeners, location = append(listeners, l), "grpc+unix://"+cfg.Server.Unix
+	}
+	if cfg.Server.Address != "" {
+		l, err := lc.Listen(ctx, "tcp", cfg.Server.Address)
+		if err != nil {
+			return listeners, "", fmt.Errorf("server.address: %w", err)
+		}
+		scheme := "grpc://"
+		if cfg.TLS() {
+			scheme = "grpc+tls://"
+		}
+		listeners, location = append(listeners, l), scheme+l.Addr().String()
+	}
+	return listeners, location, nil
+}
+
+// listenUnix replaces a socket that nobody answers on any more, and makes the new
+// one private.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	var dialer net.Dialer
+	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("another server answers on this socket"), conn.Close())
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("the path exists and is not a socket")
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// writeLocation tells scripts where the server listens.
+func writeLocation(file, location string) error {
+	if file == "" {
+		return nil
+	}
+	return writePortFile(file, location)
+}

@@ -1,0 +1,182 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/hubflight/hubflight/flightsrv/internal/wire"
+	"github.com/hubflight/hubflight/source"
+)
+
+// maxReceive is the largest message taken: one row may be large, and a plan of
+// many files is one message.
+const maxReceive = 256 << 20
+
+// Options are a connection's credentials.
+type Options struct {
+	// ServerToken is the server's own bearer token, if it wants one.
+	ServerToken string
+	// HubToken is sent beside it; the server uses it for the Hub only.
+	HubToken source.HubToken
+	// TLS is used with grpc+tls addresses; nil means the system's roots.
+	TLS *tls.Config
+}
+
+// Client is a connection to one server. It is safe for concurrent use.
+type Client struct {
+	conn    *grpc.ClientConn
+	flight  flight.FlightServiceClient
+	headers metadata.MD
+}
+
+// Dial prepares a connection to grpc://host:port, grpc+tls://host:port or
+// grpc+unix:///path; the first call connects. A Hub token is refused on an
+// unencrypted connection to another machine.
+func Dial(_ context.Context, server string, o Options) (*Client, error) {
+	target, creds, private, err := parseServer(server, o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	headers := metadata.MD{}
+	if o.ServerToken != "" {
+		headers.Set("authorization", "Bearer "+o.ServerToken)
+	}
+	if !o.HubToken.IsZero() {
+		if !private {
+			return nil, source.Errorf(source.KindInvalid, "dial", "a Hub token would travel unencrypted to %s", target).WithHint("use grpc+tls://")
+		}
+		headers.Set("x-hubflight-hub-token", o.HubToken.Reveal())
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds),
+		grpc.WithReadBufferSize(1<<20), // fewer, larger reads of megabyte batches
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.MaxCallSendMsgSize(maxReceive)),
+		// DoAction and DoPut must not be repeated behind the caller's back.
+		grpc.WithDisableRetry())
+	if err != nil {
+		return nil, source.Errorf(source.KindInvalid, "dial", "%w", err)
+	}
+	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers}, nil
+}
+
+// Close ends the connection and everything that runs on it.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// parseServer turns a location into a grpc target; private says that nobody
+// between can listen.
+func parseServer(server string, conf *tls.Config) (target string, creds credentials.TransportCredentials, private bool, err error) {
+	u, err := url.Parse(server)
+	if err != nil || (u.Host == "" && u.Path == "") {
+		return "", nil, false, source.Errorf(source.KindInvalid, "dial", "%q is not a server address", server).
+			WithHint("use grpc://host:port, grpc+tls://host:port or grpc+unix:///path")
+	}
+	switch u.Scheme {
+	case "grpc", "grpc+tcp":
+		host := u.Hostname()
+		return "dns:///" + u.Host, insecure.NewCredentials(), host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1", nil
+	case "grpc+tls":
+		if conf == nil {
+			conf = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		return "dns:///" + u.Host, credentials.NewTLS(conf), true, nil
+	case "grpc+unix":
+		return "unix://" + u.Path, insecure.NewCredentials(), true, nil
+	}
+	return "", nil, false, source.Errorf(source.KindInvalid, "dial", "scheme %q is none of grpc, grpc+tls, grpc+unix", u.Scheme)
+}
+
+// outgoing adds the credentials and extra headers to a call.
+func (c *Client) outgoing(ctx context.Context, extra ...string) context.Context {
+	return metadata.NewOutgoingContext(ctx, metadata.Join(c.headers, metadata.Pairs(extra...)))
+}
+
+// Action runs one action. Every item and progress is given to each as raw JSON;
+// the result is decoded into result. A stream without a result is an error.
+func (c *Client) Action(ctx context.Context, name string, body, result any, each func(json.RawMessage) error) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return source.Errorf(source.KindInvalid, name, "%w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.flight.DoAction(c.outgoing(ctx), &flight.Action{Type: name, Body: raw})
+	if err != nil {
+		return fromStatus(name, err)
+	}
+	return drainResults(name, func() ([]byte, error) {
+		r, err := stream.Recv()
+		return r.GetBody(), err
+	}, result, each)
+}
+
+// drainResults reads framed results until the one of type "result".
+func drainResults(op string, next func() ([]byte, error), result any, each func(json.RawMessage) error) error {
+	complete := false
+	for {
+		body, err := next()
+		if errors.Is(err, io.EOF) {
+			if !complete {
+				return source.Errorf(source.KindInternal, op, "the server's answer ended without a result")
+			}
+			return nil
+		}
+		if err != nil {
+			return fromStatus(op, err)
+		}
+		var frame struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal(body, &frame); err != nil {
+			return source.Errorf(source.KindInternal, op, "the server's answer is not JSON: %w", err)
+		}
+		switch {
+		case frame.Type == "result":
+			complete = true
+			if err := json.Unmarshal(body, result); err != nil {
+				return source.Errorf(source.KindInternal, op, "the server's result cannot be read: %w", err)
+			}
+		case each != nil:
+			if err := each(body); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Version is what the server says about itself.
+type Version = wire.VersionResult
+
+// Version asks the server for its version, Hub and limits.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	var v Version
+	return v, c.Action(ctx, "version", struct{}{}, &v, nil)
+}
+
+// Split is one config and split of a dataset.
+type Split = wire.SplitItem
+
+// Splits lists the configs and splits of a dataset, and the commit they are of.
+func (c *Client) Splits(ctx context.Context, dataset, revision string) (sha string, splits []Split, err error) {
+	var result struct {
+		Sha string `json:"sha"`
+	}
+	err = c.Action(ctx, "splits", wire.ListCriteria{Dataset: dataset, Revision: revision}, &result, func(raw json.RawMessage) error {
+		var s Split
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return err
+		}
+		splits = append(splits, s)
+		return nil
+	})
+	return result.Sha, splits, err
+}

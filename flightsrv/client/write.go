@@ -1,0 +1,137 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// maxPutMessage is what a batch is sliced to before it is sent; one row may be
+// larger, up to the server's message limit.
+const maxPutMessage = 2 << 20
+
+// Begin starts a write job; repeating it is harmless. Stage and Commit carry the
+// base and revision of its answer.
+func (c *Client) Begin(ctx context.Context, r writer.BeginRequest) (writer.BeginResult, error) {
+	var result writer.BeginResult
+	return result, c.Action(ctx, "begin", r, &result, nil)
+}
+
+// Stage streams one task attempt's batches; what it answers is invisible until it
+// is committed. report gets each progress as raw JSON; it may be nil.
+func (c *Client) Stage(ctx context.Context, r writer.StageRequest, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error], report func(json.RawMessage) error) (writer.StageResult, error) {
+	r.Op = "stage"
+	var result writer.StageResult
+	return result, c.put(ctx, "stage", r, schema, batches, &result, report)
+}
+
+// Commit makes staged files visible. Repeating the same request is safe and gives
+// the first answer; after KindUnknownOutcome repeat it to learn what happened.
+func (c *Client) Commit(ctx context.Context, r writer.CommitRequest, report func(json.RawMessage) error) (writer.CommitResult, error) {
+	var result writer.CommitResult
+	return result, c.Action(ctx, "commit", r, &result, report)
+}
+
+// Abort forgets what a job has spooled. It never deletes what a commit may refer
+// to.
+func (c *Client) Abort(ctx context.Context, job string) error {
+	return c.Action(ctx, "abort", map[string]any{"v": writer.Version, "job": job}, &struct{}{}, nil)
+}
+
+// Write is a whole job on one stream: begin, stage and commit.
+func (c *Client) Write(ctx context.Context, r writer.WriteRequest, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error], report func(json.RawMessage) error) (writer.CommitResult, error) {
+	r.Op = "write"
+	var result writer.CommitResult
+	return result, c.put(ctx, "write", r, schema, batches, &result, report)
+}
+
+// put sends descriptor, schema and batches, half-closes, and reads the results,
+// which it drains all the while: a server that cannot send them would wait.
+func (c *Client) put(ctx context.Context, op string, command any, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error], result any, report func(json.RawMessage) error) error {
+	raw, err := json.Marshal(command)
+	if err != nil {
+		return source.Errorf(source.KindInvalid, op, "%w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.flight.DoPut(c.outgoing(ctx))
+	if err != nil {
+		return fromStatus(op, err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		err := drainResults(op, func() ([]byte, error) {
+			r, err := stream.Recv()
+			return r.GetAppMetadata(), err
+		}, result, report)
+		if err != nil {
+			cancel() // whatever we are still sending is in vain
+		}
+		answered <- err
+	}()
+	sendErr := sendBatches(stream, raw, schema, batches)
+	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
+		cancel() // the input failed: the stream must not look finished
+	}
+	err = <-answered
+	var fault *inputError
+	if errors.As(sendErr, &fault) {
+		return fault.err
+	}
+	return err
+}
+
+// inputError is a failure of the caller's batches, not of the stream.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return e.err.Error() }
+
+func sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error]) error {
+	w := flight.NewRecordWriter(stream, ipc.WithSchema(schema))
+	w.SetFlightDescriptor(&flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: command})
+	for rec, err := range batches {
+		if err != nil {
+			return &inputError{err}
+		}
+		for part := range slices(rec) {
+			err := w.Write(part)
+			part.Release()
+			if err != nil {
+				return err // the real cause comes with the answer
+			}
+		}
+	}
+	if err := w.Close(); err != nil { // sends the schema if there was no batch
+		return err
+	}
+	return stream.CloseSend()
+}
+
+// slices cuts a batch into parts of about maxPutMessage, by the average size of
+// its rows.
+func slices(rec arrow.RecordBatch) iter.Seq[arrow.RecordBatch] {
+	return func(yield func(arrow.RecordBatch) bool) {
+		var bytes int64
+		for _, col := range rec.Columns() {
+			bytes += int64(col.Data().SizeInBytes())
+		}
+		step := rec.NumRows()
+		if bytes > maxPutMessage {
+			step = max(1, rec.NumRows()*maxPutMessage/bytes)
+		}
+		for at := int64(0); at < rec.NumRows(); at += step {
+			if !yield(rec.NewSlice(at, min(at+step, rec.NumRows()))) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is every setting of the server. The key tag is the setting's name, the
+// help tag its flag's help text.
+type Config struct {
+	Server Server
+	Auth   Auth
+	Hub    Hub
+	Local  Local
+	Plan   Plan
+	Scan   Scan
+	Cache  Cache
+	Write  Write
+	Log    Log
+}
+
+// Server is the listener and its limits.
+type Server struct {
+	Address        string        `key:"server.address" help:"HOST:PORT to listen on; port 0 takes a free one, empty listens on server.unix only"`
+	Unix           string        `key:"server.unix" help:"path of a unix socket to listen on as well"`
+	PortFile       string        `key:"server.port_file" help:"file to which the address listened on is written once the server is ready"`
+	TLSCert        string        `key:"server.tls.cert" help:"PEM certificate chain; with server.tls.key turns on TLS"`
+	TLSKey         string        `key:"server.tls.key" help:"PEM private key of server.tls.cert"`
+	TLSClientCA    string        `key:"server.tls.client_ca" help:"PEM bundle; clients must present a certificate it has signed"`
+	Advertise      []string      `key:"server.advertise" help:"locations (grpc://host:port) put into every endpoint, for replicas; empty means: this connection"`
+	Insecure       bool          `key:"server.insecure" help:"allow what is otherwise refused: listening beyond loopback without TLS or authentication"`
+	MaxStreams     int           `key:"server.max_streams" help:"DoGet and DoPut streams open at once; one more is answered busy"`
+	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send"`
+	QueueTimeout   time.Duration `key:"server.queue_timeout" help:"how long a stream waits for its turn to decode before it is answered busy"`
+	IdleTimeoutGet time.Duration `key:"server.idle_timeout_get" help:"a DoGet whose client takes nothing for this long is ended"`
+	IdleTimeoutPut time.Duration `key:"server.idle_timeout_put" help:"a DoPut whose client sends nothing for this long is ended"`
+	DrainGrace     time.Duration `key:"server.drain_grace" help:"how long running calls may finish after SIGTERM"`
+}
+
+// Auth says who may call.
+type Auth struct {
+	Mode      string `key:"auth.mode" help:"none (loopback and unix sockets only), token (bearer tokens of auth.token_file) or hub (the caller's bearer is the Hub token)"`
+	TokenFile string `key:"auth.token_file" help:"lines of: principal sha256(token) read|write repository-globs…"`
+}
+
+// Hub is how the Hub is reached.
+type Hub struct {
+	Endpoint          string        `key:"hub.endpoint" help:"the Hub's address (default: HF_ENDPOINT, else the public Hub)"`
+	ViewerEndpoint    string        `key:"hub.viewer_endpoint" help:"the dataset viewer's address: the one further origin that gets the Hub token (default: set only for the public Hub)"`
+	TokenFile         string        `key:"hub.token_file" help:"file with the server's own Hub token (default: HF_TOKEN, else the login file)"`
+	AcceptClientToken bool          `key:"hub.accept_client_token" help:"accept a caller's Hub token beside its own credential"`
+	Connections       int           `key:"hub.connections" help:"connections to the Hub and its storage at once"`
+	RetryAttempts     int           `key:"hub.retry.attempts" help:"tries of a request that may be repeated"`
+	RetryDeadline     time.Duration `key:"hub.retry.deadline" help:"time after which a request is no longer repeated"`
+	StallTimeout      time.Duration `key:"hub.stall_timeout" help:"a transfer without a byte for this long is given up and repeated"`
+}
+
+// Local is which folders of this machine may be read and written.
+type Local struct {
+	Roots []string `key:"local.roots" help:"folders whose datasets may be read and written as file:///folder/… (repeatable)"`
+}
+
+// Plan bounds planning.
+type Plan struct {
+	FootersMax int `key:"plan.footers_max" help:"footers read for one plan; a larger plan reads the first, the last and some between"`
+}
+
+// Scan bounds decoding.
+type Scan struct {
+	Slots int `key:"scan.slots" help:"streams that decode at the same time; 0 is twice the number of cores"`
+}
+
+// Cache bounds what is kept in memory.
+type Cache struct {
+	Footers Size `key:"cache.footers" help:"memory for parsed Parquet footers"`
+}
+
+// Write is where and how much is spooled.
+type Write struct {
+	SpoolDir       string        `key:"write.spool_dir" help:"folder for files on their way to the Hub (default: a private folder in the system's temporary folder)"`
+	SpoolBytes     Size          `key:"write.spool_bytes" help:"most that may lie in the spool"`
+	CommitDeadline time.Duration `key:"write.commit_deadline" help:"longest a commit may take, waits for Hub quotas included"`
+}
+
+// Log is what is written to stderr.
+type Log struct {
+	Level  string `key:"log.level" help:"debug, info, warn or error"`
+	Format string `key:"log.format" help:"text or json"`
+}
+
+// Default returns the configuration of a server that was told nothing.
+func Default() Config {
+	return Config{
+		Server: Server{
+			Address:        "127.0.0.1:8815",
+			MaxStreams:     4096,
+			MaxMessage:     64 << 20,
+			QueueTimeout:   10 * time.Minute,
+			IdleTimeoutGet: 30 * time.Minute,
+			IdleTimeoutPut: 2 * time.Minute,
+			DrainGrace:     30 * time.Second,
+		},
+		Auth:  Auth{Mode: "none"},
+		Hub:   Hub{AcceptClientToken: true, Connections: 32, RetryAttempts: 6, RetryDeadline: 90 * time.Second, StallTimeout: 20 * time.Second},
+		Plan:  Plan{FootersMax: 1000},
+		Cache: Cache{Footers: 256 << 20},
+		Write: Write{SpoolBytes: 16 << 30, CommitDeadline: 2 * time.Hour},
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// DecodeSlots returns scan.slots with its default filled in.
+func (c Config) DecodeSlots() int {
+	if c.Scan.Slots > 0 {
+		return c.Scan.Slots
+	}
+	// Two a core: one decodes while the other waits for its next range.
+	return 2 * runtime.GOMAXPROCS(0)
+}
+
+// TLS reports whether the TCP listener is encrypted.
+func (c Config) TLS() bool { return c.Server.TLSCert != "" }
+
+// Validate reports every problem of c at once, each beginning with its key.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+	}
+	if c.Server.Address == "" && c.Server.Unix == "" {
+		bad("server.address", "neither an address nor server.unix is set")
+	}
+	if (c.Server.TLSCert == "") != (c.Server.TLSKey == "") {
+		bad("server.tls.cert", "certificate and key go together")
+	}
+	if c.Server.TLSClientCA != "" && !c.TLS() {
+		bad("server.tls.client_ca", "needs server.tls.cert")
+	}
+	for _, loc := range c.Server.Advertise {
+		if u, err := url.Parse(loc); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "grpc") {
+			bad("server.advertise", "%q is not a location such as grpc://host:8815", loc)
+		}
+	}
+	switch c.Auth.Mode {
+	case "none", "hub":
+	case "token":
+		if c.Auth.TokenFile == "" {
+			bad("auth.token_file", "is needed with auth.mode=token")
+		}
+	default:
+		bad("auth.mode", "%q is none of none, token, hub", c.Auth.Mode)
+	}
+	c.validateExposure(bad)
+	c.validateBounds(bad)
+	for _, key := range []struct{ name, value string }{{"hub.endpoint", c.Hub.Endpoint}, {"hub.viewer_endpoint", c.Hub.ViewerEndpoint}} {
+		if key.value == "" {
+			continue
+		}
+		if u, err := url.Parse(key.value); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" {
+			bad(key.name, "is not an http(s) address without user and query")
+		}
+	}
+	if !contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		bad("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
+	}
+	if !contains([]string{"text", "json"}, c.Log.Format) {
+		bad("log.format", "%q is neither text nor json", c.Log.Format)
+	}
+	return errors.Join(errs...)
+}
+
+// validateExposure refuses to offer data to a network without protection.
+func (c Config) validateExposure(bad func(key, format string, args ...any)) {
+	if c.Server.Address == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Server.Address)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		bad("server.address", "%q is not HOST:PORT", c.Server.Address)
+		return
+	}
+	if loopback(host) || c.Server.Insecure {
+		return
+	}
+	if c.Auth.Mode == "none" {
+		bad("server.address", "%q can be reached from other machines and auth.mode is none: choose auth.mode=token or hub, or accept it with server.insecure", c.Server.Address)
+	}
+	if !c.TLS() {
+		bad("server.address", "%q can be reached from other machines without TLS: set server.tls.cert and server.tls.key, or accept it with server.insecure", c.Server.Address)
+	}
+}
+
+func (c Config) validateBounds(bad func(key, format string, args ...any)) {
+	for _, b := range []struct {
+		key           string
+		value, lo, hi int64
+	}{
+		{"server.max_streams", int64(c.Server.MaxStreams), 1, 1 << 20},
+		{"server.max_message", int64(c.Server.MaxMessage), 1 << 20, 1 << 30},
+		{"server.queue_timeout", int64(c.Server.QueueTimeout), int64(time.Second), int64(24 * time.Hour)},
+		{"server.idle_timeout_get", int64(c.Server.IdleTimeoutGet), int64(time.Second), int64(24 * time.Hour)},
+		{"server.idle_timeout_put", int64(c.Server.IdleTimeoutPut), int64(time.Second), int64(24 * time.Hour)},
+		{"server.drain_grace", int64(c.Server.DrainGrace), 0, int64(time.Hour)},
+		{"hub.connections", int64(c.Hub.Connections), 1, 4096},
+		{"hub.retry.attempts", int64(c.Hub.RetryAttempts), 1, 100},
+		{"hub.retry.deadline", int64(c.Hub.RetryDeadline), int64(time.Millisecond), int64(time.Hour)},
+		{"hub.stall_timeout", int64(c.Hub.StallTimeout), int64(100 * time.Millisecond), int64(time.Hour)},
+		{"plan.footers_max", int64(c.Plan.FootersMax), 1, 1 << 20},
+		{"scan.slots", int64(c.Scan.Slots), 0, 1 << 12},
+		{"cache.footers", int64(c.Cache.Footers), 0, 1 << 40},
+		{"write.spool_bytes", int64(c.Write.SpoolBytes), 1 << 20, 1 << 50},
+		{"write.commit_deadline", int64(c.Write.CommitDeadline), int64(time.Second), int64(48 * time.Hour)},
+	} {
+		if b.value < b.lo || b.value > b.hi {
+			bad(b.key, "%d is outside %d…%d", b.value, b.lo, b.hi)
+		}
+	}
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func contains(all []string, s string) bool {
+	for _, a := range all {
+		if a == s {
+			return true
+		}
+	}
+	return false
+}

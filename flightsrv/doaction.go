@@ -1,0 +1,262 @@
+package flightsrv
+
+import (
+	"context"
+	"encoding/json"
+	"sort"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow/flight"
+
+	"github.com/hubflight/hubflight/flightsrv/internal/strictjson"
+	"github.com/hubflight/hubflight/flightsrv/internal/wire"
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
+	"github.com/hubflight/hubflight/source/scan"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// An action is one verb of DoAction. It may emit any number of items and then
+// returns its result, which is sent last.
+type action struct {
+	about string
+	run   func(s *Server, ctx context.Context, body []byte, emit func(any) error) (result any, err error)
+}
+
+// actions is everything that ListActions lists and DoAction does.
+func actions() map[string]action {
+	return map[string]action{
+		"version": {"{} → the server's version, wire versions, Hub and limits", (*Server).versionAction},
+		"splits":  {`{"dataset","revision"?} → one item per config and split`, (*Server).splitsAction},
+		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows, bytes", (*Server).explainAction},
+		"count":   {"a read command → the exact number of rows", (*Server).countAction},
+		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},
+		"commit":  {"makes a job's staged files visible; repeating it is safe", (*Server).commitAction},
+		"abort":   {`{"job"} → forgets what is spooled`, (*Server).abortAction},
+	}
+}
+
+// ListActions lists exactly what DoAction does.
+func (s *Server) ListActions(_ *flight.Empty, stream flight.FlightService_ListActionsServer) error {
+	all := actions()
+	for _, name := range actionNames(all) {
+		if err := stream.Send(&flight.ActionType{Type: name, Description: all[name].about}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func actionNames(all map[string]action) []string {
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// DoAction runs one action: items, then exactly one result. A stream that ends
+// without a result has failed.
+func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoActionServer) error {
+	all := actions()
+	act, ok := all[a.GetType()]
+	if !ok {
+		names := actionNames(all)
+		err := source.Errorf(source.KindUnsupported, "action", "unknown action %q", a.GetType())
+		if near := strictjson.Nearest(a.GetType(), names); near != "" {
+			return err.WithHint("did you mean %q?", near)
+		}
+		return err.WithHint("the actions are %s", strings.Join(names, ", "))
+	}
+	emit := func(v any) error { return sendResult(stream, v) }
+	body := a.GetBody()
+	if len(body) == 0 {
+		body = []byte("{}") // some clients cannot leave a body out, others cannot send one
+	}
+	result, err := act.run(s, stream.Context(), body, emit)
+	if err != nil {
+		return err
+	}
+	return emit(result)
+}
+
+// sendResult sends one JSON Result of bounded size.
+func sendResult(stream flight.FlightService_DoActionServer, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxResult {
+		return source.Errorf(source.KindLimit, "action", "an answer of %d bytes is larger than the %d of one Result", len(raw), maxResult)
+	}
+	return stream.Send(&flight.Result{Body: raw})
+}
+
+func (s *Server) versionAction(_ context.Context, body []byte, _ func(any) error) (any, error) {
+	if err := decode("version", body, maxCommand, &struct{}{}); err != nil {
+		return nil, err
+	}
+	mode := string(s.auth.Mode)
+	if mode == "" {
+		mode = string(AuthNone)
+	}
+	return wire.VersionResult{
+		Type: "result", V: wireVersion, Version: s.version, Wire: []int{wireVersion}, HubEndpoint: s.endpoint, AuthMode: mode,
+		Limits: map[string]int64{
+			"max_message": int64(s.limits.MaxMessage), "max_streams": int64(s.limits.MaxStreams),
+			"max_command": maxCommand, "max_commit": maxAction, "decode_slots": int64(s.limits.DecodeSlots),
+		},
+	}, nil
+}
+
+func (s *Server) splitsAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
+	var c wire.ListCriteria
+	if err := decode("splits", body, maxCommand, &c); err != nil {
+		return nil, err
+	}
+	ref, err := s.ref(c.Dataset, c.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if err := authorize(ctx, "splits", ref, false); err != nil {
+		return nil, err
+	}
+	sha, splits, err := s.planner.Splits(ctx, principalOf(ctx).HubToken, ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, sp := range splits {
+		if err := emit(wire.SplitItem{Type: "item", Config: sp.Config, Split: sp.Split, Default: sp.Default, Files: sp.Files, Bytes: sp.Bytes, Rows: sp.Rows}); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]any{"type": "result", "v": wireVersion, "sha": sha}, nil
+}
+
+// maxGroupsPerItem keeps an item well under maxResult at about 80 bytes a group.
+const maxGroupsPerItem = 4000
+
+func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
+	command, err := decodeRead(body)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.plan(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	total := wire.ExplainResult{Type: "result", InfoMetadata: planMetadata(plan), Partitions: len(plan.Partitions)}
+	for _, f := range plan.Files {
+		item := wire.ExplainItem{Type: "item", File: f.Path, Config: f.Config, Split: f.Split, Size: f.Size, Rows: f.Rows, Kept: f.Kept, Groups: []wire.ExplainGroup{}}
+		for _, g := range f.Groups {
+			addGroup(&total, f, g)
+			item.Groups = append(item.Groups, wire.ExplainGroup{Group: g.Group, Kept: g.Keep && f.Kept, Layer: g.Layer, Rows: g.Rows, Bytes: g.Bytes})
+			if len(item.Groups) == maxGroupsPerItem {
+				if err := emit(item); err != nil {
+					return nil, err
+				}
+				item.Groups = []wire.ExplainGroup{}
+			}
+		}
+		if len(item.Groups) > 0 || len(f.Groups) == 0 {
+			if err := emit(item); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return total, nil
+}
+
+func addGroup(t *wire.ExplainResult, f dataset.FileReport, g scan.Decision) {
+	t.GroupsTotal++
+	t.BytesTotal += g.Bytes
+	if g.Keep && f.Kept {
+		t.GroupsKept++
+		t.BytesKept += g.Bytes
+		t.RowsKept += g.Rows
+	}
+}
+
+func (s *Server) countAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {
+	command, err := decodeRead(body)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.request(command)
+	if err != nil {
+		return nil, err
+	}
+	if err := authorize(ctx, "count", r.Ref, false); err != nil {
+		return nil, err
+	}
+	rows, from, err := s.planner.Count(ctx, principalOf(ctx).HubToken, r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"type": "result", "v": wireVersion, "rows": rows, "exact": true, "from": from}, nil
+}
+
+func (s *Server) beginAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {
+	var r writer.BeginRequest
+	if err := s.decodeWrite(ctx, "begin", body, &r, func() (int, string) { return r.V, r.Dataset }); err != nil {
+		return nil, err
+	}
+	result, err := s.writer.Begin(ctx, principalOf(ctx).HubToken, r)
+	if err != nil {
+		return nil, err
+	}
+	result.Type, result.V = "result", wireVersion
+	return result, nil
+}
+
+// commitAction makes a job visible. The writer reports at least every 20 s, one
+// report at a time, so the stream is never silent. A client that goes away ends
+// the commit; asking again with the same body finds out how far it came and
+// finishes it.
+func (s *Server) commitAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
+	var r writer.CommitRequest
+	if err := s.decodeWrite(ctx, "commit", body, &r, func() (int, string) { return r.V, r.Dataset }); err != nil {
+		return nil, err
+	}
+	result, err := s.writer.Commit(ctx, principalOf(ctx).HubToken, r, func(e writer.CommitEvent) {
+		if v := eventBody(e); v != nil {
+			_ = emit(v) // a client that is gone has also cancelled ctx
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	result.Type, result.V = "result", wireVersion
+	return result, nil
+}
+
+// eventBody is the JSON form of a commit's report.
+func eventBody(e writer.CommitEvent) any {
+	switch {
+	case e.Progress != nil:
+		e.Progress.Type = "progress"
+		return e.Progress
+	case e.Item != nil:
+		e.Item.Type = "item"
+		return e.Item
+	}
+	return nil
+}
+
+func (s *Server) abortAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {
+	var r struct {
+		V   int    `json:"v"`
+		Job string `json:"job"`
+	}
+	if err := decode("abort", body, maxCommand, &r); err != nil {
+		return nil, err
+	}
+	if err := checkVersion("abort", r.V); err != nil {
+		return nil, err
+	}
+	if err := s.writer.Abort(ctx, r.Job); err != nil {
+		return nil, err
+	}
+	return map[string]any{"type": "result", "v": wireVersion, "job": r.Job}, nil
+}

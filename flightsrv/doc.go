@@ -1,0 +1,31 @@
+// Package flightsrv is the Arrow Flight service: it decodes and validates what
+// clients send, calls the planner and the writer, and encodes their answers. It
+// is the only package that knows gRPC, and wire.md is its specification.
+//
+// # The flow
+//
+// Every RPC passes one interceptor (interceptor.go): request id, recover, who
+// calls (auth.go), one log line at the end, and the only translation of errors
+// into gRPC statuses (status.go). Then one file per RPC:
+//
+//	getinfo.go      command.go  →  dataset.Planner.Plan  →  endpoints (ticket.go)
+//	getschema.go    command.go  →  dataset.Planner.Schema
+//	doget.go        ticket.go   →  dataset.Planner.Read  →  record batches
+//	doput.go        ipcguard    →  writer.Writer.Stage   →  staged records
+//	doaction.go     one function per action
+//	listflights.go  splits of one dataset
+//
+// # Invariants
+//
+//   - The server keeps no state that a restart loses: tickets and staged records
+//     are self-contained.
+//   - A stream's schema is FlightInfo.schema, and is sent before the first row
+//     is decoded.
+//   - An error after batches ends the stream with a status, never with a clean
+//     end.
+//   - A stream that its client does not drain holds no decode slot (gate.go).
+//   - No byte of a DoPut reaches arrow-go before internal/ipcguard has walked it.
+//   - Nothing here logs or returns a token, a signed URL or an absolute path.
+//
+// What it does not do: resolve names, read Parquet, talk to the Hub.
+package flightsrv

@@ -1,0 +1,133 @@
+package flightsrv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/hubflight/hubflight/source/dataset"
+)
+
+const (
+	headerSkipRows = "x-hubflight-skip-rows"
+	headerStopRows = "x-hubflight-stop-rows"
+)
+
+// DoGet streams one partition: the planned schema at once, then rows in file
+// order, identical on every replay.
+func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer) error {
+	ctx := stream.Context()
+	part, compression, err := s.decodeTicket(t.GetTicket())
+	if err != nil {
+		return err
+	}
+	ref, err := s.ref(part.Dataset, "")
+	if err != nil {
+		return err
+	}
+	if err := authorize(ctx, "read", ref, false); err != nil {
+		return err
+	}
+	skip, err := intHeader(ctx, headerSkipRows, 0)
+	if err != nil {
+		return err
+	}
+	stop, err := intHeader(ctx, headerStopRows, -1)
+	if err != nil {
+		return err
+	}
+	leave, err := s.streams.enter()
+	if err != nil {
+		return err
+	}
+	return watched(ctx, "read", s.limits.IdleTimeoutGet, func(ctx context.Context, wait await) error {
+		defer leave()
+		rows, err := s.planner.Read(ctx, principalOf(ctx).HubToken, part, skip, stop)
+		if err != nil {
+			return err
+		}
+		return s.send(ctx, stream, rows, compression, wait)
+	})
+}
+
+// send moves batches from the scan to the client. A decode slot is held while
+// the next batch is made, and never while one is sent.
+func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServer, rows dataset.Stream, compression string, wait await) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	out := newBatchSender(stream, compression, wait)
+	if err := out.schema(rows.Schema()); err != nil {
+		return err
+	}
+	for {
+		batch, err := s.nextBatch(ctx, rows)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = out.batch(batch)
+		batch.Release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) nextBatch(ctx context.Context, rows dataset.Stream) (arrow.RecordBatch, error) {
+	if err := s.gate.acquire(ctx, principalOf(ctx).Name, s.limits.QueueTimeout); err != nil {
+		return nil, err
+	}
+	defer s.gate.release()
+	return rows.Next(ctx)
+}
+
+// batchSender encodes batches as FlightData. grpc copies a message while it is
+// marshalled, inside Send, so one body buffer serves the whole stream.
+type batchSender struct {
+	stream interface {
+		Send(*flight.FlightData) error
+	}
+	wait await
+	opts []ipc.Option
+	body bytes.Buffer
+}
+
+func newBatchSender(stream interface {
+	Send(*flight.FlightData) error
+}, compression string, wait await) *batchSender {
+	return &batchSender{stream: stream, wait: wait, opts: append(ipcOptions(compression), ipc.WithAllocator(memory.DefaultAllocator))}
+}
+
+// schema sends the schema message, before anything is decoded.
+func (b *batchSender) schema(schema *arrow.Schema) error {
+	payload := ipc.GetSchemaPayload(schema, memory.DefaultAllocator)
+	return b.send(&payload)
+}
+
+// batch sends one batch; it keeps no reference to it.
+func (b *batchSender) batch(rec arrow.RecordBatch) error {
+	payload, err := ipc.GetRecordBatchPayload(rec, b.opts...)
+	if err != nil {
+		return err
+	}
+	return b.send(&payload)
+}
+
+func (b *batchSender) send(payload *ipc.Payload) error {
+	defer payload.Release()
+	meta := payload.Meta()
+	defer meta.Release()
+	b.body.Reset()
+	if err := payload.SerializeBody(&b.body); err != nil {
+		return err
+	}
+	data := &flight.FlightData{DataHeader: meta.Bytes(), DataBody: b.body.Bytes()}
+	return b.wait(func() error { return b.stream.Send(data) })
+}

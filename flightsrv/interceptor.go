@@ -1,0 +1,141 @@
+package flightsrv
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+const (
+	headerRequestID = "x-request-id"
+	// headerArrowStatus must be among the trailers for pyarrow to fill
+	// extra_info with the status details; its value does not matter there.
+	headerArrowStatus = "x-arrow-status"
+)
+
+var validRequestID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+
+type requestIDKey struct{}
+
+func requestIDOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// unary and stream are the two faces of the one interceptor.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	err = s.intercept(ctx, info.FullMethod, func(md metadata.MD) { _ = grpc.SetHeader(ctx, md) }, func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) },
+		func(ctx context.Context) (err error) { resp, err = next(ctx, req); return err })
+	return resp, err
+}
+
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return s.intercept(ss.Context(), info.FullMethod, func(md metadata.MD) { _ = ss.SetHeader(md) }, ss.SetTrailer,
+		func(ctx context.Context) error { return next(srv, &contextStream{ServerStream: ss, ctx: ctx}) })
+}
+
+// contextStream is a ServerStream whose context carries the principal and the
+// request id.
+type contextStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (c *contextStream) Context() context.Context { return c.ctx }
+
+// intercept surrounds one RPC. From the outside in: request id (so that every
+// answer, also a refused one, has it), the log line and the status (so that they
+// see everything below), recover (so that a bug costs one call), who calls.
+func (s *Server) intercept(ctx context.Context, method string, setHeader, setTrailer func(metadata.MD), call func(context.Context) error) error {
+	id := requestID(ctx)
+	setHeader(metadata.Pairs(headerRequestID, id))
+	ctx = context.WithValue(ctx, requestIDKey{}, id)
+	op := operation(method)
+	start := time.Now()
+
+	var principal string
+	err := guard(func() error {
+		if exempt(method) {
+			return call(ctx)
+		}
+		p, err := s.auth.principal(ctx)
+		if err != nil {
+			return err
+		}
+		principal = p.Name
+		return call(withPrincipal(ctx, p))
+	})
+	code := codes.OK
+	if err != nil {
+		st := toStatus(op, err, id)
+		code = st.Code()
+		setTrailer(metadata.Pairs(headerArrowStatus, "1"))
+		s.logRPC(ctx, op, id, principal, start, code, err)
+		return st.Err()
+	}
+	s.logRPC(ctx, op, id, principal, start, code, nil)
+	return nil
+}
+
+// exempt reports whether a method is served to anybody: health checks and
+// reflection tell nothing about data.
+func exempt(method string) bool { return strings.HasPrefix(method, "/grpc.") }
+
+// operation is the RPC's name in errors and logs: "/arrow.flight.protocol.
+// FlightService/DoGet" → "DoGet".
+func operation(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
+
+func (s *Server) logRPC(ctx context.Context, op, id, principal string, start time.Time, code codes.Code, err error) {
+	attrs := []slog.Attr{
+		slog.String("rpc", op), slog.String("request", id), slog.String("principal", principal),
+		slog.String("code", code.String()), slog.Duration("took", time.Since(start)),
+	}
+	level := slog.LevelInfo
+	if err != nil {
+		attrs = append(attrs, slog.String("error", source.Redact(err.Error())))
+		if code == codes.Internal || code == codes.DataLoss {
+			level = slog.LevelError
+		}
+	}
+	s.log.LogAttrs(ctx, level, "rpc", attrs...)
+}
+
+// guard runs f and turns a panic into an internal error; the stack goes to the
+// log through the error's text, never to the client.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = source.Errorf(source.KindInternal, "handle", "panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// requestID takes over the caller's id when it is a harmless word, and makes one
+// otherwise.
+func requestID(ctx context.Context) string {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if v := md.Get(headerRequestID); len(v) == 1 && validRequestID.MatchString(v[0]) {
+		return v[0]
+	}
+	var raw [8]byte
+	_, _ = rand.Read(raw[:]) // never fails, by its documentation
+	return hex.EncodeToString(raw[:])
+}
+
+// unimplemented is the answer to RPCs of the protocol that this server does not
+// offer.
+func unimplemented(what string) error {
+	return source.Errorf(source.KindUnsupported, what, "this server does not offer %s", what)
+}

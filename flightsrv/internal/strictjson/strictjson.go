@@ -1,0 +1,238 @@
+// Package strictjson decodes the JSON objects of the wire contract the way
+// wire.md §1 asks: one object, valid UTF-8, no duplicate keys, no unknown keys
+// (answered with the nearest known one), keys matched exactly.
+//
+// encoding/json alone is too kind: it matches keys without regard to case,
+// takes the last of two duplicates and replaces broken UTF-8. A misspelt
+// "colums" that is ignored would return every column.
+package strictjson
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxDepth bounds nesting before encoding/json recurses into it. The deepest
+// legal body (a filter list inside a command) has depth 5.
+const maxDepth = 32
+
+// Decode reads exactly one JSON object of at most limit bytes into the struct
+// that v points to. Its errors name the key and are safe to show.
+func Decode(raw []byte, limit int, v any) error {
+	if len(raw) > limit {
+		return fmt.Errorf("the JSON body has %d bytes; at most %d are accepted", len(raw), limit)
+	}
+	if !utf8.Valid(raw) {
+		return errors.New("the JSON body is not valid UTF-8")
+	}
+	if err := checkTokens(raw); err != nil {
+		return err
+	}
+	if err := checkKeys(raw, reflect.TypeOf(v), ""); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return describe(err)
+	}
+	return nil
+}
+
+// checkTokens walks the text once: syntax, depth, duplicate keys, one object
+// and nothing after it.
+func checkTokens(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	type level struct {
+		keys    map[string]bool // nil inside an array
+		wantKey bool
+	}
+	var stack []level
+	for {
+		tok, err := dec.Token()
+		if err == io.EOF && len(stack) == 0 {
+			return errors.New("the JSON body is empty")
+		}
+		if err != nil {
+			return describe(err)
+		}
+		top := len(stack) - 1
+		if name, ok := tok.(string); ok && top >= 0 && stack[top].wantKey {
+			if stack[top].keys[name] {
+				return fmt.Errorf("duplicate key %q", name)
+			}
+			stack[top].keys[name] = true
+			stack[top].wantKey = false
+			continue
+		}
+		if top >= 0 && stack[top].keys != nil {
+			stack[top].wantKey = true
+		}
+		switch d, _ := tok.(json.Delim); d {
+		case '{':
+			stack = append(stack, level{keys: map[string]bool{}, wantKey: true})
+		case '[':
+			stack = append(stack, level{})
+		case '}', ']':
+			stack = stack[:top]
+		default:
+			if top < 0 {
+				return errors.New("the JSON body is not an object")
+			}
+		}
+		if len(stack) > maxDepth {
+			return fmt.Errorf("the JSON body is nested more than %d deep", maxDepth)
+		}
+		if len(stack) == 0 {
+			break
+		}
+	}
+	if raw[firstByte(raw)] != '{' {
+		return errors.New("the JSON body is not an object")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("there is text after the JSON object")
+	}
+	return nil
+}
+
+func firstByte(raw []byte) int {
+	return len(raw) - len(bytes.TrimLeft(raw, " \t\r\n"))
+}
+
+var (
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	rawMessage      = reflect.TypeFor[json.RawMessage]()
+)
+
+// checkKeys compares the keys of every object in raw with the fields of the
+// struct it will be decoded into. Types that decode themselves look after
+// their own keys.
+func checkKeys(raw []byte, t reflect.Type, where string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == rawMessage || reflect.PointerTo(t).Implements(jsonUnmarshaler) || reflect.PointerTo(t).Implements(textUnmarshaler) {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		var object map[string]json.RawMessage
+		if json.Unmarshal(raw, &object) != nil {
+			return nil // not an object: Unmarshal will say so, with the field's name
+		}
+		fields := fieldsOf(t)
+		for _, key := range sortedKeys(object) {
+			field, known := fields[key]
+			if !known {
+				return unknownKey(where+key, Nearest(key, sortedKeys(fields)))
+			}
+			if err := checkKeys(object[key], field, where+key+"."); err != nil {
+				return err
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		if k := t.Elem().Kind(); k != reflect.Struct && k != reflect.Pointer && k != reflect.Slice {
+			return nil // scalars hold no keys; do not split a million of them
+		}
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil {
+			return nil
+		}
+		for i, item := range items {
+			if err := checkKeys(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(where, "."), i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type, t.NumField())
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			for k, ft := range fieldsOf(f.Type) {
+				fields[k] = ft
+			}
+		case name != "" && name != "-":
+			fields[name] = f.Type
+		}
+	}
+	return fields
+}
+
+func unknownKey(key, nearest string) error {
+	if nearest == "" {
+		return fmt.Errorf("unknown key %q", key)
+	}
+	return fmt.Errorf("unknown key %q: did you mean %q?", key, nearest)
+}
+
+func describe(err error) error {
+	var typ *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &typ) && typ.Field != "":
+		return fmt.Errorf("key %q cannot be a JSON %s", typ.Field, typ.Value)
+	case errors.As(err, &typ):
+		return fmt.Errorf("the JSON body cannot be a JSON %s", typ.Value)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return errors.New("the JSON body ends too early")
+	}
+	return fmt.Errorf("the JSON body is malformed: %w", err)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// Nearest returns the known name that a misspelt one most likely means, or ""
+// if none is near: at most a third of its letters differ.
+func Nearest(name string, known []string) string {
+	best, bestDistance := "", len(name)/3+2
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of two short names, in bytes.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 1 << 10
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			next := min(diagonal+cost, row[j]+1, row[j+1]+1)
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}

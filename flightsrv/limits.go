@@ -1,0 +1,98 @@
+package flightsrv
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// Limits bound what clients can take. The zero value of a field means its
+// default; see config for the meaning of each.
+type Limits struct {
+	MaxStreams     int
+	MaxMessage     int
+	DecodeSlots    int
+	QueueTimeout   time.Duration
+	IdleTimeoutGet time.Duration
+	IdleTimeoutPut time.Duration
+}
+
+const (
+	maxCommand   = 256 << 10 // a read command: 64 KiB of filters and room for names
+	maxTicket    = 4 << 20   // one ticket of a filtered limit lists every kept file
+	maxAction    = 64 << 20  // a commit body with a hundred thousand files
+	maxResult    = 1 << 20   // one Result of an action
+	defaultInfo  = 7 << 19   // 3.5 MiB: grpc-go and tonic clients refuse 4 MiB
+	maxInfo      = 1 << 30
+	schemaFields = 1 << 16 // fields of a schema a client may send
+)
+
+func (l Limits) withDefaults() Limits {
+	setInt := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	setDuration := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	setInt(&l.MaxStreams, 4096)
+	setInt(&l.MaxMessage, 64<<20)
+	setInt(&l.DecodeSlots, 4)
+	setDuration(&l.QueueTimeout, 10*time.Minute)
+	setDuration(&l.IdleTimeoutGet, 30*time.Minute)
+	setDuration(&l.IdleTimeoutPut, 2*time.Minute)
+	return l
+}
+
+// streams counts the open DoGet and DoPut streams.
+type streams struct {
+	open atomic.Int64
+	max  int64
+}
+
+// enter counts one stream in, or answers busy. leave must follow.
+func (c *streams) enter() (leave func(), err error) {
+	if c.open.Add(1) > c.max {
+		c.open.Add(-1)
+		return nil, &source.Error{Op: "open stream", Kind: source.KindBusy, Msg: "the server's stream limit is reached",
+			Hint: "try again, or raise server.max_streams", RetryAfter: time.Second}
+	}
+	return func() { c.open.Add(-1) }, nil
+}
+
+// await runs one blocking exchange with the peer: a Send or a Recv.
+type await func(exchange func() error) error
+
+// watched runs work and gives up on it when one exchange with the peer takes
+// longer than idle. Only the waits that work passes through await count: time
+// that the server itself spends is not the peer's fault.
+//
+// A grpc Send or Recv that waits for the peer cannot be interrupted from the
+// handler, except by the handler's return: so work runs on its own goroutine,
+// which owns everything it uses, and outlives this call only for as long as grpc
+// takes to fail its pending message.
+func watched(ctx context.Context, op string, idle time.Duration, work func(context.Context, await) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	expired := make(chan struct{})
+	expire := sync.OnceFunc(func() { close(expired) })
+	wait := func(exchange func() error) error {
+		timer := time.AfterFunc(idle, expire)
+		defer timer.Stop()
+		return exchange()
+	}
+	done := make(chan error, 1)
+	go func() { done <- guard(func() error { return work(ctx, wait) }) }()
+	select {
+	case err := <-done:
+		return err
+	case <-expired:
+		return source.Errorf(source.KindDeadline, op, "the client made no progress for %s", idle)
+	}
+}
