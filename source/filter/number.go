@@ -102,7 +102,7 @@ func (t *intTest) empty() bool {
 }
 
 func (t *intTest) may(minBound, maxBound scalar.Scalar, exact bool) bool {
-	lo, hi := statInt(t.col, t.logic, minBound), statInt(t.col, t.logic, maxBound)
+	lo, hi := statInt(t.col, t.logic, minBound, false), statInt(t.col, t.logic, maxBound, true)
 	if lo != nil && hi != nil && lo.Cmp(hi) > 0 {
 		lo, hi = nil, nil // written in another order: worthless
 	}

@@ -74,10 +74,10 @@ func (t *boundTerm) may(known []Stats) bool {
 
 // statInt turns a bound into the stored units of the column that the term was
 // bound to, or nil if it is unknown or the way there is. In spark logic that
-// column is the profile's mapping of the native one: finer timestamps are
+// column may be the profile's mapping of the native one: finer timestamps are
 // rounded down to µs, which keeps order, so that a mapped bound still bounds the
 // mapped values.
-func statInt(c columnType, logic Logic, s scalar.Scalar) *big.Int {
+func statInt(c columnType, logic Logic, s scalar.Scalar, isMax bool) *big.Int {
 	s = storageScalar(s)
 	if s == nil {
 		return nil
@@ -102,24 +102,23 @@ func statInt(c columnType, logic Logic, s scalar.Scalar) *big.Int {
 	case c.unit == nil:
 		return v
 	}
-	return rescaleTime(c, logic, from.unit, v)
-}
-
-// rescaleTime converts between the units of two columns of one temporal family.
-func rescaleTime(c columnType, logic Logic, from, v *big.Int) *big.Int {
-	nanos := v.Mul(v, from)
-	floorTo := c.unit
-	if logic == Spark && c.family == famTimestamp {
-		// Also where the filter was bound to the native column: what is
-		// compared in the end is the µs value.
-		floorTo = maxInt(floorTo, big.NewInt(int64(time.Microsecond)))
+	nanos := v.Mul(v, from.unit)
+	if logic == Spark && c.family == famTimestamp && !isMax {
+		// Where the filter is bound to nanoseconds, the values may be compared
+		// before or after the mapping: the minimum goes down, the maximum stays.
+		nanos = floorTo(nanos, big.NewInt(int64(time.Microsecond)))
 	}
-	floor := new(big.Int).Div(nanos, floorTo) // Euclidean: rounds down
-	floor.Mul(floor, floorTo)
-	if logic != Spark && floor.Cmp(nanos) != 0 {
+	stored := floorTo(nanos, c.unit)
+	if logic != Spark && stored.Cmp(nanos) != 0 {
 		return nil
 	}
-	return floor.Div(floor, c.unit)
+	return stored.Div(stored, c.unit)
+}
+
+// floorTo returns the largest multiple of a unit that is not above v.
+func floorTo(v, unit *big.Int) *big.Int {
+	floor := new(big.Int).Div(v, unit) // Euclidean: rounds down
+	return floor.Mul(floor, unit)
 }
 
 // storedInt returns the integer that a scalar of an integer-like type stores.
