@@ -200,3 +200,9 @@ func partitions(files []StagedFile) string {
 	}
 	return b.String()
 }
+
+// PRTitle is the title of a job's pull request; it holds the job's id.
+func PRTitle(job string) string { return "Upload using hubflight (job " + job + ")" }
+
+// PRRevision is the branch of a pull request.
+func PRRevision(num int) string { return "refs/pr/" + strconv.Itoa(num) }

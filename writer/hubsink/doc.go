@@ -1,0 +1,19 @@
+// Package hubsink puts a write job into a repository of the Hub.
+//
+//	Begin   creates the repository or a pull request, checks write access
+//	Put     preupload decision, LFS batch, PUT: durable, invisible
+//	Commit  rounds of: head → history → State → Plan → chained commits
+//
+// A round that ends in a conflict or without an answer is followed by another
+// one, which knows nothing but what the Hub says: whether the job's commits are in
+// the history decides what is left to do. Every POST names its parent, so of two
+// POSTs with the same parent at most one takes effect, and a lost answer is
+// settled by looking at what follows the parent:
+//
+//	head is still the parent    nothing has landed yet: the same POST again
+//	the job's line follows it   it happened
+//	something else follows it   it did not and cannot any more
+//
+// What it does not do: it decides no names (writer does) and retries no single
+// request but commits (hub does).
+package hubsink

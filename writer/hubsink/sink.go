@@ -1,0 +1,195 @@
+package hubsink
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// Options configure a Sink.
+type Options struct {
+	Client *hub.Client
+	Repo   string // "ns/name"
+	Token  source.HubToken
+	// ConflictDeadline is how long a commit is tried again after conflicts and
+	// lost answers without getting any further; 0 is 2 minutes. Waiting for a
+	// quota does not count.
+	ConflictDeadline time.Duration
+	Logger           *slog.Logger
+}
+
+// Sink is one repository with one caller's rights.
+type Sink struct {
+	client   *hub.Client
+	data     *hub.Dataset
+	repo     string
+	token    source.HubToken
+	deadline time.Duration
+	log      *slog.Logger
+}
+
+var _ writer.Sink = (*Sink)(nil)
+
+// New returns the Sink of a repository; it asks nothing yet.
+func New(o Options) *Sink {
+	if o.ConflictDeadline == 0 {
+		o.ConflictDeadline = 2 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Sink{client: o.Client, data: o.Client.Dataset(o.Repo, o.Token), repo: o.Repo, token: o.Token, deadline: o.ConflictDeadline, log: o.Logger}
+}
+
+const defaultBranch = "main"
+
+var (
+	fullSha = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	prRef   = regexp.MustCompile(`^refs/pr/([0-9]{1,9})$`)
+)
+
+// Begin implements writer.Sink.
+func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error) {
+	if err := s.refuseRevision(p); err != nil {
+		return writer.Base{}, err
+	}
+	if p.Create {
+		if _, err := s.client.CreateRepo(ctx, s.token, s.repo, p.Private); err != nil {
+			return writer.Base{}, err
+		}
+	}
+	if _, err := s.data.Info(ctx, ""); err != nil {
+		return writer.Base{}, s.missing(err, p.Create)
+	}
+	if p.PR {
+		return s.pullRequest(ctx, p)
+	}
+	if err := s.data.CheckWrite(ctx); err != nil {
+		return writer.Base{}, err
+	}
+	branch, err := s.branch(ctx, p.Revision)
+	if err != nil {
+		return writer.Base{}, err
+	}
+	info, err := s.data.Info(ctx, branch)
+	if err != nil {
+		return writer.Base{}, err
+	}
+	return writer.Base{Revision: branch, Commit: info.Sha}, nil
+}
+
+// missing adds the way out to the error of a repository that is not there.
+func (s *Sink) missing(err error, created bool) error {
+	e := source.AsError("begin", err)
+	if e.Kind == source.KindNotFound && e.Hint == "" && !created {
+		e.Hint = "set create_repo to create the dataset, or check its name and the token"
+	}
+	return e
+}
+
+// refuseRevision refuses what can be seen to be no branch.
+func (s *Sink) refuseRevision(p writer.Prepare) error {
+	refuse := func(what string) error {
+		return source.Errorf(source.KindInvalid, "begin", "revision %q is %s: only branches and pull requests can be written to", p.Revision, what).WithFile(s.repo, "")
+	}
+	switch {
+	case fullSha.MatchString(p.Revision):
+		return refuse("a commit")
+	case strings.HasPrefix(p.Revision, "refs/convert/"):
+		return refuse("a conversion, which the Hub makes itself")
+	case strings.HasPrefix(p.Revision, "refs/") && !prRef.MatchString(p.Revision):
+		return refuse("no branch")
+	case p.PR && p.Revision != "" && p.Revision != defaultBranch:
+		return source.Errorf(source.KindInvalid, "begin", "create_pr does not go with revision %q: pull requests are made to %s", p.Revision, defaultBranch).WithFile(s.repo, "")
+	}
+	return nil
+}
+
+// branch checks that a revision is a branch or a pull request.
+func (s *Sink) branch(ctx context.Context, revision string) (string, error) {
+	if revision == "" {
+		return defaultBranch, nil
+	}
+	if prRef.MatchString(revision) {
+		return revision, nil
+	}
+	refs, err := s.data.Refs(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range refs.Branches {
+		if b.Name == revision || b.Ref == revision {
+			return b.Name, nil
+		}
+	}
+	for _, t := range refs.Tags {
+		if t.Name == revision || t.Ref == revision {
+			return "", source.Errorf(source.KindInvalid, "begin", "revision %q is a tag: only branches and pull requests can be written to", revision).WithFile(s.repo, "")
+		}
+	}
+	return "", source.Errorf(source.KindNotFound, "begin", "the dataset has no branch %q", revision).WithFile(s.repo, "").
+		WithHint("create the branch first")
+}
+
+// pullRequest opens one. Its title holds the job, so that people can tell which
+// it is.
+func (s *Sink) pullRequest(ctx context.Context, p writer.Prepare) (writer.Base, error) {
+	num, err := s.data.CreatePR(ctx, writer.PRTitle(p.Job), "Opened by hubflight; the job's files are committed here.")
+	if err != nil {
+		return writer.Base{}, err
+	}
+	revision := writer.PRRevision(num)
+	info, err := s.data.Info(ctx, revision)
+	if err != nil {
+		return writer.Base{}, err
+	}
+	return writer.Base{Revision: revision, Commit: info.Sha}, nil
+}
+
+// At implements writer.Sink.
+func (s *Sink) At(ctx context.Context, revision, commit string) (*writer.State, error) {
+	return writer.LoadState(ctx, s.data, source.Snapshot{Name: s.repo, Revision: revision, Commit: commit})
+}
+
+// Put implements writer.Sink.
+func (s *Sink) Put(ctx context.Context, f writer.Upload) (writer.Stored, error) {
+	mode, err := s.mode(ctx, f.Revision, f.Path, f.Sample, f.Size)
+	if err != nil {
+		return writer.Stored{}, err
+	}
+	// A larger file that git would keep goes as LFS all the same; the commit adds
+	// the rule that says so.
+	if mode == hub.ModeRegular && f.Size <= writer.MaxRegular {
+		return writer.Stored{Regular: true}, nil
+	}
+	return writer.Stored{}, s.data.UploadLFS(ctx, branchOr(f.Revision), []hub.LFSObject{{OID: f.OID, Size: f.Size, Open: f.Open}}, f.Progress)
+}
+
+func branchOr(revision string) string {
+	if revision == "" {
+		return defaultBranch
+	}
+	return revision
+}
+
+// mode asks how a file is to be stored.
+func (s *Sink) mode(ctx context.Context, revision, path string, sample []byte, size int64) (string, error) {
+	results, err := s.data.Preupload(ctx, branchOr(revision), []hub.PreuploadFile{{Path: path, Sample: sample, Size: size}})
+	if err != nil {
+		return "", err
+	}
+	if len(results) != 1 {
+		return "", source.Errorf(source.KindUpstream, "preupload", "the Hub answered for %d files instead of one", len(results)).WithFile(s.repo, path)
+	}
+	if results[0].Ignore {
+		return "", source.Errorf(source.KindInvalid, "preupload", "the repository's .gitignore leaves this file out").WithFile(s.repo, path).
+			WithHint("change .gitignore, or write to another folder")
+	}
+	return results[0].Mode, nil
+}
