@@ -133,7 +133,7 @@ func (c columnType) number(l Literal) (number, error) {
 		return c.scaled(l), nil
 	case c.family == famBool && l.kind == litBool:
 		rat := new(big.Rat)
-		if l.bool {
+		if l.truth {
 			rat.SetInt64(1)
 		}
 		return number{rat: rat}, nil
@@ -167,9 +167,9 @@ func (c columnType) scaled(l Literal) number {
 	rat := new(big.Rat)
 	switch l.kind {
 	case litInt:
-		rat.SetInt(l.int)
+		rat.SetInt(l.whole)
 	case litDecimal:
-		rat.Mul(rat.SetInt(l.int), pow10(l.exp))
+		rat.Mul(rat.SetInt(l.whole), pow10(l.exp))
 	case litDouble:
 		if math.IsNaN(l.double) || math.IsInf(l.double, 0) {
 			return number{special: l.double}

@@ -85,16 +85,16 @@ func (e *evaluation) apply(t *boundTerm) bool {
 		return t.onNull
 	}
 	c := e.columns[t.leaf]
-	any := uint64(0)
+	asked := uint64(0)
 	for w, live := range e.live {
 		e.want[w] = live
 		if c.valid != nil {
 			e.want[w] &= c.valid[w]
 		}
-		any |= e.want[w]
+		asked |= e.want[w]
 	}
 	switch {
-	case any == 0: // nothing but nulls to ask about
+	case asked == 0: // nothing but nulls to ask about
 	case t.test != nil:
 		t.test.fill(e.hits, e.want, c.arr)
 		for w := range e.want {

@@ -35,11 +35,11 @@ func (k literalKind) String() string { return literalNames[k] }
 // Literal is one value of a filter. It is immutable.
 type Literal struct {
 	kind   literalKind
-	bool   bool
+	truth  bool
 	zoned  bool    // timestamp: written with an offset, hence an instant
 	double float64 // double
-	int    *big.Int
-	exp    int    // decimal: the value is int · 10^exp, int has no trailing zero
+	whole  *big.Int
+	exp    int    // decimal: the value is whole · 10^exp, without a trailing zero
 	text   string // string, and binary's bytes
 	sec    int64  // timestamp: seconds since 1970-01-01; date: days
 	nanos  int64  // timestamp: 0 … 999,999,999; time: since midnight
@@ -86,7 +86,7 @@ func parseDecimal(text string) (Literal, error) {
 	exponent += len(digits) - len(trimmed)
 	trimmed = strings.TrimLeft(trimmed, "0")
 	if trimmed == "" {
-		return Literal{kind: litDecimal, int: new(big.Int)}, nil
+		return Literal{kind: litDecimal, whole: new(big.Int)}, nil
 	}
 	if exponent < -maxDecimalExponent || exponent > maxDecimalExponent {
 		return Literal{}, fmt.Errorf("decimal %q is out of range: an exponent of ±%d is accepted", clip(text), maxDecimalExponent)
@@ -95,7 +95,7 @@ func parseDecimal(text string) (Literal, error) {
 	if negative {
 		value.Neg(value)
 	}
-	return Literal{kind: litDecimal, int: value, exp: exponent}, nil
+	return Literal{kind: litDecimal, whole: value, exp: exponent}, nil
 }
 
 func formatDecimal(value *big.Int, exp int) string {
@@ -145,9 +145,9 @@ func specialDouble(v float64) (string, bool) {
 func (l Literal) appendJSON(b []byte) []byte {
 	switch l.kind {
 	case litBool:
-		return strconv.AppendBool(b, l.bool)
+		return strconv.AppendBool(b, l.truth)
 	case litInt:
-		return l.int.Append(b, 10)
+		return l.whole.Append(b, 10)
 	case litDouble:
 		if name, ok := specialDouble(l.double); ok {
 			return append(b, `{"$f":"`+name+`"}`...)
@@ -156,7 +156,7 @@ func (l Literal) appendJSON(b []byte) []byte {
 	case litString:
 		return appendString(b, l.text)
 	case litDecimal:
-		return append(b, `{"$dec":"`+formatDecimal(l.int, l.exp)+`"}`...)
+		return append(b, `{"$dec":"`+formatDecimal(l.whole, l.exp)+`"}`...)
 	case litBinary:
 		b = append(b, `{"$bin":"`...)
 		b = base64.StdEncoding.AppendEncode(b, []byte(l.text))
@@ -181,7 +181,7 @@ func (l Literal) String() string {
 	case litString:
 		return strconv.Quote(clip(l.text))
 	case litDecimal:
-		return clip(formatDecimal(l.int, l.exp))
+		return clip(formatDecimal(l.whole, l.exp))
 	case litBinary:
 		return fmt.Sprintf("0x%x", clip(l.text))
 	case litDate:

@@ -14,10 +14,10 @@ type matcher interface {
 	// fill sets dst's bit i where want's bit i is set and row i satisfies the
 	// test. Bits outside want are arbitrary.
 	fill(dst, want []uint64, arr arrow.Array)
-	// may reports whether a column whose values (but for NaN) lie between min
-	// and max can hold one that satisfies the test. A nil bound is unknown;
+	// may reports whether a column whose values (but for NaN) lie between the
+	// bounds can hold one that satisfies the test. A nil bound is unknown;
 	// exact means that the bounds are values of the column.
-	may(min, max scalar.Scalar, exact bool) bool
+	may(minBound, maxBound scalar.Scalar, exact bool) bool
 }
 
 // intTest tests columns that store integers: ints, decimals, bools, dates,

@@ -151,7 +151,7 @@ func parseLiteral(raw json.RawMessage) (Literal, error) {
 	case 'n':
 		return Literal{}, nil
 	case 't', 'f':
-		return Literal{kind: litBool, bool: raw[0] == 't'}, nil
+		return Literal{kind: litBool, truth: raw[0] == 't'}, nil
 	case '"':
 		text, err := parseString(raw)
 		return Literal{kind: litString, text: text}, err
@@ -171,7 +171,7 @@ func parseNumber(text string) (Literal, error) {
 		if !ok {
 			return Literal{}, fmt.Errorf("%q is not a number", clip(text))
 		}
-		return Literal{kind: litInt, int: value}, nil
+		return Literal{kind: litInt, whole: value}, nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil {
