@@ -34,12 +34,16 @@ def main() -> int:
                 ("server", service.server),
             )
             status, printed = _tour(arguments, service, scratch, screen)
-        screen.output("")
-        status = status or _search_for_token(screen, service, scratch, printed)
-        status = status or _verdict(screen, time.monotonic() - began)
+        # The services are stopped by now, so that their last words are searched too.
+        print()
+        status |= _search_for_token(screen, service, printed)
+        if status == 0:
+            screen.good(f"everything compared equal, everything started is stopped: {time.monotonic() - began:.0f} s")
+        else:
+            screen.bad(f"the demo FAILED after {time.monotonic() - began:.0f} s: see the lines with ✗")
     finally:
         if arguments.keep or status != 0:
-            screen.output(f"kept: {scratch}")
+            screen.output(f"logs and the Hub's folder are kept in {scratch}")
         else:
             shutil.rmtree(scratch, ignore_errors=True)
     return status
@@ -69,12 +73,12 @@ def _tour(arguments: argparse.Namespace, service: services.Running, scratch: Pat
             status = process.wait()
     if status != 0:
         for name in ("spark", "server", "hub"):
-            tail = (service.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
+            tail = (service.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
             screen.output(f"\nlast lines of {name}.log:\n" + "\n".join(tail).replace(service.token, "[redacted]"))
     return status, bytes(printed)
 
 
-def _search_for_token(screen: Screen, service: services.Running, scratch: Path, printed: bytes) -> int:
+def _search_for_token(screen: Screen, service: services.Running, printed: bytes) -> int:
     """The proof over everything that was printed or logged, by us, by Spark, by the Hub and by the server."""
     searched = {"this output": printed} | {path.name: path.read_bytes() for path in sorted(service.logs.iterdir())}
     guilty = [name for name, text in searched.items() if service.token.encode() in text]
@@ -83,11 +87,6 @@ def _search_for_token(screen: Screen, service: services.Running, scratch: Path, 
         screen.bad(f"the Hub token was printed in: {', '.join(guilty)}")
         return 1
     screen.good(f"no token in {size:,} bytes of output and logs ({', '.join(searched)})")
-    return 0
-
-
-def _verdict(screen: Screen, seconds: float) -> int:
-    screen.good(f"everything compared equal, and all that was started is stopped: {seconds:.0f} s")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -41,7 +42,8 @@ class Screen:
         self._line(_MARGIN + self._paint("32", "✓ ") + text)
 
     def bad(self, text: str) -> None:
-        for index, line in enumerate(text.splitlines()):
+        """A failed comparison or an error; wrapped instead of cut, because the end of a line is often what matters."""
+        for index, line in enumerate(wrapped for line in text.splitlines() for wrapped in textwrap.wrap(line, self.width - 8) or [""]):
             self._line(_MARGIN + self._paint("31", "✗ " if index == 0 else "  ") + line)
 
     def took(self, seconds: float) -> None:
