@@ -56,6 +56,16 @@ func (h *Hub) Create(id string, s Settings) error {
 	return exported("create repository", err)
 }
 
+// Settings returns what is not in git.
+func (h *Hub) Settings(id string) (Settings, error) {
+	r, err := h.known(id)
+	if err != nil {
+		return Settings{}, exported("settings", err)
+	}
+	s, err := r.settings()
+	return s, exported("settings", err)
+}
+
 // Configure changes what is not in git: private, gated, disabled. The creation
 // time stays.
 func (h *Hub) Configure(id string, s Settings) error {
