@@ -35,7 +35,7 @@ LIST = pa.list_(pa.struct([("from", pa.string()), ("value", pa.large_string()), 
 @pytest.mark.parametrize("start", [0, 1, 2])
 @pytest.mark.parametrize("length", [0, 1, 3])
 def test_nested_columns_are_projected_and_cast_by_name_also_in_slices(start: int, length: int) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"m": [{"from": "a", "value": "x", "n": 1}, None], "s": {"p": 1, "q": "1"}, "k": {"a": 1}},
         {"m": None, "s": None, "k": None},
         {"m": [], "s": {"p": None, "q": "2"}, "k": {}},

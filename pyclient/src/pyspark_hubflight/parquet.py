@@ -136,8 +136,8 @@ def _mode(mode: object) -> str | None:
 
 def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) -> Job:
     from hubflight.writing import Job
+    from pyspark_hubflight.schemas import arrow_schema
     from pyspark_hubflight.source import connect_to
-    from pyspark_hubflight.types import arrow_schema
 
     return Job.begin(connect_to(options.connecting), options, mode, arrow_schema(df.schema), naming)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceReader, InputPartition
 
-from pyspark_hubflight.types import arrow_schema
+from pyspark_hubflight.schemas import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

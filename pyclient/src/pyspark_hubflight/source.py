@@ -50,7 +50,7 @@ class DefaultSource(DataSource):
         """Asks the server once, pins the snapshot, and maps the schema to Spark's types."""
         from hubflight.connection import Connection
         from hubflight.reading import snapshot_of
-        from pyspark_hubflight.types import spark_schema
+        from pyspark_hubflight.schemas import spark_schema
 
         command, server = self._read()
         with Connection(server) as connection:
@@ -67,7 +67,7 @@ class DefaultSource(DataSource):
     def writer(self, schema: StructType, overwrite: bool) -> Writer:
         from hubflight.options import parse_write
         from hubflight.writing import Job
-        from pyspark_hubflight.types import arrow_schema
+        from pyspark_hubflight.schemas import arrow_schema
         from pyspark_hubflight.writer import Writer
 
         options = parse_write(self._options)

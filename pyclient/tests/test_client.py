@@ -1,0 +1,310 @@
+"""The Python client against a real server over the embedded Hub."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import signal
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.flight
+import pyarrow.parquet as pq
+import pytest
+
+import hubflight
+from conftest import READER, WRITER
+from flightserver import FlightServer
+from hubflight import Client
+from seeds import CHAT_FILES, FLIGHT_FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hubserver import HubServer
+
+pytestmark = pytest.mark.server
+
+
+def same(got: pa.Table, want: pa.Table) -> None:
+    """Equal names, types and values; NaN equals NaN."""
+    assert got.schema.remove_metadata() == want.schema.remove_metadata()
+    assert got.num_rows == want.num_rows
+    for name in want.column_names:
+        left, right = got[name].combine_chunks(), want[name].combine_chunks()
+        if pa.types.is_floating(right.type):
+            assert pc.is_nan(left).to_pylist() == pc.is_nan(right).to_pylist()
+            left, right = pc.fill_null(left, math.inf), pc.fill_null(right, math.inf)
+            left, right = pc.if_else(pc.is_nan(left), 0.0, left), pc.if_else(pc.is_nan(right), 0.0, right)
+        assert left.to_pylist() == right.to_pylist(), name
+
+
+def test_a_dataset_reads_as_the_rows_of_its_files_in_order(client: Client, seeds: dict[str, Any]) -> None:
+    dataset = client.dataset("demo/flights")
+    same(dataset.to_table(), seeds["flights"])
+    assert dataset.schema.remove_metadata() == seeds["flights"].schema.remove_metadata()
+    assert dataset.num_rows == 6000
+    assert dataset.count() == 6000
+    assert len(dataset.plan().partitions) == FLIGHT_FILES
+    assert sum(batch.num_rows for batch in dataset.to_batches()) == 6000
+
+
+def test_columns_come_in_the_order_asked_for(client: Client, seeds: dict[str, Any]) -> None:
+    got = client.dataset("demo/flights", columns=["dest.name", "hour"]).to_table()
+    same(got, seeds["flights"].select(["dest.name", "hour"]))
+
+
+def test_nested_columns_keep_their_nesting(client: Client, seeds: dict[str, Any]) -> None:
+    got = client.dataset("demo/chat", columns=["conversations.value"]).to_table()
+    want = [[{"value": m["value"]} for m in c] for c in seeds["chat"]["7M-core"]["conversations"].to_pylist()]
+    assert got["conversations"].to_pylist() == want
+
+
+def test_configs_splits_and_limits(client: Client, seeds: dict[str, Any]) -> None:
+    same(client.dataset("demo/chat").to_table(), seeds["chat"]["7M-core"])
+    same(client.dataset("demo/chat", config="gen").to_table(), seeds["chat"]["gen"])
+    same(client.dataset("demo/flights", split="test").to_table(), seeds["flights"].slice(0, 100))
+    same(client.dataset("demo/flights", limit=2000).to_table(), seeds["flights"].slice(0, 2000))
+    none = client.dataset("demo/flights", limit=0)
+    assert none.plan().partitions == []
+    same(none.to_table(), seeds["flights"].slice(0, 0))
+    listed = {(s["config"], s["split"], s["files"]) for s in client.splits("demo/chat")}
+    assert listed == {("7M-core", "train", CHAT_FILES), ("gen", "train", CHAT_FILES)}
+
+
+FILTERS: list[tuple[Any, Any]] = [
+    ([("carrier", "=", "AA")], pc.field("carrier") == "AA"),
+    ([("carrier", "!=", "AA")], pc.field("carrier") != "AA"),
+    ([("hour", ">=", 100), ("hour", "<", 130)], (pc.field("hour") >= 100) & (pc.field("hour") < 130)),
+    ([("hour", "in", [5, 300, 9999])], pc.field("hour").isin([5, 300, 9999])),
+    ([("carrier", "not in", ["AA", "DL"])], ~pc.field("carrier").isin(["AA", "DL"])),
+    ([("carrier", "in", ["AA", None])], pc.field("carrier").isin(["AA", None])),
+    ([[("hour", "<", 3)], [("hour", ">", 597)]], (pc.field("hour") < 3) | (pc.field("hour") > 597)),
+    ([("delay", ">", 0.5)], pc.field("delay") > 0.5),
+    ([("delay", "!=", 0.5)], pc.field("delay") != 0.5),
+    ([("dest.name", "=", "airport 7")], pc.field("dest.name") == "airport 7"),
+    ([("carrier", "=", None)], pc.field("carrier") == pa.scalar(None, pa.string())),
+    ([("hour", "=", 10**30)], pc.field("hour") == -1),
+]
+
+
+@pytest.mark.parametrize("number", range(len(FILTERS)))
+def test_filters_give_the_rows_that_pyarrow_gives(client: Client, seeds: dict[str, Any], number: int) -> None:
+    filters, expression = FILTERS[number]
+    # One file at a time and without its statistics' help, so that this is pyarrow's row by row answer.
+    want = pads.dataset(seeds["flights"]).to_table(filter=expression)
+    dataset = client.dataset("demo/flights", filters=filters)
+    same(dataset.to_table(), want)
+    same(client.dataset("demo/flights", filters=repr(filters)).to_table(), want)
+    assert dataset.count() == want.num_rows
+    if "None" not in repr(filters) or "in" in repr(filters):
+        same(client.dataset("demo/flights", filters=json.dumps(filters)).to_table(), want)
+
+
+def test_dates_are_compared_with_text_and_with_dates(client: Client, seeds: dict[str, Any]) -> None:
+    import datetime as dt
+
+    want = pads.dataset(seeds["flights"]).to_table(filter=pc.field("day") >= dt.date(2024, 1, 10))
+    same(client.dataset("demo/flights", filters=[("day", ">=", "2024-01-10")]).to_table(), want)
+    same(client.dataset("demo/flights", filters=[("day", ">=", dt.date(2024, 1, 10))]).to_table(), want)
+
+
+def test_explain_says_which_row_groups_are_kept(client: Client) -> None:
+    got = client.dataset("demo/flights", filters=[("hour", "<", 60)]).explain()
+    assert len(got.files) == FLIGHT_FILES
+    assert [file["kept"] for file in got.files] == [True, False, False, False]
+    assert [group["kept"] for group in got.files[0]["row_groups"]] == [True, True, False, False, False]
+    assert got.totals["row_groups_kept"] == 2
+    assert got.totals["bytes_kept"] < got.totals["bytes_total"]
+
+
+def test_a_dataset_stays_at_its_snapshot(client: Client) -> None:
+    name = f"demo/pin-{uuid.uuid4().hex[:8]}"
+    client.write(pa.table({"a": [1]}), name, create_repo=True)
+    dataset = client.dataset(name)
+    assert dataset.schema.names == ["a"]
+    client.write(pa.table({"a": [2]}), name)
+    assert dataset.to_table()["a"].to_pylist() == [1]
+    assert client.dataset(name).to_table()["a"].to_pylist() == [1, 2]
+    sha = dataset.plan().facts["sha"]
+    assert client.dataset(f"{name}@{sha}").to_table()["a"].to_pylist() == [1]
+    assert client.dataset(name, revision=sha).to_table()["a"].to_pylist() == [1]
+
+
+def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
+    name = f"demo/write-{uuid.uuid4().hex[:8]}"
+    first = pa.table({"a": [1, 2], "b": ["x", None]})
+    with pytest.raises(hubflight.DatasetNotFound):
+        client.write(first, name)
+    result = client.write(first, name, create_repo=True)
+    assert result.rows == 2
+    assert len(result.paths) == 1
+    assert result.resolves
+    client.write(first.to_batches(), name)
+    same(client.dataset(name).to_table(), pa.concat_tables([first, first]))
+    with pytest.raises(hubflight.AlreadyExists):
+        client.write(first, name, mode="errorifexists")
+    assert client.write(first, name, mode="ignore").skipped
+    client.write(pa.table({"c": [7]}), name, mode="overwrite")
+    same(client.dataset(name).to_table(), pa.table({"c": [7]}))
+    with pytest.raises(hubflight.InvalidOption, match="'d'"):
+        client.write(pa.table({"d": [7]}), name)
+
+
+def test_zero_rows_append_nothing_and_overwrite_everything(client: Client) -> None:
+    name = f"demo/empty-{uuid.uuid4().hex[:8]}"
+    client.write(pa.table({"a": [1]}), name, create_repo=True)
+    head = client.dataset(name).plan().facts["sha"]
+    client.write(pa.table({"a": pa.array([], pa.int64())}), name)
+    assert client.dataset(name).plan().facts["sha"] == head
+    client.write(pa.table({"a": pa.array([], pa.int64())}), name, mode="overwrite")
+    got = client.dataset(name).to_table()
+    assert (got.num_rows, got.column_names) == (0, ["a"])
+
+
+def test_other_libraries_read_the_arrow_stream(client: Client, seeds: dict[str, Any]) -> None:
+    import duckdb
+    import polars
+
+    dataset = client.dataset("demo/flights", columns=["hour", "carrier"])
+    want = seeds["flights"]
+    reader = dataset.to_reader()
+    con = duckdb.connect()
+    con.register("flights", reader)
+    found = con.execute("select count(*), sum(hour) from flights").fetchall()
+    assert found == [(6000, pc.sum(want["hour"]).as_py())]
+    frame = polars.from_arrow(dataset.to_table())
+    assert frame.filter(polars.col("carrier") == "AA").height == want.filter(pc.field("carrier") == "AA").num_rows
+    pandas = dataset.to_pandas()
+    assert pandas["hour"].sum() == pc.sum(want["hour"]).as_py()
+    name = f"demo/polars-{uuid.uuid4().hex[:8]}"
+    client.write(polars.DataFrame({"a": [1, 2]}), name, create_repo=True)
+    assert client.dataset(name).to_table()["a"].to_pylist() == [1, 2]
+
+
+def test_plain_pyarrow_reads_with_a_command_written_by_hand(server: FlightServer, seeds: dict[str, Any]) -> None:
+    connection = pyarrow.flight.connect(server.url)
+    command = b'{"v":1,"dataset":"demo/chat","columns":["langdetect"],"filters":[["langdetect","=","zh-cn"]]}'
+    info = connection.get_flight_info(pyarrow.flight.FlightDescriptor.for_command(command))
+    table = pa.concat_tables([connection.do_get(endpoint.ticket).read_all() for endpoint in info.endpoints])
+    assert table["langdetect"].to_pylist() == ["zh-cn"] * 300
+    by_path = connection.get_flight_info(pyarrow.flight.FlightDescriptor.for_path("demo/chat", "gen"))
+    assert by_path.total_records == 300
+
+
+def test_partitions_can_be_read_by_somebody_else(client: Client, seeds: dict[str, Any]) -> None:
+    plan = client.dataset("demo/flights").plan()
+    parts = pickle.loads(pickle.dumps([(client.server, p) for p in plan.partitions]))  # noqa: S301
+    tables = [pa.Table.from_batches(hubflight.read_partition(server, p), plan.schema) for server, p in parts]
+    same(pa.concat_tables(tables), seeds["flights"])
+
+
+def test_local_folders_are_read_below_the_roots(client: Client, seeds: dict[str, Any]) -> None:
+    same(client.dataset(f"file://{seeds['folder']}/flights").to_table(), seeds["flights"])
+    dataset = client.dataset(str(seeds["folder"] / "flights"))
+    assert dataset.schema.names[0] == "hour"
+    same(dataset.to_table(), seeds["flights"])
+    with pytest.raises(hubflight.AccessDenied):
+        client.dataset("file:///etc").to_table()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"path": "demo/nothing"}, hubflight.DatasetNotFound, "demo/nothing"),
+        ({"config": "nothing"}, hubflight.HubflightError, "nothing"),
+        ({"split": "nothing"}, hubflight.HubflightError, "nothing"),
+        ({"revision": "nothing"}, hubflight.DatasetNotFound, "nothing"),
+        ({"columns": ["hours"]}, hubflight.InvalidOption, "hour"),
+        ({"filters": [("hours", "=", 1)]}, hubflight.InvalidOption, "hour"),
+        ({"filters": [("hour", "=", "one")]}, hubflight.InvalidOption, "int32"),
+        ({"filters": [("hour", "=", {"$date": "2024-01-01"})]}, hubflight.InvalidOption, "hour"),
+    ],
+)
+def test_errors_say_what_is_wrong(client: Client, options: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as caught:
+        client.dataset(options.pop("path", "demo/flights"), **options).to_table()
+    assert text in str(caught.value)
+    assert WRITER not in str(caught.value)
+    assert isinstance(caught.value, hubflight.HubflightError)
+    assert caught.value.request_id
+
+
+def test_tokens_decide_and_are_shown_nowhere(server: FlightServer, seeds: dict[str, Any]) -> None:
+    same(hubflight.connect(server.url, token=READER).dataset("demo/secret").to_table(), seeds["flights"])
+    wrong = "hf_revokedrevoked"
+    for token in (None, wrong):
+        with pytest.raises(hubflight.HubflightError) as caught:
+            hubflight.connect(server.url, token=token).dataset("demo/secret").to_table()
+        assert caught.value.kind in ("unauthenticated", "denied", "not_found")
+        assert wrong not in str(caught.value)
+    with pytest.raises(hubflight.HubflightError) as caught:
+        hubflight.connect(server.url, token=READER).write(pa.table({"a": [1]}), "demo/flights")
+    assert caught.value.kind in ("denied", "unauthenticated")
+    assert READER not in str(caught.value)
+    assert not any(token in server.log() for token in (READER, WRITER, wrong))
+
+
+def test_a_server_that_is_not_there_is_an_error_that_says_so() -> None:
+    from hubflight.connection import Connection, Retry, Server
+
+    with (
+        Connection(Server("grpc://127.0.0.1:9"), Retry(unreachable=0.5)) as connection,
+        pytest.raises(hubflight.ServerUnreachable, match="hubflight serve"),
+    ):
+        connection.action("version", {})
+
+
+def test_a_stream_is_resumed_after_the_server_was_killed(hub: HubServer, seeds: dict[str, Any], tmp_path: Path) -> None:
+    server = FlightServer(tmp_path, "--hub.endpoint", hub.url).start()
+    try:
+        dataset = hubflight.connect(server.url).dataset("demo/flights", batch_rows=50)
+        plan = dataset.plan()
+        for partition, start in zip(plan.partitions, range(0, 6000, 1500), strict=True):
+            stream = hubflight.read_partition(dataset.server, partition)
+            got = [next(stream)]
+            server.stop(signal.SIGKILL)
+            server.start()
+            got += list(stream)
+            same(pa.Table.from_batches(got), seeds["flights"].slice(start, 1500))
+    finally:
+        server.stop()
+
+
+def test_deleted_statistics_change_no_row(
+    client: Client, seeds: dict[str, Any], tmp_path: Path, hub: HubServer
+) -> None:
+    folder = tmp_path / "nostats"
+    (folder / "data").mkdir(parents=True)
+    with_stats, without = seeds["flights"].slice(0, 3000), seeds["flights"].slice(3000)
+    pq.write_table(with_stats, folder / "data/train-00000-of-00002.parquet", row_group_size=300)
+    pq.write_table(without, folder / "data/train-00001-of-00002.parquet", row_group_size=300, write_statistics=False)
+    hub.import_folder(folder, "demo/nostats")
+    for filters, expression in FILTERS:
+        want = pads.dataset(seeds["flights"]).to_table(filter=expression)
+        same(client.dataset("demo/nostats", filters=filters).to_table(), want)
+
+
+def test_a_renamed_split_is_a_clear_error(
+    client: Client, seeds: dict[str, Any], tmp_path: Path, hub: HubServer
+) -> None:
+    folder = tmp_path / "renamed"
+    (folder / "data").mkdir(parents=True)
+    pq.write_table(seeds["flights"].slice(0, 10), folder / "data/learn-00000-of-00001.parquet")
+    pq.write_table(seeds["flights"].slice(0, 10), folder / "data/check-00000-of-00001.parquet")
+    hub.import_folder(folder, "demo/renamed")
+    with pytest.raises(hubflight.HubflightError) as caught:
+        client.dataset("demo/renamed", split="train").to_table()
+    assert "train" in str(caught.value)
+    assert "learn" in str(caught.value)
+    assert client.dataset("demo/renamed", split="learn").num_rows == 10
+
+
+def test_the_server_says_its_version(client: Client, hub: HubServer) -> None:
+    answer = client.version()
+    assert answer["wire"] == [1]
+    assert answer["hub_endpoint"].rstrip("/") == hub.url.rstrip("/")

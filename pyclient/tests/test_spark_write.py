@@ -1,0 +1,217 @@
+"""Writing with real Spark: `df.write.format("hubflight")` and `write_parquet`."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import hubflight
+from conftest import READER, WRITER
+from hubflight import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import DataFrame, DataFrameReader, DataFrameWriter, SparkSession
+
+    from flightserver import FlightServer
+    from hubserver import HubServer
+
+pytestmark = [pytest.mark.server, pytest.mark.spark]
+
+
+@pytest.fixture
+def write(server: FlightServer) -> Callable[[DataFrame], DataFrameWriter]:
+    """`df.write.format("hubflight")` with the server and a writing token."""
+    return lambda df: df.write.format("hubflight").option("server", server.url).option("token", WRITER)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"demo/spark-{uuid.uuid4().hex[:8]}"
+
+
+def frame(spark: SparkSession, start: int = 0, rows: int = 1000, partitions: int = 3) -> DataFrame:
+    return spark.range(start, start + rows, 1, partitions).selectExpr(
+        "id",
+        "cast(id as string) as text",
+        "if(id % 7 = 0, null, timestamp_seconds(id)) as moment",
+        "array(struct(id as n, 'x' as s), null) as items",
+        "map('k', id) as pairs",
+        "cast(id as decimal(12, 2)) as amount",
+    )
+
+
+def same(got: DataFrame, want: DataFrame) -> None:
+    """Equal rows, in order of id."""
+    assert got.columns == want.columns
+    assert got.orderBy("id").collect() == want.orderBy("id").collect()
+
+
+def test_an_append_twice_adds_its_rows_twice(spark: SparkSession, read: DataFrameReader, write: Any, name: str) -> None:
+    write(frame(spark)).option("create_repo", "true").mode("append").save(name)
+    same(read.load(name), frame(spark))
+    write(frame(spark, 1000)).mode("append").save(name)
+    same(read.load(name), frame(spark, 0, 2000))
+    assert read.load(name).rdd.getNumPartitions() == 6
+
+
+def test_an_overwrite_leaves_only_the_new_rows(
+    spark: SparkSession, read: DataFrameReader, write: Any, name: str
+) -> None:
+    write(frame(spark)).option("create_repo", "true").mode("append").save(name)
+    new = frame(spark, 50, 20).select("id", "text")
+    write(new).mode("overwrite").save(name)
+    same(read.load(name), new)
+
+
+def test_what_was_read_can_be_filtered_and_written_back(read: DataFrameReader, write: Any, name: str) -> None:
+    chosen = read.option("filters", '[("langdetect", "=", "zh-cn")]').load("demo/chat")
+    write(chosen).option("create_repo", "true").mode("append").save(name)
+    same(read.load(name), chosen)
+
+
+def test_configs_and_splits_are_written_apart(
+    spark: SparkSession, read: DataFrameReader, write: Any, name: str
+) -> None:
+    write(frame(spark, rows=10)).option("create_repo", "true").mode("append").save(name)
+    write(frame(spark, rows=20)).option("split", "test").mode("append").save(name)
+    write(frame(spark, rows=30)).option("config", "more").mode("append").save(name)
+    assert read.load(name).count() == 10
+    assert read.option("split", "test").load(name).count() == 20
+    assert read.option("config", "more").option("split", "train").load(name).count() == 30
+
+
+def test_empty_partitions_and_empty_frames(spark: SparkSession, read: DataFrameReader, write: Any, name: str) -> None:
+    write(frame(spark).where("id < 5")).option("create_repo", "true").mode("append").save(name)
+    assert read.load(name).rdd.getNumPartitions() == 1
+    write(frame(spark).where("id < 0")).mode("append").save(name)
+    assert read.load(name).count() == 5
+    write(frame(spark).where("id < 0")).mode("overwrite").save(name)
+    empty = read.load(name)
+    assert empty.count() == 0
+    assert empty.columns == frame(spark).columns
+
+
+def test_the_default_mode_is_refused_by_spark_with_its_own_text(spark: SparkSession, write: Any, name: str) -> None:
+    with pytest.raises(Exception, match='cannot be written in the "ErrorIfExists" mode') as caught:
+        write(frame(spark)).save(name)
+    assert "Append" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        ({"create_repoo": "true"}, ["unknown write option 'create_repoo': did you mean 'create_repo'?"]),
+        ({}, ["[not_found]"]),
+        ({"create_repo": "true", "token": READER}, ["["]),
+        ({"create_repo": "perhaps"}, ["option create_repo: true or false is needed"]),
+    ],
+)
+def test_errors_before_the_first_row_are_readable_and_hold_no_token(
+    spark: SparkSession, write: Any, name: str, options: dict[str, str], texts: list[str]
+) -> None:
+    with pytest.raises(Exception, match="PYTHON_DATA_SOURCE_ERROR") as caught:
+        write(frame(spark)).options(**options).mode("append").save(name)
+    text = str(caught.value)
+    for wanted in texts:
+        assert wanted in text
+    assert WRITER not in text
+    assert READER not in text
+
+
+def test_a_column_that_does_not_fit_is_named(spark: SparkSession, write: Any, name: str) -> None:
+    write(frame(spark)).option("create_repo", "true").mode("append").save(name)
+    with pytest.raises(Exception, match="amounts"):
+        write(frame(spark).withColumnRenamed("amount", "amounts")).mode("append").save(name)
+
+
+def test_a_failed_task_commits_nothing(spark: SparkSession, client: Client, write: Any, name: str) -> None:
+    write(frame(spark)).option("create_repo", "true").mode("append").save(name)
+    head = client.dataset(name).plan().facts["sha"]
+    broken = frame(spark).where("id < 990 or assert_true(id < 995) is null")
+    with pytest.raises(Exception, match=r"assert_true|USER_RAISED|is not true"):
+        write(broken).mode("append").save(name)
+    assert client.dataset(name).plan().facts["sha"] == head
+
+
+def test_write_parquet_makes_numbered_parts(
+    spark: SparkSession, read: DataFrameReader, server: FlightServer, write: Any, name: str
+) -> None:
+    from pyspark_hubflight import write_parquet
+
+    options = {"server": server.url, "storage_options": {"token": WRITER}}
+    path = f"hf://datasets/{name}"
+    with pytest.raises(hubflight.DatasetNotFound):
+        write_parquet(frame(spark), path, **options)
+    result = write_parquet(frame(spark), path, create_repo=True, compression="zstd", row_group_size=100, **options)
+    assert result.rows == 1000
+    assert sorted(result.paths) == [f"part-{i:05d}.parquet" for i in range(3)]
+    same(read.load(name), frame(spark))
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        again = write_parquet(frame(spark, 0, 500, 2), path, **options)
+    assert again.stale == ["part-00002.parquet"]
+    assert any("part-00002.parquet" in str(w.message) for w in seen)
+
+    write_parquet(frame(spark, 0, 500, 2), path, mode="overwrite", **options)
+    same(read.load(name), frame(spark, 0, 500))
+    write_parquet(frame(spark, 500, 100, 1), path, mode="append", **options)
+    same(read.load(name), frame(spark, 0, 600))
+    with pytest.raises(hubflight.AlreadyExists):
+        write_parquet(frame(spark), path, mode="error", **options)
+
+
+def test_write_parquet_makes_one_file_of_the_given_name(
+    spark: SparkSession, read: DataFrameReader, server: FlightServer, hub: HubServer, name: str
+) -> None:
+    from huggingface_hub import HfFileSystem
+
+    from pyspark_hubflight import write_parquet
+
+    filesystem = HfFileSystem(endpoint=hub.url, token=WRITER)
+    result = write_parquet(
+        frame(spark), f"hf://datasets/{name}/data.parquet", server=server.url, filesystem=filesystem, create_repo=True
+    )
+    assert result.paths == ["data.parquet"]
+    same(read.load(name), frame(spark))
+    other = HfFileSystem(endpoint="https://hub.invalid", token=WRITER)
+    with pytest.raises(hubflight.InvalidOption, match="endpoint"):
+        write_parquet(frame(spark), f"hf://datasets/{name}/data.parquet", server=server.url, filesystem=other)
+
+
+def test_write_parquet_reads_its_token_from_the_sessions_conf(
+    spark: SparkSession, server: FlightServer, name: str
+) -> None:
+    from pyspark_hubflight import write_parquet
+
+    spark.conf.set("spark.hubflight.token", WRITER)
+    try:
+        assert write_parquet(frame(spark), f"hf://datasets/{name}", server=server.url, create_repo=True).rows == 1000
+    finally:
+        spark.conf.unset("spark.hubflight.token")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"compresion": "zstd"}, "unknown argument 'compresion': did you mean 'compression'?"),
+        ({"version": "1.0"}, "version='1.0': the server writes the files and cannot do that"),
+        ({"use_deprecated_int96_timestamps": True}, "use_deprecated_int96_timestamps=True"),
+        ({"mode": "replace"}, "mode is append, overwrite, error or ignore"),
+        ({"storage_options": {"key": 1}}, "only token and endpoint are known"),
+        ({"filesystem": object()}, "only a Hub filesystem"),
+    ],
+)
+def test_write_parquet_refuses_what_it_cannot_do_by_name(
+    spark: SparkSession, server: FlightServer, name: str, arguments: dict[str, Any], error: str
+) -> None:
+    from pyspark_hubflight import write_parquet
+
+    with pytest.raises(hubflight.HubflightError) as caught:
+        write_parquet(frame(spark), f"hf://datasets/{name}", server=server.url, **arguments)
+    assert error in str(caught.value)
