@@ -3,7 +3,7 @@ package flightsrv
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +63,7 @@ func TestGateServesPrincipalsInTurn(t *testing.T) {
 		enter(p)
 	}
 	g.release()
-	if got := fmt.Sprint(<-order, <-order, <-order, <-order); got != "many one many many" {
+	if got := strings.Join([]string{<-order, <-order, <-order, <-order}, " "); got != "many one many many" {
 		t.Errorf("served in the order %s", got)
 	}
 }
