@@ -43,7 +43,8 @@ class Screen:
 
     def bad(self, text: str) -> None:
         """A failed comparison or an error; wrapped instead of cut, because the end of a line is often what matters."""
-        for index, line in enumerate(wrapped for line in text.splitlines() for wrapped in textwrap.wrap(line, self.width - 8) or [""]):
+        lines = [part for line in text.splitlines() for part in textwrap.wrap(line, self.width - 8) or [""]]
+        for index, line in enumerate(lines):
             self._line(_MARGIN + self._paint("31", "✗ " if index == 0 else "  ") + line)
 
     def took(self, seconds: float) -> None:
