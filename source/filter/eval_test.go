@@ -28,7 +28,7 @@ func record(columns []*genColumn, rows int) arrow.RecordBatch {
 }
 
 func TestEvalAgreesWithARowByRowEvaluator(t *testing.T) {
-	const rounds, filters = 1000, 8
+	const rounds, filters = 400, 8
 	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	defer mem.AssertSize(t, 0)
 	kept, all := 0, 0

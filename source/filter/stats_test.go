@@ -115,7 +115,7 @@ func toSparkMicros(c *genColumn, mem memory.Allocator) *genColumn {
 }
 
 func TestMayMatchNeverSkipsARowThatEvalKeeps(t *testing.T) {
-	const rounds, filters = 1500, 6
+	const rounds, filters = 1000, 6
 	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	defer mem.AssertSize(t, 0)
 	skipped, empty := 0, 0
