@@ -175,7 +175,7 @@ func readHubTokens(path string) (map[string]hubtest.Rights, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, source.AsError("token file", err)
+		return nil, &source.Error{Op: "token file", Kind: source.KindInvalid, Err: err}
 	}
 	defer file.Close()
 	tokens := map[string]hubtest.Rights{}

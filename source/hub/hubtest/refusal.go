@@ -3,6 +3,7 @@ package hubtest
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 
 	"github.com/hubflight/hubflight/source"
@@ -40,7 +41,13 @@ func exported(op string, err error) error {
 		return nil
 	}
 	var r *hubError
-	if !errors.As(err, &r) {
+	switch {
+	case errors.As(err, &r):
+	case errors.Is(err, fs.ErrNotExist):
+		return &source.Error{Op: op, Kind: source.KindNotFound, Err: err}
+	case errors.Is(err, fs.ErrPermission):
+		return &source.Error{Op: op, Kind: source.KindDenied, Err: err}
+	default:
 		return source.AsError(op, err)
 	}
 	kind := source.KindInvalid

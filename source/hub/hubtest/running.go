@@ -34,11 +34,11 @@ func (h *Hub) Serve(hubAddr, cdnAddr string) (*Running, error) {
 	var listen net.ListenConfig
 	hub, err := listen.Listen(context.Background(), "tcp", hubAddr)
 	if err != nil {
-		return nil, exported("serve hub", err)
+		return nil, cannotListen(err)
 	}
 	cdn, err := listen.Listen(context.Background(), "tcp", cdnAddr)
 	if err != nil {
-		return nil, exported("serve hub", errors.Join(err, hub.Close()))
+		return nil, errors.Join(cannotListen(err), hub.Close())
 	}
 	run := &Running{Hub: h, HubURL: "http://" + reachable(hub.Addr()), CDNURL: h.announce(hub.Addr(), cdn.Addr())}
 	h.mu.Lock()
@@ -47,6 +47,10 @@ func (h *Hub) Serve(hubAddr, cdnAddr string) (*Running, error) {
 	run.start(hub, h.Handler())
 	run.start(cdn, h.CDN())
 	return run, nil
+}
+
+func cannotListen(err error) error {
+	return (&source.Error{Op: "serve hub", Kind: source.KindInvalid, Err: err}).WithHint("choose another address, or port 0 for a free one")
 }
 
 // start serves one origin. The server recovers panics of handlers itself.
