@@ -129,7 +129,8 @@ func (d *Dataset) putRange(ctx context.Context, o LFSObject, p part, header http
 		return "", d.broken(ctx, op, err)
 	}
 	resp, err := d.client.send(ctx, request{
-		call:   call{repeatable: true, answerWithin: uploadAnswer},
+		// The answer is read whole: a success that breaks off is no success.
+		call:   call{repeatable: true, answerWithin: uploadAnswer, buffer: maxErrorBody},
 		method: http.MethodPut, url: u, header: header, length: p.size,
 		body: func() (io.ReadCloser, error) { return openRange(o, p, sent) },
 	})
@@ -140,7 +141,6 @@ func (d *Dataset) putRange(ctx context.Context, o LFSObject, p part, header http
 	if resp.StatusCode/100 != 2 {
 		return "", d.refusedByStorage(op, resp)
 	}
-	discard(resp)
 	return resp.Header.Get("ETag"), nil
 }
 
@@ -246,11 +246,18 @@ type rangeBody struct {
 	read     int64
 }
 
-func (b *rangeBody) Read(p []byte) (int, error) {
+// Read is called by a goroutine of the transport, where a panic would end the
+// process.
+func (b *rangeBody) Read(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, fmt.Errorf("%w: panic: %v", errBodyShort, v)
+		}
+	}()
 	if b.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := b.content.Read(p[:min(int64(len(p)), b.left)])
+	n, err = b.content.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	b.read += int64(n)
 	b.sent.add(b.key, b.read)
