@@ -139,7 +139,11 @@ func (a *Armed) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 // client sees an error and not a short answer. It does not return.
 func breakConnection(w http.ResponseWriter) {
 	control := http.NewResponseController(w)
-	_ = control.Flush() // what a cut answer has sent must arrive first
+	// What a cut answer has sent must arrive first. Where nothing was written, a
+	// flush would send a 200 of its own.
+	if c, ok := w.(*counted); ok && c.status != 0 {
+		_ = control.Flush()
+	}
 	if conn, _, err := control.Hijack(); err == nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)

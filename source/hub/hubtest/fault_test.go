@@ -43,8 +43,11 @@ func TestACommitMayTakeEffectAlthoughItsAnswerIsLost(t *testing.T) {
 			hub.Fault(tc.fault)
 			body := []byte(line("header", map[string]any{"summary": "s"}) + "\n" + fileLine("a", "a"))
 			got, err := connect(t, hub, "").try(http.MethodPost, "/api/datasets/"+repo+"/commit/main", body, "Content-Type", "application/x-ndjson")
-			if err == nil && got.StatusCode != tc.fault.Status {
-				t.Errorf("answered %s", got.Status)
+			switch {
+			case tc.fault.Reset && got.Response != nil:
+				t.Errorf("answered %s before the reset", got.Status)
+			case !tc.fault.Reset && (err != nil || got.StatusCode != tc.fault.Status):
+				t.Errorf("answered %v (%v)", got.Response, err)
 			}
 			if landed := head(t, hub, "main") != start; landed != tc.lands {
 				t.Errorf("landed: %v, want %v", landed, tc.lands)

@@ -110,10 +110,10 @@ func (r *repo) drop(name string) error {
 	if err := r.files.syncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	for dir := filepath.Dir(path); strings.Count(strings.TrimPrefix(dir, r.dir), string(filepath.Separator)) > 2; dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil { // not empty
-			break
-		}
+	// refs/heads itself stays; a folder that is not empty ends the climb.
+	dir := filepath.Dir(path)
+	for strings.Count(strings.TrimPrefix(dir, r.dir), string(filepath.Separator)) > 2 && os.Remove(dir) == nil {
+		dir = filepath.Dir(dir)
 	}
 	return nil
 }
