@@ -17,6 +17,8 @@ import (
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/source/localfs"
 	"github.com/hubflight/hubflight/writer"
+	"github.com/hubflight/hubflight/writer/hubsink"
+	"github.com/hubflight/hubflight/writer/localsink"
 )
 
 // service is a server with everything below it.
@@ -122,7 +124,14 @@ func storeOpener(client *hub.Client, roots *localfs.Roots) dataset.Opener {
 
 func sinkOpener(client *hub.Client, roots *localfs.Roots, log *slog.Logger) writer.Opener {
 	return func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
-		return nil, source.Errorf(source.KindUnsupported, "write", "not yet")
+		if !ref.IsLocal() {
+			return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, Logger: log}), nil
+		}
+		store, err := roots.Store(ref)
+		if err != nil {
+			return nil, err
+		}
+		return localsink.New(store, log), nil
 	}
 }
 
