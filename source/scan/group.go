@@ -25,7 +25,8 @@ const streamBuffer = 64 << 10
 // with the library's column readers. It belongs to the decoding goroutine.
 type groupDecoder struct {
 	ft     *Footer
-	mem    *meter
+	base   memory.Allocator
+	mem    *meter // of this row group: some of the library's decoders forget a few KiB
 	read   func(p []byte, off int64) error
 	size   int64
 	fields []int        // top-level fields, by index
@@ -49,6 +50,7 @@ type columnSource interface {
 func (d *groupDecoder) open(ctx context.Context, group int) error {
 	d.close()
 	d.group = group
+	d.mem = &meter{mem: d.base, limit: maxDecodeBytes}
 	if len(d.order) == 0 {
 		return nil
 	}
@@ -83,7 +85,7 @@ func (d *groupDecoder) checkLeaf(leaf int, c chunk) error {
 		if errors.Is(err, errThriftEnd) || d.oldWriter() {
 			return nil
 		}
-		return fmt.Errorf("column %s: %w", column.Path(), err)
+		return d.classify(err).WithColumn(column.Path())
 	}
 	return nil
 }

@@ -241,7 +241,7 @@ func newDecoder(t Task, plan *layout) *decoder {
 func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error) (err error) {
 	d.emit = emit
 	d.group = groupDecoder{
-		ft: d.task.Footer, mem: d.mem, size: d.task.Reader.Size(),
+		ft: d.task.Footer, base: d.task.Memory, size: d.task.Reader.Size(),
 		read:   func(p []byte, off int64) error { return d.task.Reader.ReadAt(ctx, p, off) },
 		fields: d.plan.fields, leaves: d.plan.leaves, order: d.plan.order,
 	}
@@ -252,7 +252,6 @@ func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error
 		if err != nil {
 			err = d.named(ctx, err)
 		}
-		d.mem.lenient.Store(true) // nothing may panic while cleaning up
 		d.cleanUp()
 	}()
 	for _, g := range d.task.Groups {
