@@ -120,6 +120,26 @@ func TestACreationThatCrashesLeavesNoRepository(t *testing.T) {
 	}
 }
 
+func TestOpeningSweepsUpOldLitterOnly(t *testing.T) {
+	dir := t.TempDir()
+	openTest(t, dir)
+	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "young": time.Hour} {
+		path := filepath.Join(dir, "tmp", "repo-"+name)
+		if err := os.MkdirAll(filepath.Join(path, "refs"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openTest(t, dir)
+	left, err := os.ReadDir(filepath.Join(dir, "tmp"))
+	if err != nil || len(left) != 1 || left[0].Name() != "repo-young" {
+		t.Errorf("left %v (%v)", left, err)
+	}
+}
+
 func TestAttributePatternsMatchAsInGit(t *testing.T) {
 	text := "*.parquet filter=lfs\ndata/*.csv filter=lfs\n/top.bin filter=lfs\ndeep/** filter=lfs\n**/x/y filter=lfs\nsmall.parquet -filter\na[[:space:]]b filter=lfs\n# *.txt filter=lfs\n"
 	for path, want := range map[string]bool{

@@ -11,7 +11,7 @@ import (
 
 // Fault is one misbehaviour. The zero value of a matching field matches
 // everything; of the actions the first that is set is done, in the order Stall,
-// Reset, CutAfter, Status.
+// Reset, CutAfter, Status. Without any, the connection is reset.
 type Fault struct {
 	// Origin is "hub" or "cdn".
 	Origin string

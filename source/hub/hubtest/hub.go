@@ -44,9 +44,34 @@ func Open(dir string, o Options) (*Hub, error) {
 			return nil, exported("open hub", err)
 		}
 	}
+	if err := sweep(filepath.Join(dir, "tmp"), time.Now().Add(-litterAge)); err != nil {
+		return nil, exported("open hub", err)
+	}
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails
 	return &Hub{dir: dir, options: o.withDefaults(), secret: secret, repos: map[string]*repo{}}, nil
+}
+
+// litterAge is how old a temporary file must be to be nobody's: other processes
+// may be writing theirs, but not for a day.
+const litterAge = 24 * time.Hour
+
+// sweep removes what crashes have left in the folder of temporary files.
+func sweep(tmp string, before time.Time) error {
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || info.ModTime().After(before) {
+			continue // gone already, or in use
+		}
+		if err := os.RemoveAll(filepath.Join(tmp, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Create makes a repository with its first commit. KindExists if there is one

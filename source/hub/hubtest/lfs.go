@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -95,7 +96,7 @@ func (r *repo) openContent(e entry) (io.ReadSeekCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return memory{strings.NewReader(string(raw))}, nil
+	return memory{bytes.NewReader(raw)}, nil
 }
 
 type memory struct{ io.ReadSeeker }
