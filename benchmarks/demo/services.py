@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _START_SECONDS = 30.0
@@ -21,13 +21,14 @@ _STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Running:
-    """Where the pair listens, and the token that may write to every repository of the Hub."""
+    """Where the pair listens, and as whom to call."""
 
     hub: str
     """Address of the Hub, for example ``http://127.0.0.1:41231``."""
     server: str
     """Address of the Flight server, for example ``grpc://127.0.0.1:41233``."""
-    token: str
+    token: str = field(repr=False)
+    """May write to every repository of the Hub; new for every run."""
     logs: Path
     """Folder with everything that the two processes print."""
 
@@ -58,7 +59,7 @@ def running(binary: Path, scratch: Path, repositories: dict[str, Path]) -> Itera
     with contextlib.ExitStack() as stack:
         hub = _start(
             binary,
-            ["hub", "--dir", str(hub_folder), "--token-file", str(token_file), "--port-file", str(hub_port)],
+            ["hub", "--dir", str(hub_folder), "--token-file", str(token_file), "--port-file", str(hub_port), "--verbose"],
             logs / "hub.log",
             scratch,
         )

@@ -325,7 +325,8 @@ def _bytes_read(command: dict[str, Any]) -> str:
 
 
 def _last_lines(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-12:])
+    lines = (line for line in text.rstrip().splitlines() if line.strip(" ^~"))
+    return "\n".join(list(lines)[-12:])
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(en
 AFTER = {
     "to_honolulu": "assert spark.read.format('hubflight').load('demo/to_honolulu').count() == 707",
     "july": "assert july.column_names == ['carrier', 'dep_delay'] and july.num_rows == 29_425, july",
-    "duckdb": "assert flights.num_rows() == 336_776",
+    "duckdb": "assert flights.num_rows == 336_776",
 }
 
 
