@@ -23,6 +23,7 @@ import (
 type hubFlags struct {
 	dir, address, cdnAddress, tokenFile, portFile string
 	verbose                                       bool
+	options                                       hubtest.Options
 }
 
 // newHubCommand makes `hubflight hub`, the Hub in a folder, and `hub import`.
@@ -50,6 +51,10 @@ token file has one "TOKEN public|read|write" per line; # begins a comment.`,
 	cmd.Flags().StringVar(&f.cdnAddress, "cdn-address", "127.0.0.1:0", "address of the storage that large files are redirected to")
 	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file of accepted tokens; without it the Hub is open")
 	cmd.Flags().StringVar(&f.portFile, "port-file", "", "file to write the Hub's URL to once it listens")
+	cmd.Flags().IntVar(&f.options.PageSize, "page-size", 0, "entries per page of a listing (default 1000)")
+	cmd.Flags().DurationVar(&f.options.SignatureTTL, "signature-ttl", 0, "life of a storage URL (default 15m)")
+	cmd.Flags().Int64Var(&f.options.MultipartThreshold, "multipart-threshold", 0, "bytes from which a file is uploaded in parts (default 5 GB)")
+	cmd.Flags().Int64Var(&f.options.PartSize, "part-size", 0, "bytes of such a part (default 64 MiB)")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request")
 	cmd.AddCommand(newHubImportCommand(&f))
 	return cmd
@@ -110,7 +115,9 @@ func openHub(f hubFlags, logger *slog.Logger) (*hubtest.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hubtest.Open(f.dir, hubtest.Options{Tokens: tokens, Logger: logger})
+	options := f.options
+	options.Tokens, options.Logger = tokens, logger
+	return hubtest.Open(f.dir, options)
 }
 
 func runHub(cmd *cobra.Command, f hubFlags) error {

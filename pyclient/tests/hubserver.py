@@ -9,6 +9,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -31,11 +32,12 @@ class HubServer:
     """One running Hub over one folder; a context manager.
 
     `tokens` maps tokens to "public", "read" or "write"; without it everybody may
-    do everything.
+    do everything. `flags` are further flags of the command.
     """
 
-    def __init__(self, directory: Path, tokens: dict[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, tokens: dict[str, str] | None = None, flags: Sequence[str] = ()) -> None:
         self.directory = directory
+        self._flags = flags
         self.url = ""
         self._tokens = tokens
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,7 +47,7 @@ class HubServer:
         self._scratch = tempfile.TemporaryDirectory(prefix="hubserver-")
         scratch = Path(self._scratch.name)
         port_file = scratch / "port"
-        command = [binary(), "hub", "--dir", str(self.directory), "--port-file", str(port_file)]
+        command = [binary(), "hub", "--dir", str(self.directory), "--port-file", str(port_file), *self._flags]
         if self._tokens:
             token_file = scratch / "tokens"
             token_file.write_text("".join(f"{t} {rights}\n" for t, rights in self._tokens.items()))

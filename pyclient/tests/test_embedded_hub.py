@@ -411,3 +411,18 @@ def test_a_hub_without_tokens_lets_everybody_write(tmp_path: Path) -> None:
     with HubServer(tmp_path / "hub") as server:  # what was written is there after a restart
         after = HfApi(endpoint=server.url, token=False).dataset_info(REPO, files_metadata=True)
     assert after == before
+
+
+def test_large_files_go_in_parts_and_listings_in_pages(tmp_path: Path) -> None:
+    flags = ["--multipart-threshold", "1000000", "--part-size", "700000", "--page-size", "3"]
+    with HubServer(tmp_path / "hub", flags=flags) as server:
+        api = HfApi(endpoint=server.url, token="hf_anybody")
+        api.create_repo(REPO, repo_type="dataset")
+        big = os.urandom(2_500_000)
+        api.upload_file(path_or_fileobj=big, path_in_repo="data/big.parquet", repo_id=REPO, repo_type="dataset")
+        names = [f"f{i}.txt" for i in range(8)]
+        api.create_commit(REPO, [add(n, b"x") for n in names], commit_message="more", repo_type="dataset")
+        assert content(api, REPO, "data/big.parquet") == big
+        assert set(api.list_repo_files(REPO, repo_type="dataset")) == {".gitattributes", "data/big.parquet", *names}
+        titles = [c.title for c in api.list_repo_commits(REPO, repo_type="dataset")]
+        assert titles == ["more", "Upload data/big.parquet with huggingface_hub", "initial commit"]

@@ -49,7 +49,7 @@ func TestCommitsWithoutAParentAllLandAlsoFromTwoProcesses(t *testing.T) {
 	// Two Hubs on one folder share nothing in memory, as two processes.
 	hubs := make([]*hubtest.Hub, 2)
 	for i := range hubs {
-		h, err := hubtest.Open(dir, hubtest.Options{NoSync: true})
+		h, err := hubtest.Open(dir, hubtest.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
