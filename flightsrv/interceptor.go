@@ -26,13 +26,6 @@ const (
 
 var validRequestID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 
-type requestIDKey struct{}
-
-func requestIDOf(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
-
 // unary and stream are the two faces of the one interceptor.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	err = s.intercept(ctx, info.FullMethod, func(md metadata.MD) { _ = grpc.SetHeader(ctx, md) }, func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) },
@@ -45,11 +38,10 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 		func(ctx context.Context) error { return next(srv, &contextStream{ServerStream: ss, ctx: ctx}) })
 }
 
-// contextStream is a ServerStream whose context carries the principal and the
-// request id.
+// contextStream is a ServerStream whose context carries the principal.
 type contextStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the interface asks for it: Context()
 }
 
 func (c *contextStream) Context() context.Context { return c.ctx }
@@ -60,7 +52,6 @@ func (c *contextStream) Context() context.Context { return c.ctx }
 func (s *Server) intercept(ctx context.Context, method string, setHeader, setTrailer func(metadata.MD), call func(context.Context) error) error {
 	id := requestID(ctx)
 	setHeader(metadata.Pairs(headerRequestID, id))
-	ctx = context.WithValue(ctx, requestIDKey{}, id)
 	op := operation(method)
 	start := time.Now()
 

@@ -88,7 +88,9 @@ func New(o Options) *Server {
 		// Fewer, larger writes: 128 KiB buffers against the default 32 KiB.
 		grpc.WriteBufferSize(128<<10),
 		grpc.ReadBufferSize(128<<10),
-		grpc.MaxConcurrentStreams(uint32(min(limits.MaxStreams, 1<<20))),
+		// A little above our own bound, so that one stream too many is answered
+		// busy instead of waiting inside the client's transport.
+		grpc.MaxConcurrentStreams(uint32(min(limits.MaxStreams, 1<<20))+64),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		// The default of five minutes ends C++ and Java clients that ping more
 		// often with ENHANCE_YOUR_CALM.

@@ -19,10 +19,10 @@ import (
 
 // readFlags are what every reading verb understands.
 type readFlags struct {
-	server, serverToken string
-	config, split       string
-	revision            string
-	asJSON              bool
+	server        string
+	config, split string
+	revision      string
+	asJSON        bool
 }
 
 func (f *readFlags) add(fs *pflag.FlagSet) {
@@ -100,7 +100,7 @@ func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location st
 	go func() { served <- svc.server.Serve(listeners...) }()
 	return func() {
 		svc.server.Drain(time.Second)
-		<-served
+		<-served //nolint:errcheck // the verb has its answer; how its server ended does not matter
 		svc.close()
 		remove()
 	}, location, nil

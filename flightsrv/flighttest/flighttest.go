@@ -94,7 +94,7 @@ func New(t testing.TB, options ...Option) *Fixture {
 	}})
 	w, err := writer.New(writer.Options{SpoolDir: t.TempDir(), Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if !ref.IsLocal() {
-			return hubsink.New(hubClient, ref.Repo, token, logger), nil
+			return hubsink.New(hubsink.Options{Client: hubClient, Repo: ref.Repo, Token: token, Logger: logger}), nil
 		}
 		store, err := roots.Store(ref)
 		if err != nil {

@@ -126,9 +126,7 @@ func checkKeys(raw []byte, t reflect.Type, where string) error {
 	switch t.Kind() {
 	case reflect.Struct:
 		var object map[string]json.RawMessage
-		if json.Unmarshal(raw, &object) != nil {
-			return nil // not an object: Unmarshal will say so, with the field's name
-		}
+		_ = json.Unmarshal(raw, &object) // not an object: decoding says so later, with the field's name
 		fields := fieldsOf(t)
 		for _, key := range sortedKeys(object) {
 			field, known := fields[key]
@@ -144,9 +142,7 @@ func checkKeys(raw []byte, t reflect.Type, where string) error {
 			return nil // scalars hold no keys; do not split a million of them
 		}
 		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) != nil {
-			return nil
-		}
+		_ = json.Unmarshal(raw, &items) // likewise
 		for i, item := range items {
 			if err := checkKeys(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(where, "."), i)); err != nil {
 				return err
