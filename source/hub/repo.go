@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,6 +133,41 @@ func (d *Dataset) Commits(ctx context.Context, revision string) iter.Seq2[Commit
 
 // errStop ends a walk whose consumer has had enough.
 var errStop = errors.New("stop")
+
+// The list of discussions is walked this far. The Hub shows ten or more a page.
+const maxDiscussionPages = 100
+
+// FindPR looks for a pull request with exactly this title, open or not, among the
+// newest thousand or more discussions.
+func (d *Dataset) FindPR(ctx context.Context, title string) (num int, found bool, err error) {
+	for page := range maxDiscussionPages {
+		u := d.api("discussions")
+		u.RawQuery = url.Values{"p": {strconv.Itoa(page)}, "type": {"pull_request"}}.Encode()
+		var answer struct {
+			Discussions []struct {
+				Num           int    `json:"num"`
+				Title         string `json:"title"`
+				IsPullRequest bool   `json:"isPullRequest"`
+			} `json:"discussions"`
+			Count int `json:"count"`
+			Start int `json:"start"`
+		}
+		if _, err := d.do(ctx, apiCall{
+			op: "find pull request", method: http.MethodGet, url: u, call: call{repeatable: true},
+		}, &answer); err != nil {
+			return 0, false, err
+		}
+		for _, one := range answer.Discussions {
+			if one.IsPullRequest && one.Title == title && one.Num > 0 {
+				return one.Num, true, nil
+			}
+		}
+		if len(answer.Discussions) == 0 || answer.Start+len(answer.Discussions) >= answer.Count {
+			break
+		}
+	}
+	return 0, false, nil
+}
 
 // CreatePR opens an empty pull request and returns its number; its branch is
 // refs/pr/<number>. It is sent once: a lost answer is KindUnknownOutcome.

@@ -77,7 +77,7 @@ func (t treeItem) entry() entry {
 	if t.LFS != nil {
 		e.lfs, e.size, id = true, t.LFS.Size, t.LFS.OID
 	}
-	hex.Decode(e.id[:], []byte(id)) // validated
+	_, _ = hex.Decode(e.id[:], []byte(id)) // validated
 	return e
 }
 

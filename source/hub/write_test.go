@@ -141,6 +141,12 @@ func TestAPullRequestTakesCommitsWithoutTouchingItsBranch(t *testing.T) {
 	if err != nil || num != 2 {
 		t.Fatalf("pull request %d, %v", num, err)
 	}
+	if found, ok, err := d.FindPR(ctx, "job 1"); found != 2 || !ok || err != nil {
+		t.Errorf("found %d, %v, %v", found, ok, err)
+	}
+	if _, ok, err := d.FindPR(ctx, "job"); ok || err != nil {
+		t.Errorf("found what is not there: %v, %v", ok, err)
+	}
 	data := blob(1000, 3)
 	o := object(data)
 	if err := d.UploadLFS(ctx, "refs/pr/2", []hub.LFSObject{o}, nil); err != nil {

@@ -13,7 +13,7 @@ import (
 func identity(info fs.FileInfo) string {
 	var inode uint64
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		inode = uint64(stat.Ino)
+		inode = stat.Ino
 	}
 	return fmt.Sprintf("%x-%x-%x", inode, info.Size(), info.ModTime().UnixNano())
 }

@@ -31,6 +31,16 @@ type Store struct {
 	in   *os.Root // the configured root
 	rel  string   // the folder below it, "." for itself
 	name string   // file:///folder
+	// holding: the caller has the folder's lock; see Holding.
+	holding bool
+}
+
+// Holding returns a view of the Store for somebody who holds the folder's lock
+// (.hubflight/lock, exclusively): it reads what is there without waiting for it.
+func (s *Store) Holding() *Store {
+	held := *s
+	held.holding = true
+	return &held
 }
 
 var _ source.Store = (*Store)(nil)
