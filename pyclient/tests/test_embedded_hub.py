@@ -195,6 +195,7 @@ def test_a_pull_request_has_a_ref_of_its_own(hub: HubServer, api: HfApi, repo: s
     assert content(api, repo, "p.parquet", "refs/pr/1") == parquet(5)
     second = api.create_pull_request(repo, "a title", repo_type="dataset", description="why")
     assert (second.num, second.status, second.target_branch) == (2, "draft", "refs/heads/main")
+    assert [d.title for d in api.get_repo_discussions(repo, repo_type="dataset")] == ["a title", "proposal"]
     api.create_commit(repo, [add("q.txt", b"q")], commit_message="more", repo_type="dataset", revision="refs/pr/2")
     assert content(api, repo, "q.txt", "refs/pr/2") == b"q"
 

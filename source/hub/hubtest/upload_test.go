@@ -3,6 +3,7 @@ package hubtest_test
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -196,4 +197,33 @@ func TestAPullRequestNeedsNoRightToWriteButACommitThatIsSound(t *testing.T) {
 	c.commit("main", "", fileLine("b", "b")).want(t, http.StatusForbidden, "", "")
 	c.commit("refs%2Fpr%2F1", "", fileLine("b", "b")).want(t, http.StatusForbidden, "", "")
 	connect(t, hub, "hf_w").commit("refs%2Fpr%2F1", out.CommitOid, fileLine("b", "b")).want(t, http.StatusOK, "", "")
+}
+
+func TestDiscussionsAreListedNewestFirstInPages(t *testing.T) {
+	hub := hubtest.New(t, hubtest.PageSize(4), hubtest.Dataset(repo, nil))
+	c := connect(t, hub, "")
+	for i := range 11 {
+		c.do(http.MethodPost, "/api/datasets/"+repo+"/discussions", map[string]any{"title": fmt.Sprint("t", i+1), "description": "d", "pullRequest": i != 5}).want(t, http.StatusOK, "", "")
+	}
+	var titles []string
+	for p := 0; ; p++ {
+		var page struct {
+			Count, Start int
+			Discussions  []struct{ Title string }
+		}
+		c.do(http.MethodGet, fmt.Sprintf("/api/datasets/%s/discussions?type=pull_request&p=%d", repo, p), nil).json(t, &page)
+		if page.Count != 10 || page.Start != len(titles) {
+			t.Fatalf("page %d: %+v", p, page)
+		}
+		for _, d := range page.Discussions {
+			titles = append(titles, d.Title)
+		}
+		if len(titles) >= page.Count {
+			break
+		}
+	}
+	if want := []string{"t11", "t10", "t9", "t8", "t7", "t5", "t4", "t3", "t2", "t1"}; !slices.Equal(titles, want) {
+		t.Errorf("titles %v, want %v", titles, want)
+	}
+	c.do(http.MethodGet, "/api/datasets/"+repo+"/discussions/12", nil).want(t, http.StatusNotFound, "", "")
 }
