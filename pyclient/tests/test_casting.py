@@ -82,6 +82,8 @@ def test_nested_columns_are_projected_and_cast_by_name_also_in_slices(start: int
         ({"a": [{"x": 1}]}, [("a", pa.struct([("y", pa.int64())]))], "the field 'y' is missing"),
         ({"a": pa.array([0], pa.timestamp("us"))}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
         ({"a": pa.array([0], pa.timestamp("us", "UTC"))}, [("a", pa.timestamp("us"))], "declare TIMESTAMP"),
+        ({"a": [1]}, [("a", pa.timestamp("us"))], "the number's unit would be a guess"),
+        ({"a": pa.array([0], pa.time64("ns"))}, [("a", pa.int64())], "the number's unit would be a guess"),
         ({"a": pa.array([0], pa.date32())}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
     ],
 )

@@ -101,6 +101,10 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
         )
     if pa.types.is_temporal(given) and not pa.types.is_timestamp(given) and pa.types.is_timestamp(target) and target.tz:
         raise InvalidOption(f"{given} cannot be read as {target}: it has no time zone: declare TIMESTAMP_NTZ")
+    if pa.types.is_temporal(given) != pa.types.is_temporal(target) and (
+        pa.types.is_integer(given) or pa.types.is_integer(target)
+    ):
+        raise InvalidOption(f"{given} cannot be read as {target}: the number's unit would be a guess")
     return pc.cast(array, target, safe=True)
 
 

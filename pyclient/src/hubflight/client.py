@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hubflight.connection import Connection, Server, resolve_server
+from hubflight.connection import Connection, Retry, Server, resolve_server
 from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
 from hubflight.options import parse_read, parse_write, split_revision
 from hubflight.reading import Plan, check_snapshot, pinned, read_partition, snapshot_of
-from hubflight.writing import Job, WriteResult
+from hubflight.writing import Job, StagedFile, WriteResult
 
 if TYPE_CHECKING:
     import pandas
@@ -82,8 +82,13 @@ class Client:
         job = Job.begin(self.server, parsed, mode, reader.schema)
         if job.skipped is not None:
             return WriteResult(skipped=job.skipped)
+
+        def stage(attempt: int) -> list[StagedFile]:
+            return job.stage(reader if attempt == 0 else _reader(data), partition=0, attempt=str(attempt))
+
         try:
-            files = job.stage(reader, partition=0, attempt="0")
+            # What can be read only once cannot be sent again.
+            files = Retry().run(stage) if _is_repeatable(data) else stage(0)
             if not files and mode != "append":
                 files = job.stage_empty()
             return job.commit(files)
@@ -97,6 +102,12 @@ class Client:
         """The server's version, wire versions, Hub and limits."""
         with Connection(self.server) as connection:
             return connection.action("version", {})[1]
+
+
+def _is_repeatable(data: Any) -> bool:
+    return isinstance(data, (pa.Table, pa.RecordBatch)) or (
+        hasattr(data, "__arrow_c_stream__") and not isinstance(data, (pa.RecordBatchReader, Iterator))
+    )
 
 
 def _reader(data: Any) -> pa.RecordBatchReader:

@@ -39,12 +39,6 @@ T = TypeVar("T")
 MAX_INFO = 256 << 20
 # Of one request of planning or of a short action. A plan of very many files takes minutes, never this.
 CALL_TIMEOUT = 15 * 60.0
-_OPTIONS = [
-    # A restarted server should be found again within a moment, not after gRPC's two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 3000),
-]
 _SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
 _REUSE = "arrow-flight-reuse-connection:"
 
@@ -70,6 +64,19 @@ class Retry:
         if error.retry_after:
             pause = error.retry_after + pause / 2
         return pause if time.monotonic() + pause - since <= budget else None
+
+    def run(self, operation: Callable[[int], T]) -> T:
+        """Runs ``operation``, given the number of the attempt, until it succeeds or fails for good."""
+        since, attempt = time.monotonic(), 0
+        while True:
+            try:
+                return operation(attempt)
+            except HubflightError as error:
+                pause = self.wait(error, attempt, since)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            attempt += 1
 
 
 # For a stream or a task that has a plan: the server was there a moment ago and is probably restarting.
@@ -152,7 +159,7 @@ class Connection:
         self.server = server
         self.retry = retry or Retry()
         try:
-            self._client = flight.connect(server.uri, generic_options=_OPTIONS)
+            self._client = flight.connect(server.uri, generic_options=_options(server.uri))
         except Exception as exc:
             raise self.error(exc) from None
 
@@ -187,17 +194,14 @@ class Connection:
 
     def retried(self, operation: Callable[[], T]) -> T:
         """Runs an idempotent ``operation`` until it succeeds or fails for good."""
-        since, attempt = time.monotonic(), 0
-        while True:
+
+        def once(_: int) -> T:
             try:
                 return operation()
             except Exception as exc:
-                error = self.error(exc)
-                pause = self.retry.wait(error, attempt, since)
-                if pause is None:
-                    raise error from None
-            time.sleep(pause)
-            attempt += 1
+                raise self.error(exc) from None
+
+        return self.retry.run(once)
 
     def schema(self, command: Mapping[str, Any]) -> pa.Schema:
         """The schema that a read command's streams have (GetSchema)."""
@@ -274,6 +278,20 @@ class Connection:
                 ) from None
             time.sleep(pause)
             attempt += 1
+
+
+def _options(uri: str) -> list[tuple[str, int]]:
+    """gRPC's options for a channel."""
+    options = [
+        # A restarted server should be found again within a moment, not after gRPC's two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 3000),
+    ]
+    if _is_private(uri) and not uri.startswith("grpc+tls"):
+        # gRPC would send even loopback's clear text through http_proxy, and our tokens with it.
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
 
 
 def locations_of(endpoint: flight.FlightEndpoint) -> tuple[str, ...]:

@@ -54,7 +54,11 @@ class WriteResult:
 
 @dataclass(frozen=True)
 class Job:
-    """A write job as begun: what stage and commit have to say, and the schema that the files must have."""
+    """A write job as begun: what stage and commit have to say, and the schema of the batches.
+
+    That is the schema given to begin, so that all tasks send the same one; the server converts to what the files must
+    have, because it alone can do so without changing a value.
+    """
 
     server: Server
     id: str
@@ -95,12 +99,12 @@ class Job:
             publish=dict(options.publish),
             encoding=dict(options.stage),
             commit_options=dict(options.commit),
-            ipc_schema=base64.b64decode(answer["schema"]) if answer.get("schema") else schema.serialize().to_pybytes(),
+            ipc_schema=schema.serialize().to_pybytes(),
             skipped=str(answer.get("reason") or "nothing to do") if answer.get("skip") else None,
         )
 
     def schema(self) -> pa.Schema:
-        """The schema that every batch is cast to: the existing one for an append."""
+        """The schema of the batches."""
         return pa.ipc.read_schema(pa.py_buffer(self.ipc_schema))
 
     def stage(self, batches: Iterable[pa.RecordBatch], partition: int, attempt: str) -> list[StagedFile]:
