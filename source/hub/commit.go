@@ -205,7 +205,7 @@ func (d *Dataset) Commit(ctx context.Context, revision string, c Commit) (Commit
 // once makes a call that must not be repeated, and tells failures after which
 // nothing happened from those after which anything may have.
 func (d *Dataset) once(ctx context.Context, a apiCall, out any, check func() error) error {
-	a.repeatable = false
+	a.repeatable, a.fresh = false, true
 	var sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	_, err := d.do(traced, a, out)

@@ -13,6 +13,16 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
+// connections chooses between kept connections and one for this request alone.
+type connections struct{ kept, single http.RoundTripper }
+
+func (c *connections) RoundTrip(r *http.Request) (*http.Response, error) {
+	if callOf(r.Context()).fresh {
+		return c.single.RoundTrip(r)
+	}
+	return c.kept.RoundTrip(r)
+}
+
 // slots bounds the requests under way. A slot is held until the answer's body is
 // closed.
 type slots struct {

@@ -27,6 +27,9 @@ type call struct {
 	// answer that breaks in the middle is repeated like one that never came.
 	// Zero leaves the body to the caller. A longer answer is an error.
 	buffer int64
+	// fresh: the request gets a connection of its own. On a kept one that has
+	// died meanwhile, nobody could tell whether it was sent.
+	fresh bool
 }
 
 type callKey struct{}
@@ -49,7 +52,9 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport) {
 	// several connections, and giving one up cannot disturb the others. No
 	// compression: a compressed answer has no usable length, and may be a bomb.
 	base := baseTransport(o, ep)
-	var rt http.RoundTripper = base
+	single := base.Clone()
+	single.DisableKeepAlives = true
+	var rt http.RoundTripper = &connections{kept: base, single: single}
 
 	// 1. A watchdog per attempt, next to the wire: it sees the bytes that move,
 	// in both directions, and nothing that waits for a slot or a retry.
