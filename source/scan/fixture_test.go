@@ -205,3 +205,16 @@ func sameRows(t testing.TB, got, want arrow.RecordBatch) {
 		}
 	}
 }
+
+// sameRowsNaN is sameRows where one NaN is as good as another.
+func sameRowsNaN(t testing.TB, got, want arrow.RecordBatch) {
+	t.Helper()
+	if got.NumRows() != want.NumRows() || got.NumCols() != want.NumCols() {
+		t.Fatalf("got %d rows of %d columns, want %d of %d", got.NumRows(), got.NumCols(), want.NumRows(), want.NumCols())
+	}
+	for i := range int(want.NumCols()) {
+		if !array.ApproxEqual(got.Column(i), want.Column(i), array.WithNaNsEqual(true), array.WithAbsTolerance(0)) {
+			t.Fatalf("column %s differs:\n got %v\nwant %v", want.ColumnName(i), got.Column(i), want.Column(i))
+		}
+	}
+}
