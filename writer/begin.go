@@ -32,16 +32,9 @@ func (w *Writer) Begin(ctx context.Context, token source.HubToken, r BeginReques
 	if err != nil {
 		return BeginResult{}, err
 	}
-	prepare := Prepare{Job: r.Job, Revision: revision, Create: r.CreateRepo, Private: r.IsPrivate(), PR: r.CreatePR}
-	if opened := w.pull(r.Job, ref.Name()); r.CreatePR && opened != "" {
-		prepare.PR, prepare.Revision = false, opened
-	}
-	base, err := sink.Begin(ctx, prepare)
+	base, err := sink.Begin(ctx, Prepare{Job: r.Job, Revision: revision, Create: r.CreateRepo, Private: r.IsPrivate(), PR: r.CreatePR})
 	if err != nil {
 		return BeginResult{}, err
-	}
-	if r.CreatePR {
-		w.rememberPull(r.Job, ref.Name(), base.Revision)
 	}
 	state, err := sink.At(ctx, base.Revision, base.Commit)
 	if err != nil {

@@ -37,9 +37,8 @@ type Writer struct {
 	repos    keyedMutex // one commit at a time per dataset
 	schemas  schemaCache
 
-	mu    sync.Mutex
-	jobs  map[string]*jobState // attempts that are running or staged here
-	pulls map[string]string    // pull requests that begin opened here, by job and dataset
+	mu   sync.Mutex
+	jobs map[string]*jobState // attempts that are running or staged here
 }
 
 const defaultSpoolBytes = 8 << 30
@@ -65,29 +64,11 @@ func New(o Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger,
-		jobs: map[string]*jobState{}, pulls: map[string]string{}}, nil
+	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger, jobs: map[string]*jobState{}}, nil
 }
 
 // Close removes the spool. Attempts that still run fail.
 func (w *Writer) Close() error { return w.spool.Close() }
-
-// pull returns the pull request that a job's begin opened here, "" if none did, so
-// that a repeated begin does not open another one.
-func (w *Writer) pull(job, dataset string) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.pulls[job+" "+dataset]
-}
-
-func (w *Writer) rememberPull(job, dataset, revision string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.pulls) >= maxJobs {
-		clear(w.pulls)
-	}
-	w.pulls[job+" "+dataset] = revision
-}
 
 // jobState is what this process knows of a job: only conveniences.
 type jobState struct {

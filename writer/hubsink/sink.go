@@ -137,10 +137,19 @@ func (s *Sink) branch(ctx context.Context, revision string) (string, error) {
 		WithHint("create the branch first")
 }
 
-// pullRequest opens one. Its title holds the job, so that people can tell which
-// it is.
+// pullRequest finds the job's pull request or opens it. Its title holds the job,
+// so that a repeated begin finds the first one, on any replica.
 func (s *Sink) pullRequest(ctx context.Context, p writer.Prepare) (writer.Base, error) {
-	num, err := s.data.CreatePR(ctx, writer.PRTitle(p.Job), "Opened by hubflight; the job's files are committed here.")
+	title := writer.PRTitle(p.Job)
+	num, found, err := s.data.FindPR(ctx, title)
+	if err == nil && !found {
+		num, err = s.data.CreatePR(ctx, title, "Opened by hubflight; the job's files are committed here.")
+		if source.KindOf(err) == source.KindUnknownOutcome {
+			if again, found, findErr := s.data.FindPR(ctx, title); findErr == nil && found {
+				num, err = again, nil
+			}
+		}
+	}
 	if err != nil {
 		return writer.Base{}, err
 	}

@@ -102,7 +102,7 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 	if before, ok, err := f.answer(job); ok || err != nil {
 		return before, err
 	}
-	state, err := f.sink.At(ctx, "", "")
+	state, err := stateOf(ctx, f.sink.store.Holding())
 	if err != nil {
 		return committed{}, err
 	}
@@ -235,7 +235,7 @@ func (f *folder) carryOut(ctx context.Context, in intent) (head string, err erro
 			return "", err
 		}
 	}
-	at, err := f.sink.store.Resolve(ctx, "")
+	at, err := f.sink.store.Holding().Resolve(ctx, "")
 	if err != nil {
 		return "", err
 	}

@@ -82,13 +82,17 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 
 // At implements writer.Sink. A folder has no history: it is read as it is now.
 func (s *Sink) At(ctx context.Context, _, _ string) (*writer.State, error) {
-	const tries = 5 // somebody may be writing; the digest tells
+	return stateOf(ctx, s.store)
+}
+
+func stateOf(ctx context.Context, store *localfs.Store) (*writer.State, error) {
+	const tries = 5 // another program may be writing; the digest tells
 	for i := 0; ; i++ {
-		at, err := s.store.Resolve(ctx, "")
+		at, err := store.Resolve(ctx, "")
 		if err != nil {
 			return nil, err
 		}
-		state, err := writer.LoadState(ctx, s.store, at)
+		state, err := writer.LoadState(ctx, store, at)
 		if err == nil || source.KindOf(err) != source.KindChanged || i == tries {
 			return state, err
 		}

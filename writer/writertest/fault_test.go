@@ -1,0 +1,434 @@
+package writertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/google/uuid"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub/hubtest"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// oldData is a dataset of one file with the rows 1 and 2.
+func oldData(t testing.TB) hubtest.Option {
+	return hubtest.Dataset(repo, map[string][]byte{"data/train-00000-of-00001.parquet": parquetOf(t, 1, 2)})
+}
+
+func TestBeginRefusesWhatCannotBeWritten(t *testing.T) {
+	const reader, author = "hf_reader00", "hf_writer00"
+	r := newRig(t, oldData(t), hubtest.Tokens(map[string]hubtest.Rights{reader: hubtest.Read, author: hubtest.Write}))
+	begin := func(token string, change func(*writer.BeginRequest)) error {
+		j := r.job(writer.ModeAppend, change)
+		j.token = source.NewHubToken(token)
+		return j.Begin()
+	}
+	revision := func(rev string) func(*writer.BeginRequest) {
+		return func(b *writer.BeginRequest) { b.Revision, b.CreateRepo = rev, false }
+	}
+	wantKind(t, begin(reader, revision("")), source.KindDenied)
+	wantKind(t, begin(author, func(b *writer.BeginRequest) { b.Dataset, b.CreateRepo = "demo/none", false }), source.KindNotFound)
+	wantKind(t, begin(author, revision(r.head())), source.KindInvalid)
+	wantKind(t, begin(author, revision("refs/convert/parquet")), source.KindInvalid)
+	wantKind(t, begin(author, revision("no-such-branch")), source.KindNotFound)
+	wantKind(t, begin(author, func(b *writer.BeginRequest) { b.Publish = writer.PublishSwitch }), source.KindUnsupported)
+	if err := begin(author, revision("")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnUploadThatFailsIsATypedErrorAndNothingIsVisible(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	head := r.head()
+	fault := r.hub.Fault(hubtest.Fault{Origin: "cdn", Method: http.MethodPut, Status: http.StatusInternalServerError})
+	_, err := j.Stage(0, "0", rows(from(10, 3)...))
+	wantKind(t, err, source.KindUpstream)
+	fault.Disarm()
+	equal(t, "head", r.head(), head)
+	if err := j.StageAll(from(10, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 3)...))
+}
+
+func TestAnInputThatFailsStagesNothing(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	in := rows(from(10, 9)...)
+	in.fail = errors.New("the task died")
+	files, err := j.Stage(0, "0", in)
+	if err == nil || len(files) != 0 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+}
+
+func TestACommitThatIsRepeatedGivesTheFirstAnswer(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	ops := 2
+	j.maxOps = &ops
+	first := j.must(from(10, 1), from(11, 1), from(12, 1))
+	equal(t, "commits", len(first.Commits), 2)
+	if _, err := r.hub.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"notes.md": []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	posts := r.posts()
+	j.w = r.newWriter(0) // another replica, or the same after a restart
+	again, err := j.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "already", again.Already, true)
+	again.Already = false
+	equal(t, "answer", again, first)
+	equal(t, "posts", r.posts(), posts)
+
+	j.staged = j.staged[:2]
+	_, err = j.Commit()
+	wantKind(t, err, source.KindConflict)
+	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 3)...))
+}
+
+func TestAForeignPushBetweenBeginAndCommitIsKept(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.hub.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"data/train-00001-of-00002.parquet": parquetOf(t, 7)}}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := j.Commit()
+	if err != nil || result.Already {
+		t.Fatal(result, err)
+	}
+	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2, 7}, from(10, 2)...))
+}
+
+func TestAConflictInTheMiddleOfAChainIsRebased(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	ops := 1
+	j.maxOps = &ops
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 1), from(11, 1), from(12, 1)); err != nil {
+		t.Fatal(err)
+	}
+	pushed := false
+	_, err := j.w.Commit(t.Context(), j.token, j.body(), func(e writer.CommitEvent) {
+		if e.Progress != nil && e.Progress.Index == 1 && !pushed {
+			pushed = true
+			if _, err := r.hub.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"notes.md": []byte("x")}}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 3)...))
+}
+
+func TestRacingJobsEqualSomeSerialOrder(t *testing.T) {
+	for round := range 4 {
+		r := newRig(t, oldData(t))
+		ops := 2
+		run := func(mode writer.Mode, first int64) error {
+			j := r.job(mode, nil)
+			j.w, j.maxOps = r.newWriter(0), &ops // replicas: no lock between them
+			_, err := j.Run(from(first, 1), from(first+1, 1), from(first+2, 1))
+			return err
+		}
+		other := writer.ModeAppend
+		if round%2 == 1 {
+			other = writer.ModeOverwrite
+		}
+		errs := make([]error, 2)
+		var done sync.WaitGroup
+		done.Go(func() { errs[0] = run(writer.ModeAppend, 10) })
+		done.Go(func() { errs[1] = run(other, 20) })
+		done.Wait()
+		for _, err := range errs {
+			if err != nil && source.KindOf(err) != source.KindConflict {
+				t.Fatal(err)
+			}
+		}
+		got := r.read("main", "", "")
+		slices.Sort(got)
+		both := append([]int64{1, 2}, append(from(10, 3), from(20, 3)...)...)
+		allowed := [][]int64{both}
+		if other == writer.ModeOverwrite {
+			allowed = [][]int64{from(20, 3), append(from(10, 3), from(20, 3)...)}
+		}
+		if errs[0] != nil || errs[1] != nil {
+			t.Logf("round %d: %v, %v", round, errs[0], errs[1])
+			continue // a job that ended in a conflict may be half there, and says so
+		}
+		if !slices.ContainsFunc(allowed, func(a []int64) bool { return slices.Equal(a, got) }) {
+			t.Errorf("round %d (%s): rows %v", round, other, got)
+		}
+	}
+}
+
+func TestOnlyTheChosenAttemptIsVisible(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := j.Stage(0, "7", rows(10, 11))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := j.Stage(0, "8", rows(10, 11, 12))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.staged = append(slices.Clone(first), second...)
+	_, err = j.Commit()
+	wantKind(t, err, source.KindInvalid)
+	if !strings.Contains(err.Error(), `"7"`) || !strings.Contains(err.Error(), `"8"`) {
+		t.Errorf("the attempts are not named: %v", err)
+	}
+	j.staged = first
+	if _, err := j.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "rows", r.read("main", "", ""), []int64{1, 2, 10, 11})
+}
+
+func TestStagedFilesThatAreGoneAreNamedAndNothingIsCommitted(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 1), from(11, 1)); err != nil {
+		t.Fatal(err)
+	}
+	head := r.head()
+	j.staged[1].OID = strings.Repeat("ab", 32)
+	_, err := j.Commit()
+	wantKind(t, err, source.KindStagedLost)
+	if !strings.Contains(err.Error(), "partitions 1") {
+		t.Errorf("the partition is not named: %v", err)
+	}
+	equal(t, "head", r.head(), head)
+}
+
+func TestMixedSchemasAreRefused(t *testing.T) {
+	r := newRig(t)
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 1), from(11, 1)); err != nil {
+		t.Fatal(err)
+	}
+	j.staged[1].SchemaHash = "other"
+	_, err := j.Commit()
+	wantKind(t, err, source.KindInvalid)
+}
+
+func TestAFullSpoolIsBusyAndEmptiedAgain(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	j.w = r.newWriter(1)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := j.Stage(0, "0", rows(from(10, 3)...))
+		wantKind(t, err, source.KindBusy)
+	}
+}
+
+// blocking never ends until its context does.
+type blocking struct {
+	*batches
+	reached chan struct{}
+}
+
+func (b *blocking) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	if len(b.recs) > 0 {
+		return b.batches.Next(ctx)
+	}
+	close(b.reached)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAbortStopsAttemptsAndNeverFails(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	in := &blocking{rows(from(10, 3)...), make(chan struct{})}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := j.Stage(0, "0", in)
+		failed <- err
+	}()
+	<-in.reached
+	if err := errors.Join(j.w.Abort(t.Context(), j.begin.Job), j.w.Abort(t.Context(), "nobody's")); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-failed:
+		wantKind(t, err, source.KindCanceled)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the attempt goes on")
+	}
+}
+
+func TestSmallFilesTravelInTheirRecordWhereTheHubWantsThat(t *testing.T) {
+	r := newRig(t, hubtest.Dataset(repo, map[string][]byte{".gitattributes": []byte("*.bin filter=lfs diff=lfs merge=lfs -text\n")}))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 2)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "mode", j.staged[0].Mode, "regular")
+	result, err := j.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "rows", r.read("main", "", ""), from(10, 2))
+	again, err := j.Commit()
+	if err != nil || !again.Already || again.Head != result.Head {
+		t.Errorf("repeat: %+v, %v", again, err)
+	}
+}
+
+// faultKinds are the ways in which a request can go wrong.
+var faultKinds = map[string]hubtest.Fault{
+	"error before effect": {Status: http.StatusInternalServerError},
+	"reset after effect":  {After: true, Reset: true},
+	"garbage":             {Status: http.StatusOK, Body: "<html>not json"},
+	"conflict":            {Status: http.StatusConflict, Body: `{"error":"another commit is in progress"}`},
+}
+
+// TestEveryRequestOfAJobMayFail: the i-th request fails, for every i, in every
+// way. What a job says about itself is so, and asking again settles it.
+func TestEveryRequestOfAJobMayFail(t *testing.T) {
+	for name, fault := range faultKinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outcomes := map[string]int{}
+			for i := 1; ; i++ {
+				outcome, hit := failOne(t, fault, i)
+				if !hit {
+					t.Logf("%s: %d requests, %v", name, i-1, outcomes)
+					return
+				}
+				outcomes[outcome]++
+			}
+		})
+	}
+}
+
+// failOne runs a job of two commits of which the i-th request fails.
+func failOne(t *testing.T, fault hubtest.Fault, i int) (outcome string, hit bool) {
+	t.Helper()
+	r := newRig(t, oldData(t))
+	fault.Nth = i
+	armed := r.hub.Fault(fault)
+	ops := 1
+	j := r.job(writer.ModeAppend, nil)
+	j.maxOps = &ops
+	old, all := []int64{1, 2}, []int64{1, 2, 10, 11}
+	where := fmt.Sprintf("request %d", i)
+
+	err := j.Begin()
+	if err == nil {
+		err = j.StageAll([]int64{10}, []int64{11})
+	}
+	if err != nil {
+		equal(t, where+": rows after a failed stage", r.read("main", "", ""), old)
+		if armed.Hits() == 0 {
+			t.Fatalf("%s: %v without a fault", where, err)
+		}
+		return "stage " + source.KindOf(err).String(), true
+	}
+	_, err = j.Commit()
+	if armed.Hits() == 0 {
+		equal(t, where+": rows without a fault", r.read("main", "", ""), all)
+		return "", false
+	}
+	if err == nil {
+		equal(t, where+": rows of a job that succeeded", r.read("main", "", ""), all)
+	} else if k := source.KindOf(err); k != source.KindUnknownOutcome && k != source.KindUpstream && k != source.KindConflict {
+		t.Errorf("%s: %v", where, err)
+	}
+	again, repeatErr := j.Commit()
+	if repeatErr != nil {
+		t.Errorf("%s: the repeat failed: %v", where, repeatErr)
+	}
+	equal(t, where+": already", again.Already, err == nil)
+	equal(t, where+": rows after the repeat", r.read("main", "", ""), all)
+	if err != nil {
+		return "commit " + source.KindOf(err).String(), true
+	}
+	return "ok", true
+}
+
+func TestAnAnswerThatIsLostForGoodIsAnUnknownOutcome(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.StageAll(from(10, 2)); err != nil {
+		t.Fatal(err)
+	}
+	lost := r.hub.Fault(hubtest.Fault{Path: "/commit/", After: true, Reset: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	blind := r.hub.Fault(hubtest.Fault{Path: "/commits/", Status: http.StatusInternalServerError})
+	_, err := j.w.Commit(ctx, j.token, j.body(), nil)
+	wantKind(t, err, source.KindUnknownOutcome)
+	if !strings.Contains(err.Error(), j.begin.Job) {
+		t.Errorf("the job is not named: %v", err)
+	}
+	lost.Disarm()
+	blind.Disarm()
+	again, err := j.Commit()
+	if err != nil || !again.Already {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 2)...))
+}
+
+func TestAJobIsAUUID(t *testing.T) {
+	r := newRig(t)
+	for _, id := range []string{"", "../x", strings.ToUpper(uuid.NewString()), "x"} {
+		wantKind(t, r.job(writer.ModeAppend, func(b *writer.BeginRequest) { b.Job = id }).Begin(), source.KindInvalid)
+	}
+}
