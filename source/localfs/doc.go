@@ -20,6 +20,9 @@
 //     modification time that the plan named; checked after each read. A file
 //     rewritten within the clock's granularity of its last change, to the same
 //     length, is not noticed.
+//   - A listing holds all of a commit by hubflight or nothing of it: it is made
+//     under the lock that writer/localsink commits under. Other programs' writes
+//     show as they happen.
 //   - Errors name paths below the dataset, never the roots.
 //
 // What it does not do: follow symbolic links to folders (they may form

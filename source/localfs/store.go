@@ -162,8 +162,18 @@ func digest(entries []entry) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// list walks the folder and returns its regular files in byte order of path.
+// list returns the folder's regular files in byte order of path, as they are
+// between two commits of hubflight.
 func (s *Store) list(ctx context.Context) ([]entry, error) {
+	var entries []entry
+	err := s.settled(ctx, func() (err error) {
+		entries, err = s.walk(ctx)
+		return err
+	})
+	return entries, err
+}
+
+func (s *Store) walk(ctx context.Context) ([]entry, error) {
 	var entries []entry
 	folders := []string{""}
 	for len(folders) > 0 {

@@ -1,0 +1,88 @@
+//go:build unix
+
+package localfs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// What writer/localsink keeps in a dataset's folder: a lock, held while files are
+// moved into place, and per unfinished commit a record of what it moves.
+const (
+	lockName   = ".hubflight/lock"
+	areaName   = ".hubflight"
+	intentName = "intent.json"
+)
+
+const (
+	lockWait = 15 * time.Second // longer than many renames take
+	lockPoll = 10 * time.Millisecond
+)
+
+// settled calls read while no commit to the folder is under way, so that read
+// sees all of a commit or nothing. It fails with KindBusy if a commit takes too
+// long, or if its process died in the middle.
+//
+// Where the lock cannot be taken for other reasons (another user's folder, a
+// filesystem without locks, where nobody commits), read is called without.
+func (s *Store) settled(ctx context.Context, read func() error) error {
+	if s.holding {
+		return read()
+	}
+	deadline := time.Now().Add(lockWait)
+	for {
+		lock, err := s.in.OpenFile(path.Join(s.rel, lockName), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			if err := read(); err != nil {
+				return err
+			}
+			// Somebody may have made the lock, and used it, meanwhile.
+			if _, now := s.in.Stat(path.Join(s.rel, lockName)); errors.Is(err, fs.ErrNotExist) && now == nil {
+				continue
+			}
+			return nil
+		}
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // descriptors are small
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			err = s.readSettled(read)
+			lock.Close() // gives the lock back
+			return err
+		}
+		lock.Close()
+		if time.Now().After(deadline) {
+			return source.Errorf(source.KindBusy, "list files", "a commit to this folder is under way").WithFile(s.name, "")
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return source.AsError("list files", ctx.Err())
+		}
+	}
+}
+
+// readSettled runs with the lock held: a commit that is not finished now has no
+// process to finish it.
+func (s *Store) readSettled(read func() error) error {
+	items, err := s.readDir(areaName)
+	if err != nil {
+		return read()
+	}
+	for _, item := range items {
+		if !item.IsDir() {
+			continue
+		}
+		if _, err := s.in.Stat(path.Join(s.rel, areaName, item.Name(), intentName)); err == nil {
+			return source.Errorf(source.KindBusy, "list files", "a commit to this folder was interrupted half-way").
+				WithFile(s.name, "").WithHint("the next write to it finishes that commit")
+		}
+	}
+	return read()
+}
