@@ -143,3 +143,21 @@ func TestManyConvertedShardsAreInPartOrder(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestATicketOfAConversionCarriesWhatItsKeysDoNotSay(t *testing.T) {
+	h := csvHub(t, convertedFiles(t))
+	r := request(t)
+	r.Ref.Revision = ConvertedRevision
+	for _, part := range mustPlan(t, planner(h), r).Partitions {
+		if part.Schema == nil {
+			t.Error("without its schema, a ticket whose commits are equal is taken for a native one")
+		}
+	}
+	r = request(t)
+	r.Conversion = ConversionAlways
+	for _, part := range mustPlan(t, planner(h), r).Partitions {
+		if part.Schema != nil {
+			t.Error("two different commits say that this is a conversion")
+		}
+	}
+}

@@ -101,10 +101,8 @@ func (r *resolver) sharded(folder string) ([]SplitPatterns, error) {
 		return nil, err
 	}
 	names := make(map[string]bool)
-	for _, p := range r.paths {
-		if !isDataFile(p.base()) || !g.selects(p) {
-			continue
-		}
+	for _, i := range r.matches(g) {
+		p := r.paths[i]
 		m := shardedName.FindStringSubmatch(p.base())
 		if m == nil || !isSplitName(m[1]) {
 			name := ""
@@ -189,12 +187,7 @@ func (r *resolver) any(pattern string) bool {
 	if err != nil {
 		return false
 	}
-	for _, p := range r.paths {
-		if isDataFile(p.base()) && g.selects(p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.paths, g.selects)
 }
 
 func (r *resolver) at(dir string) string {

@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -102,6 +103,12 @@ func (d *description) plan(r Request) (*Plan, error) {
 		}
 		plan.markKept()
 	}
+	for _, part := range plan.Partitions {
+		if len(part.Files) > maxPartitionFiles {
+			return nil, d.name(source.Errorf(source.KindLimit, "plan", "a limit with filters reads its files one after the other, and %d are too many", len(part.Files)).
+				WithHint("choose fewer files with data_files, or leave the limit out"))
+		}
+	}
 	plan.total(r)
 	return plan, nil
 }
@@ -124,7 +131,7 @@ func (d *description) file(i int, r Request) (FileReport, []Partition, error) {
 	}
 	report.Groups = decisions
 	base.NumGroups, base.RowsExact = footer.NumRowGroups(), r.Query.Filters == nil
-	if !d.gives(footer, r.Query) {
+	if !d.gives(f.File, footer, r.Query) {
 		base.Schema = d.schema
 	}
 	var kept []scan.Decision
@@ -151,8 +158,13 @@ func inFile(err error, path string) error {
 }
 
 // gives reports whether the file's own schema leads to the stream's, so that the
-// ticket does not have to carry it.
-func (d *description) gives(footer *scan.Footer, q scan.Query) bool {
+// ticket does not have to carry it. A ticket has no room for source and partial:
+// they follow from its commits and its path, or else from the schema it carries.
+func (d *description) gives(f source.File, footer *scan.Footer, q scan.Query) bool {
+	converted := d.facts.Source == SourceConverted
+	if converted && d.facts.Sha == d.facts.DataSha || d.facts.Partial != (converted && strings.Contains(f.Path, "/partial-")) {
+		return false
+	}
 	own := footer.Schema()
 	out, err := q.Output(own)
 	return err == nil && sameSchema(d.facts.attach(out, featuresOf(own)), d.schema)

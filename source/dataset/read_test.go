@@ -324,3 +324,32 @@ func TestACancelledPlanStops(t *testing.T) {
 	_, err := planner(h).Plan(ctx, source.HubToken{}, request(t))
 	wantError(t, err, source.KindCanceled, "canceled")
 }
+
+func TestAColumnThatIsNullThroughoutAFileTakesTheOthersType(t *testing.T) {
+	null := arrow.NewSchema([]arrow.Field{
+		{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, {Name: "lang", Type: arrow.Null, Nullable: true},
+	}, nil)
+	h := newMemHub()
+	h.commit(repo, "main", map[string][]byte{
+		"a.parquet": parquetOf(t, null, 5, 5, func(b *array.RecordBuilder, row int) {
+			b.Field(0).(*array.Int64Builder).Append(int64(row))
+			b.Field(1).AppendNull()
+		}),
+		"b.parquet": flights(t, 5, 5, 5),
+	})
+	p := checkedPlanner(t, h)
+	for filter, want := range map[string][]int64{"": between(0, 10), `[["lang","=","l01"]]`: between(5, 10), `[["lang","is null"]]`: between(0, 5), `[["lang","not in",["l01"]]]`: between(0, 5)} {
+		r := request(t)
+		if filter != "" {
+			r.Query.Filters = filters(t, filter)
+		}
+		var got []int64
+		plan := mustPlan(t, p, r)
+		for _, part := range plan.Partitions {
+			got = append(got, idsOf(t, p, part, 0, -1)...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", filter, got, want)
+		}
+	}
+}

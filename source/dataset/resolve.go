@@ -1,8 +1,11 @@
 package dataset
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
+	"sort"
 	"strings"
 
 	"github.com/hubflight/hubflight/source"
@@ -103,18 +106,18 @@ func Resolve(t Tree, o Options) (*Layout, error) {
 
 // resolver holds the tree prepared for matching.
 type resolver struct {
-	name  string // the dataset's, for error texts
-	repo  string // "" for a local folder
-	paths []treePath
-	index map[string]int // path → position in paths
+	name  string         // the dataset's, for error texts
+	repo  string         // "" for a local folder
+	paths []treePath     // in byte order
+	index map[string]int // path → position in paths; made by find
 }
 
 func newResolver(t Tree) *resolver {
-	r := &resolver{paths: make([]treePath, len(t.Files)), index: make(map[string]int, len(t.Files))}
+	r := &resolver{paths: make([]treePath, len(t.Files))}
 	for i, f := range t.Files {
 		r.paths[i] = newTreePath(f)
-		r.index[f.Path] = i
 	}
+	slices.SortStableFunc(r.paths, func(a, b treePath) int { return cmp.Compare(a.file.Path, b.file.Path) }) // nearly always done
 	r.name = "the dataset"
 	if len(t.Files) > 0 && t.Files[0].At.Name != "" {
 		at := t.Files[0].At
@@ -124,6 +127,31 @@ func newResolver(t Tree) *resolver {
 		}
 	}
 	return r
+}
+
+// matches returns the positions of the data files that a pattern names. A card
+// with thousands of configs meets a tree of many thousand files, so only those
+// that begin like the pattern are looked at.
+func (r *resolver) matches(g *glob) (out []int) {
+	first := sort.Search(len(r.paths), func(i int) bool { return r.paths[i].file.Path >= g.prefix })
+	for i := first; i < len(r.paths) && strings.HasPrefix(r.paths[i].file.Path, g.prefix); i++ {
+		if g.selects(r.paths[i]) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// find returns the position of a path.
+func (r *resolver) find(path string) (int, bool) {
+	if r.index == nil {
+		r.index = make(map[string]int, len(r.paths))
+		for i, p := range r.paths {
+			r.index[p.file.Path] = i
+		}
+	}
+	i, ok := r.index[path]
+	return i, ok
 }
 
 // inferred is a dataset without configs in its README: one config "default".
@@ -302,33 +330,27 @@ func (r *resolver) pattern(c *Config, pattern, dir string, from patternsFrom) ([
 		return []int{i}, nil
 	}
 	if from == optionPatterns {
-		if _, ok := r.index[full]; ok {
+		if _, ok := r.find(full); ok {
 			c.note("a file is named exactly %s, but [ ] in a pattern is a set of characters: write [[] for a bracket", full)
 		}
 	}
-	var out []int
-	for i, p := range r.paths {
-		if isDataFile(p.base()) && g.selects(p) {
-			out = append(out, i)
-		}
-	}
-	return out, nil
+	return r.matches(g), nil
 }
 
 // literal finds the file that a pattern without wildcards names.
 func (r *resolver) literal(full, pattern string, from patternsFrom) (int, error) {
-	i, ok := r.index[full]
+	i, ok := r.find(full)
 	if !ok {
 		err := source.Errorf(source.KindNotFound, "data files", "Couldn't find any data file at %s", full).WithFile(r.name, "")
-		for path := range r.index {
-			if strings.HasPrefix(path, strings.TrimSuffix(full, "/")+"/") {
+		for _, p := range r.paths {
+			if strings.HasPrefix(p.file.Path, strings.TrimSuffix(full, "/")+"/") {
 				return 0, err.WithHint("%s is a folder: name it with data_dir, or write %s/*.parquet", pattern, strings.TrimSuffix(pattern, "/"))
 			}
 		}
 		return 0, err
 	}
 	base := r.paths[i].base()
-	if !isDataFile(base) || from == optionPatterns && !isParquetFile(base) {
+	if !r.paths[i].data || from == optionPatterns && !isParquetFile(base) {
 		return 0, source.Errorf(source.KindUnsupported, "data files", "only Parquet files can be read").WithFile(r.name, full).
 			WithHint("Parquet files end in .parquet, .geoparquet or .gpq")
 	}
