@@ -115,7 +115,7 @@ func nestedSchema() *arrow.Schema {
 		{Name: "m", Type: arrow.MapOf(str, arrow.PrimitiveTypes.Int32), Nullable: true},
 		{Name: "ll", Type: arrow.ListOf(arrow.ListOf(str)), Nullable: true},
 		{Name: "fixed", Type: arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int16), Nullable: true},
-		{Name: "large", Type: arrow.LargeListOf(arrow.PrimitiveTypes.Int16), Nullable: true},
+		{Name: "large", Type: arrow.LargeListOfField(arrow.Field{Name: "element", Type: arrow.PrimitiveTypes.Int16, Nullable: true}), Nullable: true},
 	}, nil)
 }
 

@@ -1,0 +1,468 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/filter"
+)
+
+func TestEveryTypeComesBackAsItWasWritten(t *testing.T) {
+	for name, batch := range map[string]arrow.RecordBatch{"flat": flatBatch(2500), "nested": nestedBatch(2500, 3)} {
+		for _, group := range []int64{1, 100, 999, 1 << 20} {
+			for _, codec := range []compress.Compression{compress.Codecs.Snappy, compress.Codecs.Zstd} {
+				if group == 1 && codec == compress.Codecs.Zstd {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%d/%s", name, group, codec), func(t *testing.T) {
+					rows := batch
+					if group == 1 {
+						rows = batch.NewSlice(0, 200)
+					}
+					data := write(t, rows, group, parquet.WithCompression(codec), parquet.WithDataPageVersion(parquet.DataPageV2))
+					got, _, err := read(t, data, Task{Limit: -1})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !got.Schema().Equal(footer(t, data).Schema()) && name == "flat" {
+						t.Errorf("stream schema %s, footer's %s", got.Schema(), footer(t, data).Schema())
+					}
+					sameRows(t, got, rows)
+				})
+			}
+		}
+	}
+}
+
+func TestSkipIsExactAtEveryRow(t *testing.T) {
+	for name, batch := range map[string]arrow.RecordBatch{"flat": flatBatch(60), "nested": nestedBatch(60, 5)} {
+		data := write(t, batch, 13)
+		ft := footer(t, data)
+		for _, f := range []string{"", `[["id",">=",7],["id","not in",[20,21,40]]]`} {
+			q := Query{BatchRows: 5}
+			want := batch
+			if f != "" {
+				q.Filters = mustFilter(t, f)
+				want = pickRows(t, batch, func(i int) bool { return i >= 7 && i != 20 && i != 21 && i != 40 })
+			}
+			for skip := int64(0); skip <= 62; skip++ {
+				for _, limit := range []int64{-1, 0, 1, 14, 30, 60, 100} {
+					got := mustRead(t, data, Task{Footer: ft, Query: q, Skip: skip, Limit: limit})
+					end := want.NumRows()
+					if limit >= 0 {
+						end = min(end, limit)
+					}
+					start := min(skip, end)
+					if got.NumRows() != end-start {
+						t.Fatalf("%s, filter %q, skip %d, limit %d: %d rows, want %d", name, f, skip, limit, got.NumRows(), end-start)
+					}
+					sameRows(t, got, want.NewSlice(start, end))
+				}
+			}
+		}
+	}
+}
+
+// pickRows copies the rows that keep names, one slice at a time.
+func pickRows(t testing.TB, batch arrow.RecordBatch, keep func(i int) bool) arrow.RecordBatch {
+	var parts []arrow.RecordBatch
+	for i := range int(batch.NumRows()) {
+		if keep(i) {
+			parts = append(parts, batch.NewSlice(int64(i), int64(i)+1))
+		}
+	}
+	return joinAll(t, batch.Schema(), parts)
+}
+
+// Pruning may only leave out what cannot match: for many filters, with and
+// without statistics, the rows are those of the whole file evaluated row by row.
+func TestPruningNeverChangesTheRows(t *testing.T) {
+	batch := flatBatch(3000)
+	with := write(t, batch, 250)
+	without := write(t, batch, 250, parquet.WithStats(false))
+	pruned := 0
+	for _, column := range []string{"id", "i8", "i16", "i32", "u8", "u16", "u32", "u64", "f16", "f32", "f64", "s", "ls", "bin", "d32", "tms", "tz", "dec"} {
+		literals := []string{"0", "5", "127", "-3", "1000", "2999", "99999999999"}
+		switch column {
+		case "s", "ls", "bin":
+			literals = []string{`"text 7"`, `""`, `"large 2999"`, `"zzz"`}
+		case "d32":
+			literals = []string{`"1970-01-01"`, `"1971-06-01"`}
+		case "tms":
+			literals = []string{`"1970-01-01T00:00:00"`, `"1970-01-20T00:00:00"`}
+		case "tz":
+			literals = []string{`"1970-01-01T00:00:00Z"`, `"1970-01-01T00:20:00Z"`}
+		}
+		for _, op := range []string{"=", "!=", "<", "<=", ">", ">="} {
+			for _, lit := range literals {
+				q := Query{Filters: mustFilter(t, fmt.Sprintf(`[[%q,%q,%s]]`, column, op, lit)), Columns: []source.Column{source.Col("id"), source.Col(column)}}
+				if column == "id" {
+					q.Columns = q.Columns[:1]
+				}
+				ft := footer(t, with)
+				all := make([]int, ft.NumRowGroups())
+				for i := range all {
+					all[i] = i
+				}
+				decisions, err := q.Prune(ft)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range decisions {
+					if !d.Keep {
+						pruned++
+					}
+				}
+				want := mustRead(t, with, Task{Footer: ft, Query: q, Groups: all, Limit: -1})
+				sameRows(t, mustRead(t, with, Task{Footer: ft, Query: q, Limit: -1}), want)
+				sameRows(t, mustRead(t, without, Task{Query: q, Limit: -1}), want)
+			}
+		}
+	}
+	if pruned < 500 {
+		t.Errorf("only %d row groups were pruned: the statistics are not used", pruned)
+	}
+}
+
+func TestFilterReadsOnlyWhatItNeeds(t *testing.T) {
+	data := write(t, flatBatch(3000), 500)
+	q := Query{Columns: []source.Column{source.Col("i32")}, Filters: mustFilter(t, `[["id","=",1234]]`)}
+	ft := footer(t, data)
+	decisions, err := q.Prune(ft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range decisions {
+		if d.Keep != (i == 2) || d.Rows != 500 || !d.Keep && d.Layer != LayerStatistics {
+			t.Errorf("decision %+v", d)
+		}
+		if want := ft.chunks[i][0].len + ft.chunks[i][3].len; d.Bytes != want {
+			t.Errorf("group %d: %d bytes, want %d", i, d.Bytes, want)
+		}
+	}
+	got := mustRead(t, data, Task{Query: q, Limit: -1})
+	if got.NumRows() != 1 || got.Column(0).(*array.Int32).Value(0) != 1234*1001 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestRowsOnlyCountsWithoutColumns(t *testing.T) {
+	data := write(t, flatBatch(3000), 500)
+	for f, want := range map[string]int64{"": 3000, `[["id","<",777]]`: 777} {
+		q := Query{RowsOnly: true}
+		if f != "" {
+			q.Filters = mustFilter(t, f)
+		}
+		got := mustRead(t, data, Task{Query: q, Limit: -1})
+		if got.NumRows() != want || got.NumCols() != 0 {
+			t.Errorf("filter %q: %d rows of %d columns, want %d of none", f, got.NumRows(), got.NumCols(), want)
+		}
+	}
+}
+
+func TestBatchesAreEarlyAndBounded(t *testing.T) {
+	data := write(t, flatBatch(40_000), 20_000)
+	_, batches, err := read(t, data, Task{Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range batches {
+		size := batchBytes(b, 0, b.NumRows())
+		if i == 0 && b.NumRows() > firstRows {
+			t.Errorf("the first batch has %d rows", b.NumRows())
+		}
+		if size >= 4<<20 || b.NumRows() > defaultBatchRows {
+			t.Errorf("batch %d has %d rows and %d bytes", i, b.NumRows(), size)
+		}
+		if i > 0 && i < len(batches)-1 && size < defaultBatchBytes/4 {
+			t.Errorf("batch %d has only %d bytes", i, size)
+		}
+	}
+	_, batches, err = read(t, data, Task{Query: Query{BatchRows: 37}, Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range batches {
+		if b.NumRows() > 37 {
+			t.Errorf("batch %d has %d rows", i, b.NumRows())
+		}
+	}
+}
+
+func TestTinyRowGroupsAreJoined(t *testing.T) {
+	data := write(t, nestedBatch(5000, 1), 10)
+	_, batches, err := read(t, data, Task{Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(batches) > 10 {
+		t.Errorf("%d batches for 500 row groups of 10 rows", len(batches))
+	}
+}
+
+func TestLargeValuesAreCutIntoRowsThatFit(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}}, nil)
+	b := array.NewRecordBuilder(memory.NewGoAllocator(), schema)
+	defer b.Release()
+	for i := range 40 {
+		b.Field(0).(*array.BinaryBuilder).Append(make([]byte, 700_000+i))
+	}
+	b.Field(0).(*array.BinaryBuilder).Append(make([]byte, 5<<20))
+	data := write(t, b.NewRecordBatch(), 1000)
+	_, batches, err := read(t, data, Task{Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := int64(0)
+	for i, batch := range batches {
+		rows += batch.NumRows()
+		if size := batchBytes(batch, 0, batch.NumRows()); size >= 4<<20 && batch.NumRows() > 1 {
+			t.Errorf("batch %d has %d rows and %d bytes", i, batch.NumRows(), size)
+		}
+	}
+	if rows != 41 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
+func TestStreamSchemaMayHoldMoreThanTheFile(t *testing.T) {
+	batch := flatBatch(300)
+	data := write(t, batch, 100)
+	out := arrow.NewSchema([]arrow.Field{
+		{Name: "missing", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true},
+		{Name: "i8", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "u32", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "s", Type: arrow.BinaryTypes.LargeString, Nullable: true},
+		{Name: "dec", Type: &arrow.Decimal256Type{Precision: 50, Scale: 3}, Nullable: true},
+	}, nil)
+	got := mustRead(t, data, Task{Out: out, Limit: -1})
+	if got.Column(0).NullN() != 300 {
+		t.Errorf("the missing column has %d nulls", got.Column(0).NullN())
+	}
+	for i, name := range []string{"i8", "u32", "s", "dec"} {
+		at := batch.Schema().FieldIndices(name)[0]
+		for row := range 300 {
+			if g, w := got.Column(i+1).ValueStr(row), batch.Column(at).ValueStr(row); g != w {
+				t.Fatalf("%s, row %d: %s, want %s", name, row, g, w)
+			}
+		}
+	}
+	wrong := arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.PrimitiveTypes.Int32, Nullable: true}}, nil)
+	if _, _, err := read(t, data, Task{Out: wrong, Limit: -1}); source.KindOf(err) != source.KindInvalid {
+		t.Errorf("a string column as int32: %v", err)
+	}
+}
+
+func TestFilterOnAMissingColumnSeesNulls(t *testing.T) {
+	data := write(t, flatBatch(100), 10)
+	out := footer(t, data).Schema()
+	for f, want := range map[string]int64{`[["gone","is null"]]`: 100, `[["gone","=",1]]`: 0, `[["gone","not in",["x"]]]`: 100} {
+		got := mustRead(t, data, Task{Out: out, Query: Query{Filters: mustFilter(t, f)}, Limit: -1})
+		if got.NumRows() != want {
+			t.Errorf("%s: %d rows, want %d", f, got.NumRows(), want)
+		}
+	}
+}
+
+func TestNestedFiltersAndProjectionsTogether(t *testing.T) {
+	batch := nestedBatch(500, 9)
+	data := write(t, batch, 60)
+	deep := batch.Column(2).(*array.Struct)
+	x := deep.Field(0).(*array.Int32)
+	q := Query{
+		Columns: []source.Column{{Path: []string{"deep", "z", "q"}}, source.Col("conversations.value"), source.Col("id")},
+		Filters: mustFilter(t, `[[[["deep","x"],">",300000]]]`),
+	}
+	got := mustRead(t, data, Task{Query: q, Limit: -1})
+	want := pickRows(t, batch, func(i int) bool { return !deep.IsNull(i) && !x.IsNull(i) && x.Value(i) > 300000 })
+	if got.NumRows() != want.NumRows() || got.NumRows() == 0 {
+		t.Fatalf("%d rows, want %d", got.NumRows(), want.NumRows())
+	}
+	if s := got.Schema().String(); s != footerOutput(t, data, q) {
+		t.Errorf("schema %s", s)
+	}
+	for row := range int(got.NumRows()) {
+		if g, w := got.Column(2).ValueStr(row), want.Column(0).ValueStr(row); g != w {
+			t.Fatalf("row %d: id %s, want %s", row, g, w)
+		}
+		z := want.Column(2).(*array.Struct).Field(2).(*array.Struct)
+		gz := got.Column(0).(*array.Struct).Field(0).(*array.Struct)
+		if g, w := gz.Field(0).ValueStr(row), z.Field(0).ValueStr(row); g != w {
+			t.Fatalf("row %d: deep.z.q %s, want %s", row, g, w)
+		}
+	}
+}
+
+func footerOutput(t *testing.T, data []byte, q Query) string {
+	t.Helper()
+	s, err := q.Output(footer(t, data).Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.String()
+}
+
+func TestRowGroupsAskedForAreReadInOrder(t *testing.T) {
+	batch := flatBatch(100)
+	data := write(t, batch, 10)
+	got := mustRead(t, data, Task{Groups: []int{2, 5}, Limit: -1})
+	sameRows(t, got, pickRows(t, batch, func(i int) bool { return i/10 == 2 || i/10 == 5 }))
+	for _, groups := range [][]int{{5, 2}, {-1}, {10}, {1, 1}} {
+		if _, _, err := read(t, data, Task{Groups: groups, Limit: -1}); source.KindOf(err) != source.KindInvalid {
+			t.Errorf("groups %v: %v", groups, err)
+		}
+	}
+}
+
+func TestClosingEarlyStopsTheDecoderAndReleasesEverything(t *testing.T) {
+	data := write(t, flatBatch(60_000), 10_000)
+	for _, batches := range []int{0, 1, 3} {
+		mem := newChecked()
+		r := &bytesReader{data: data}
+		s, err := Open(context.Background(), Task{File: testFile, Reader: r, Footer: footer(t, data), Memory: mem, Limit: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range batches {
+			b, err := s.Next(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Release()
+		}
+		start := time.Now()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("closing took %s", took)
+		}
+		if _, err := s.Next(context.Background()); source.KindOf(err) != source.KindCanceled {
+			t.Errorf("a batch after Close: %v", err)
+		}
+		if err := s.Close(); err != nil || r.closed != 1 {
+			t.Errorf("second Close: %v; the reader was closed %d times", err, r.closed)
+		}
+		balanced(t, mem)
+	}
+}
+
+func TestCancellingTheContextEndsTheStream(t *testing.T) {
+	data := write(t, flatBatch(60_000), 1000)
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := Open(ctx, Task{File: testFile, Reader: &bytesReader{data: data}, Footer: footer(t, data), Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	cancel()
+	for {
+		b, err := s.Next(context.Background())
+		if err != nil {
+			if source.KindOf(err) != source.KindCanceled {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		b.Release()
+	}
+}
+
+func TestAConsumerThatWaitsBoundsWhatIsDecodedAhead(t *testing.T) {
+	data := write(t, flatBatch(100_000), 5000)
+	mem := newChecked()
+	s, err := Open(context.Background(), Task{File: testFile, Reader: &bytesReader{data: data}, Footer: footer(t, data), Memory: mem, Query: Query{BatchBytes: 256 << 10}, Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	// Ahead: two batches, the one that waits to be sent with the piece it was cut
+	// from, and one row group of compressed chunks.
+	if held := mem.CurrentAlloc(); held > 8*(256<<10)+len(data)/10 {
+		t.Errorf("%d bytes are held for a consumer that does not read", held)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	balanced(t, mem)
+}
+
+func TestAFailingReadKeepsItsKindAndNamesTheFile(t *testing.T) {
+	data := write(t, nestedBatch(2000, 2), 500)
+	ft := footer(t, data)
+	for _, after := range []int{0, 1, 3} {
+		r := &bytesReader{data: data}
+		r.fail = func(off, n int64) error {
+			if r.reads > after {
+				return source.Errorf(source.KindUpstream, "read", "the origin is gone")
+			}
+			return nil
+		}
+		s, err := Open(context.Background(), Task{File: testFile, Reader: r, Footer: ft, Limit: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			var b arrow.RecordBatch
+			if b, err = s.Next(context.Background()); err == nil {
+				b.Release()
+			}
+		}
+		var e *source.Error
+		if !errors.As(err, &e) || e.Kind != source.KindUpstream || e.Path != testFile.Path {
+			t.Errorf("%v", err)
+		}
+		if _, again := s.Next(context.Background()); again != err {
+			t.Errorf("then: %v", again)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnotherFileThanTheFooterSaysIsChanged(t *testing.T) {
+	data := write(t, flatBatch(10), 10)
+	r := &bytesReader{data: append([]byte("x"), data...)}
+	_, err := Open(context.Background(), Task{File: testFile, Reader: r, Footer: footer(t, data), Limit: -1})
+	if source.KindOf(err) != source.KindChanged || r.closed != 1 {
+		t.Errorf("%v; the reader was closed %d times", err, r.closed)
+	}
+}
+
+func TestAnEmptyFileGivesItsSchemaAndNoRows(t *testing.T) {
+	data := write(t, flatBatch(0), 10)
+	s, err := Open(context.Background(), Task{File: testFile, Reader: &bytesReader{data: data}, Footer: footer(t, data), Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if n := s.Schema().NumFields(); n != flatSchema().NumFields() {
+		t.Errorf("%d fields", n)
+	}
+	if _, err := s.Next(context.Background()); !errors.Is(err, io.EOF) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSparkLogicTestsTheMappedValues(t *testing.T) {
+	data := write(t, flatBatch(500), 50)
+	// tns counts 1,000,001 ns steps from −500; in microseconds, rounded down, row
+	// 500 is exactly 0 and its neighbours are 1000 µs away.
+	q := Query{Profile: Spark, Logic: filter.Spark, Columns: []source.Column{source.Col("id")}, Filters: mustFilter(t, `[["tns","=","1969-12-31T23:59:59.998999"]]`)}
+	got := mustRead(t, data, Task{Query: q, Limit: -1})
+	if got.NumRows() != 1 || got.Column(0).(*array.Int64).Value(0) != 499 {
+		t.Errorf("got %v", got)
+	}
+}
