@@ -53,7 +53,8 @@ def _tour(arguments: argparse.Namespace, service: services.Running, scratch: Pat
     """Runs the tour, passing its lines on as they come; what Spark and its JVM say to stderr goes to a log."""
     spark_log = service.logs / "spark.log"
     command = [sys.executable, "-m", "benchmarks.demo.tour", "--data", str(arguments.data.resolve()), "--scratch", str(scratch)]
-    command += ["--goclient", str(arguments.goclient.resolve()), "--width", str(screen.width)]
+    command += ["--hubflight", str(arguments.hubflight.resolve()), "--goclient", str(arguments.goclient.resolve())]
+    command += ["--width", str(screen.width)]
     command += ["--colour"] if screen.colour else []
     printed = bytearray()
     with spark_log.open("wb") as errors:

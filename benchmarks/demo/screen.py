@@ -34,6 +34,10 @@ class Screen:
             continued = index > 0 and (line.startswith((" ", ")")))
             self._line(_MARGIN + self._paint("33", "... " if continued else ">>> ") + self._paint("36", line))
 
+    def command(self, text: str) -> None:
+        """A command about to run, as a shell would show it."""
+        self._line(_MARGIN + self._paint("33", "$ ") + self._paint("36", text))
+
     def output(self, text: str) -> None:
         for line in text.rstrip("\n").splitlines():
             self._line(_MARGIN + line)
@@ -56,7 +60,7 @@ class Screen:
         name_width = max(len("whole"), *(len(row[0]) for row in rows))
         self._line(self._paint("1", f"   {'step':<{name_width}}   {'ran':>7}   {'compared':>8}   comparisons"))
         for name, ran, compared, checks, failed in rows:
-            verdict = self._paint("31", f"{failed} of {checks} FAILED") if failed else self._paint("32", f"{checks} ✓")
+            verdict = self._paint("31", f"{failed} of {checks} FAILED") if failed else self._paint("32", f"{checks} ✓") if checks else "–"
             self._line(f"   {name:<{name_width}}   {ran:>6.1f}s   {compared:>7.1f}s   {verdict}")
         ran, compared = sum(row[1] for row in rows), sum(row[2] for row in rows)
         self._line(f"   {'whole':<{name_width}}   {ran:>6.1f}s   {compared:>7.1f}s   {sum(row[3] for row in rows)}")

@@ -7,11 +7,12 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,10 @@ from benchmarks.demo.rows import Mismatch, compare, read_files
 from benchmarks.demo.screen import Screen
 
 FILTER = '[("langdetect", "=", "zh-cn")]'
+"""As users of Spark write it; the option takes JSON too."""
+
+WIRE_FILTER = [["langdetect", "=", "zh-cn"]]
+"""The same on the wire."""
 
 Check = Callable[[], str]
 """A comparison: answers the sentence that says what was equal, or raises."""
@@ -39,14 +44,24 @@ class Tour:
     times: list[tuple[str, float, float, int, int]] = field(default_factory=list)
 
     def step(self, title: str, code: str, *checks: Check) -> None:
-        """Shows and runs the code, then makes the comparisons. A failed comparison does not end the tour: later ones still tell."""
+        """Shows and runs the code, then makes the comparisons."""
         self.screen.step(len(self.times) + 1, title)
         self.screen.code(code)
+        self._measured(title, lambda: exec(compile(code, f"<{title}>", "exec"), self.names), checks)  # our own text, printed above
+
+    def shell(self, title: str, command: str, *checks: Check) -> None:
+        """The same for a command of a shell."""
+        self.screen.step(len(self.times) + 1, title)
+        self.screen.command(command)
+        self._measured(title, lambda: print(_stdout_of(shlex.split(command))), checks)
+
+    def _measured(self, title: str, run: Callable[[], object], checks: Sequence[Check]) -> None:
+        """A failed comparison, or an error, does not end the tour: later ones still tell."""
         began = time.monotonic()
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
-                exec(compile(code, f"<{title}>", "exec"), self.names)  # our own text, printed above
+                run()
         except Exception:
             self.screen.output(printed.getvalue())
             self.screen.bad(_last_lines(traceback.format_exc()))
@@ -94,7 +109,7 @@ class Sources:
 
 
 def read_with_spark(tour: Tour, sources: Sources) -> None:
-    """Steps 1 to 6: everything that the documentation of the Hub's Spark integration shows for reading."""
+    """Everything that the documentation of the Hub's Spark integration shows for reading."""
     names = tour.names
     tour.step("start Spark", _START_SPARK)
     tour.step(
@@ -134,8 +149,12 @@ chinese = (spark.read.format("hubflight").option("config", "7M-core")
     .option("filters", '{FILTER}').load("demo/instruct"))
 chinese.show(5)
 """,
-        lambda: _row_groups_read({"filters": [["langdetect", "=", "zh-cn"]]}),
+        lambda: _row_groups_read({"filters": WIRE_FILTER}),
         lambda: _equal("against pyarrow on the files", names["chinese"].toArrow, sources.chinese),
+    )
+    tour.shell(
+        "which row groups those were",
+        f"hubflight plan demo/instruct --config-name 7M-core --filters '{json.dumps(WIRE_FILTER)}' --explain",
     )
     tour.step(
         "SQL over the DataFrame",
@@ -147,7 +166,7 @@ spark.sql("SELECT source, count(*) AS total FROM {df} GROUP BY source ORDER BY t
 
 
 def write_with_spark(tour: Tour, sources: Sources, scratch: Path) -> None:
-    """Steps 7 to 9: the documented helper, then append twice; read back with us and, independently, with huggingface_hub."""
+    """The documented helper, then append twice; read back with us and, independently, with huggingface_hub."""
     names, once = tour.names, sources.chinese
     tour.step(
         "write_parquet, the helper of the documentation",
@@ -156,6 +175,7 @@ from huggingface_hub import create_repo
 from pyspark_hubflight import write_parquet
 url = create_repo("demo/filtered", repo_type="dataset", private=True)
 write_parquet(chinese, "hf://datasets/demo/filtered")
+spark.read.format("hubflight").load("demo/filtered").groupBy("langdetect").count().show()
 """,
         lambda: _equal("read back", lambda: _load(names, "demo/filtered"), once),
         lambda: _equal("downloaded with huggingface_hub", lambda: _download("demo/filtered", scratch / "filtered"), once),
@@ -167,6 +187,7 @@ write_parquet(chinese, "hf://datasets/demo/filtered")
             """
 (chinese.write.format("hubflight").option("create_repo", "true")
     .mode("append").save("demo/filtered2"))
+spark.read.format("hubflight").load("demo/filtered2").groupBy("langdetect").count().show()
 """,
             partial(_equal, "read back", lambda: _load(names, "demo/filtered2"), want),
             partial(_equal, "downloaded with huggingface_hub", partial(_download, "demo/filtered2", downloads), want),
@@ -177,7 +198,7 @@ READS: dict[str, dict[str, Any]] = {
     "flights": {"dataset": "demo/flights"},
     "instruct": {"dataset": "demo/instruct", "config": "7M-core"},
     "langdetect": {"dataset": "demo/instruct", "config": "7M-core", "columns": ["langdetect"]},
-    "zh-cn": {"dataset": "demo/instruct", "config": "7M-core", "filters": [["langdetect", "=", "zh-cn"]]},
+    "zh-cn": {"dataset": "demo/instruct", "config": "7M-core", "filters": WIRE_FILTER},
     "filtered": {"dataset": "demo/filtered"},
     "filtered2": {"dataset": "demo/filtered2"},
 }
@@ -223,12 +244,7 @@ def read_with_go(tour: Tour, sources: Sources, goclient: Path, scratch: Path) ->
 
     def run(name: str, **command: Any) -> pa.Table:
         out = scratch / f"go-{name}.arrow"
-        done = subprocess.run(
-            [str(goclient), "-out", str(out), json.dumps(command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        print(done.stdout, end="")
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr.strip())
+        print(_stdout_of([str(goclient), "-out", str(out), json.dumps(command)]))
         with pa.ipc.open_file(out) as file:
             return file.read_all()
 
@@ -249,6 +265,13 @@ spark = (SparkSession.builder.master("local[2]").appName("hubflight demo")
     .config("spark.sql.session.timeZone", "UTC").config("spark.sql.shuffle.partitions", "2")
     .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").getOrCreate())
 """
+
+
+def _stdout_of(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    return done.stdout.rstrip()
 
 
 def _equal(what: str, got: Callable[[], pa.Table], want: pa.Table) -> str:
@@ -333,6 +356,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The steps of the demo; `make demo` starts what they need.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--hubflight", type=Path, required=True)
     parser.add_argument("--goclient", type=Path, required=True)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--colour", action="store_true")
@@ -340,6 +364,7 @@ def main() -> int:
 
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_DIRS"] = str(arguments.scratch / "spark")
+    os.environ["PATH"] = f"{arguments.hubflight.parent}{os.pathsep}{os.environ['PATH']}"
     sources = Sources.read(arguments.data)
     os.chdir(arguments.scratch)  # Spark leaves its warehouse folder where it is started
     tour = Tour(Screen(arguments.colour, arguments.width))
