@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -163,6 +164,11 @@ func (c columnType) readString(text string) (Literal, error) {
 
 // scaled gives a numeric literal in units of 10^-scale (scale is 0 but for
 // decimals).
+//
+// A double against a decimal is the shortest decimal that reads as that double:
+// who writes 19.99 means 19.99, and no decimal equals the binary fraction that it
+// is stored as. pyarrow and Spark arrive at the same rows by rounding the column
+// to doubles, for decimals of up to fifteen digits.
 func (c columnType) scaled(l Literal) number {
 	rat := new(big.Rat)
 	switch l.kind {
@@ -174,7 +180,11 @@ func (c columnType) scaled(l Literal) number {
 		if math.IsNaN(l.double) || math.IsInf(l.double, 0) {
 			return number{special: l.double}
 		}
-		rat.SetFloat64(l.double)
+		if c.family == famDecimal {
+			rat.SetString(strconv.FormatFloat(l.double, 'e', -1, 64))
+		} else {
+			rat.SetFloat64(l.double)
+		}
 	}
 	return number{rat: rat.Mul(rat, pow10(int(c.scale)))}
 }

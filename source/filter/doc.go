@@ -13,7 +13,8 @@
 // A bound test is always one of: a closed interval of stored values, a set of
 // stored values, or the complement of either (number.go, bytes.go). A literal is
 // therefore compared exactly with every number type: 0.5 against an int column
-// moves the interval's end to an integer, and the column is never converted.
+// moves the interval's end to an integer, and the column is never converted. (A
+// double against a decimal column is the decimal that it was written as.)
 //
 // Two logics differ in what null and NaN do (Logic). In both, a term about one
 // row is in the end true or not true: there is no NOT above terms, so that AND

@@ -146,6 +146,9 @@ func TestTheTwoLogics(t *testing.T) {
 		{"zeros are equal", arrow.PrimitiveTypes.Float64, `[0.0,-0.0]`, `[["c","in",[{"$f":"-0.0"}]]]`, "++", "++"},
 		{"decimals against integers", &arrow.Decimal128Type{Precision: 5, Scale: 2}, `["1.50","2.00"]`, `[["c","=",2]]`, "-+", "-+"},
 		{"decimals against doubles", &arrow.Decimal128Type{Precision: 5, Scale: 2}, `["1.50","2.00"]`, `[["c","=",1.5]]`, "+-", "+-"},
+		{"a decimal takes a double as it is written", &arrow.Decimal128Type{Precision: 5, Scale: 2}, `["19.98","19.99","20.00"]`, `[["c","=",19.99]]`, "-+-", "-+-"},
+		{"also at the edge of a range", &arrow.Decimal128Type{Precision: 5, Scale: 2}, `["19.98","19.99","20.00"]`, `[["c","<",19.99]]`, "+--", "+--"},
+		{"and in a list", &arrow.Decimal128Type{Precision: 5, Scale: 2}, `["19.98","19.99","20.00"]`, `[["c","in",[19.99,20.0]]]`, "-++", "-++"},
 		{"false is less than true", arrow.FixedWidthTypes.Boolean, `[false,true,null]`, `[["c","<",true]]`, "+--", "+--"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -355,6 +355,10 @@ func (g *gen) numberLiteral(near val, isDecimal bool) (string, val) {
 			return `{"$f":"` + strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(f, 'g', -1, 64), "+")) + `"}`, double(f)
 		}
 		text := strconv.FormatFloat(f, 'e', -1, 64)
+		if isDecimal { // a decimal column takes the number as it is written
+			written, _ := new(big.Rat).SetString(text)
+			return text, num(written)
+		}
 		return text, double(f)
 	case 1: // a decimal near it, possibly between two stored values
 		text := at.FloatString(g.IntN(14))
