@@ -71,7 +71,10 @@ func (b *backoff) pause(ctx context.Context, floor time.Duration) bool {
 	if b.failed >= b.options.Attempts {
 		return false
 	}
-	bound := min(b.options.Max, b.options.Base<<min(b.failed-1, 20))
+	bound := b.options.Base << min(b.failed-1, 20)
+	if bound <= 0 || bound > b.options.Max { // the shift may overflow
+		bound = b.options.Max
+	}
 	wait := floor + time.Duration(rand.Int64N(int64(bound)+1))
 	until := time.Now().Add(wait)
 	if until.Sub(b.started) > b.options.Elapsed {

@@ -161,7 +161,7 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 	case errors.As(err, &refused):
 		e.Kind, e.Hint = source.KindUpstream, "the Hub or its storage sent an address that this server does not follow"
 	default:
-		e.Kind, e.Msg = source.KindUpstream, "the Hub could not be reached: "+err.Error()
+		e.Kind, e.Msg = source.KindUpstream, "no usable answer: "+err.Error()
 	}
 	return e
 }

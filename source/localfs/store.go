@@ -354,5 +354,5 @@ func clip(s string) string {
 	if len(s) <= 80 {
 		return s
 	}
-	return s[:80] + "…"
+	return strings.ToValidUTF8(s[:80], "") + "…" // not half a character
 }
