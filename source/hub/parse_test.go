@@ -45,7 +45,7 @@ func TestWhatThePeerAsksToWaitIsHonoured(t *testing.T) {
 		}
 	}
 	at := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
-	if got := askedWait(&http.Response{StatusCode: 503, Header: http.Header{"Retry-After": {at}}}); got < 58*time.Second || got > 62*time.Second {
+	if got := askedWait(&http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {at}}}); got < 58*time.Second || got > 62*time.Second {
 		t.Errorf("a date in a minute: got %s", got)
 	}
 }
