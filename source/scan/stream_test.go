@@ -57,7 +57,7 @@ func TestSkipIsExactAtEveryRow(t *testing.T) {
 				want = pickRows(t, batch, func(i int) bool { return i >= 7 && i != 20 && i != 21 && i != 40 })
 			}
 			for skip := int64(0); skip <= 62; skip++ {
-				for _, limit := range []int64{-1, 0, 1, 14, 30, 60, 100} {
+				for _, limit := range []int64{-1, 0, 14, 60} {
 					got := mustRead(t, data, Task{Footer: ft, Query: q, Skip: skip, Limit: limit})
 					end := want.NumRows()
 					if limit >= 0 {
