@@ -110,9 +110,9 @@ type apiCall struct {
 	call
 }
 
-// api makes one call and decodes the answer into out (nil: the answer's body is
-// not looked at). The call carries the token unless a.anonymous says otherwise.
-// Only redirects within the Hub are followed: renamed repositories use them.
+// do makes one call, with the token, and decodes the answer into out (nil: the
+// answer's body is not looked at). Only redirects within the Hub are followed:
+// renamed repositories use them.
 func (d *Dataset) do(ctx context.Context, a apiCall, out any) (http.Header, error) {
 	a.token = d.token
 	a.buffer = maxJSON
