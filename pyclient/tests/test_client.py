@@ -26,7 +26,7 @@ from hubflight import Client
 from seeds import CHAT_FILES, FLIGHT_FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hubserver import HubServer
@@ -159,6 +159,24 @@ def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
         client.write(pa.table({"d": [7]}), name)
 
 
+def test_a_write_that_fails_halfway_ends_at_once_and_commits_nothing(client: Client) -> None:
+    name = f"demo/halfway-{uuid.uuid4().hex[:8]}"
+    client.write(pa.table({"a": [b"x"]}), name, create_repo=True)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for _ in range(20):
+            yield pa.RecordBatch.from_pydict({"a": [b"y" * 1_000_000]})
+        raise ZeroDivisionError("the source of the rows failed")
+
+    since = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        client.write(batches(), name)
+    with pytest.raises(hubflight.LimitExceeded, match="'a'"):
+        client.write(pa.table({"a": [b"y" * (61 << 20)]}), name)
+    assert time.monotonic() - since < 30
+    assert client.dataset(name).to_table()["a"].to_pylist() == [b"x"]
+
+
 def test_zero_rows_append_nothing_and_overwrite_everything(client: Client) -> None:
     name = f"demo/empty-{uuid.uuid4().hex[:8]}"
     client.write(pa.table({"a": [1]}), name, create_repo=True)
@@ -276,6 +294,14 @@ def large(tmp_path: Path) -> Iterator[tuple[FlightServer, hubflight.Dataset, pa.
     server.stop()
 
 
+def logged(condition: Callable[[], bool]) -> None:
+    """A call's line is written when the call has ended, which may be a moment after its client has seen the end."""
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stream_is_resumed_after_the_server_went_away(large: Any, how: signal.Signals) -> None:
     server, dataset, table = large
@@ -289,7 +315,7 @@ def test_a_stream_is_resumed_after_the_server_went_away(large: Any, how: signal.
     back.join()
     same(pa.Table.from_batches(got), table)
     assert server.log().count("msg=serving") == 2
-    assert "rpc=DoGet" in server.log().rpartition("msg=serving")[2]  # the rest came from the second server
+    logged(lambda: "rpc=DoGet" in server.log().rpartition("msg=serving")[2])  # the rest came from the second one
 
 
 def test_closing_a_stream_stops_the_server(large: Any) -> None:
@@ -298,10 +324,7 @@ def test_closing_a_stream_stops_the_server(large: Any) -> None:
     next(stream)
     assert "rpc=DoGet" not in server.log()
     stream.close()
-    deadline = time.monotonic() + 5
-    while "rpc=DoGet" not in server.log() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "rpc=DoGet" in server.log()
+    logged(lambda: "rpc=DoGet" in server.log())
     assert "code=OK" not in server.log().rpartition("rpc=DoGet")[2]
 
 

@@ -148,12 +148,12 @@ class Job:
                     for piece in slices(caster.cast(batch)):
                         answers.guard(writer.write_batch, piece)
                 answers.guard(writer.done_writing)
-                return answers.result()
-            finally:
-                # After a failure this may let the server stage what it has got; nobody will commit it, because its
-                # record is not returned. pyarrow offers no way to reset an upload.
-                with contextlib.suppress(Exception):
-                    writer.close()
+                files = answers.result()
+            except BaseException:
+                answers.abandon(writer)
+                raise
+            writer.close()
+            return files
 
     def commit(self, files: Sequence[StagedFile]) -> WriteResult:
         """Makes the staged files visible; repeating it is safe. Raises CommitStateUnknown if the outcome is unknown."""
@@ -224,6 +224,22 @@ class _Answers:
             self._thread.join(5.0)  # the status follows within a moment
             seen = self._connection.error(exc)
             raise (self._error if self._error is not None and seen.kind == "transport" else seen) from None
+
+    def abandon(self, writer: Any) -> None:
+        """Gives up an upload without waiting for it.
+
+        pyarrow cannot reset one, and closing one that has not ended waits until the server loses patience. So it is
+        ended: what the server makes of the part it has got is never committed, because nobody gets its record.
+        """
+
+        def close() -> None:
+            self._thread.join()
+            with contextlib.suppress(Exception):
+                writer.close()
+
+        with contextlib.suppress(Exception):
+            writer.done_writing()
+        threading.Thread(target=close, name="hubflight-abandoned", daemon=True).start()
 
     def result(self) -> list[StagedFile]:
         """The staged records, after the half-close."""
