@@ -14,6 +14,9 @@ const (
 	maxCardBytes   = 16 << 20 // README.md; cards with a dataset_info per language reach megabytes
 	maxCardConfigs = 10_000
 	maxYAMLDepth   = 64 // aliases and merge keys followed in one place
+	// maxYAMLVisits is how many nodes are looked at: some hundred per config are
+	// usual. Anchors let a small card name the same list a thousand times.
+	maxYAMLVisits = 4_000_000
 )
 
 // card is what a README's front matter says about configs.
@@ -36,9 +39,15 @@ type cardConfig struct {
 // everything up to the first line "---", with any kind of line end.
 var frontMatter = regexp.MustCompile(`\A\s*---(?:\r\n|\r|\n)((?s:.*?))(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\z)`)
 
+// cardReader walks a card within a budget.
+type cardReader struct{ visits int }
+
+func (r *cardReader) exhausted() bool { return r.visits > maxYAMLVisits }
+
 // parseCard reads the front matter of README.md and, over it, .huggingface.yaml.
 func parseCard(readme, standalone []byte) (card, error) {
 	var c card
+	r := &cardReader{}
 	var configs, info *yaml.Node
 	blocks := []struct {
 		name string
@@ -52,18 +61,22 @@ func parseCard(readme, standalone []byte) (card, error) {
 		if err != nil {
 			return c, source.Errorf(source.KindInvalid, "dataset card", "%w", err).WithFile("", block.name)
 		}
-		if n := lookup(root, "configs"); n != nil {
+		if n := r.lookup(root, "configs"); n != nil {
 			configs = n
 		}
-		if n := lookup(root, "dataset_info"); n != nil {
+		if n := r.lookup(root, "dataset_info"); n != nil {
 			info = n
 		}
 	}
 	var err error
-	if c.configs, err = cardConfigs(configs); err != nil {
+	c.configs, err = r.configs(configs)
+	c.infoNames = r.infoNames(info)
+	if r.exhausted() {
+		return card{}, source.Errorf(source.KindLimit, "dataset card", "the metadata refers to itself too often").WithFile("", "README.md")
+	}
+	if err != nil {
 		return c, &source.Error{Op: "dataset card", Kind: source.KindInvalid, Msg: err.Error(), Path: "README.md"}
 	}
-	c.infoNames = infoNames(info)
 	return c, nil
 }
 
@@ -119,13 +132,18 @@ func isNull(n *yaml.Node) bool {
 
 // lookup returns the value of a key, the last one if it is repeated, following
 // merge keys; nil if it is absent.
-func lookup(n *yaml.Node, key string) *yaml.Node { return lookupDepth(n, key, 0) }
+func (r *cardReader) lookup(n *yaml.Node, key string) *yaml.Node {
+	return r.lookupUnseen(n, key, make(map[*yaml.Node]bool))
+}
 
-func lookupDepth(n *yaml.Node, key string, depth int) *yaml.Node {
+// lookupUnseen passes a mapping once: merge keys can name each other in circles.
+func (r *cardReader) lookupUnseen(n *yaml.Node, key string, seen map[*yaml.Node]bool) *yaml.Node {
 	n = deref(n)
-	if n == nil || n.Kind != yaml.MappingNode || depth > maxYAMLDepth {
+	if n == nil || n.Kind != yaml.MappingNode || seen[n] || r.exhausted() {
 		return nil
 	}
+	seen[n] = true
+	r.visits += len(n.Content)
 	for i := len(n.Content) - 2; i >= 0; i -= 2 {
 		if k := deref(n.Content[i]); k.Kind == yaml.ScalarNode && k.Value == key {
 			return deref(n.Content[i+1])
@@ -135,12 +153,13 @@ func lookupDepth(n *yaml.Node, key string, depth int) *yaml.Node {
 		if n.Content[i].Value != "<<" {
 			continue
 		}
-		merged := deref(n.Content[i+1])
-		if merged.Kind != yaml.SequenceNode {
-			return lookupDepth(merged, key, depth+1)
+		merged := []*yaml.Node{n.Content[i+1]}
+		if list := deref(n.Content[i+1]); list.Kind == yaml.SequenceNode {
+			merged = list.Content
 		}
-		for _, m := range merged.Content {
-			if v := lookupDepth(m, key, depth+1); v != nil {
+		for _, m := range merged {
+			r.visits++
+			if v := r.lookupUnseen(m, key, seen); v != nil {
 				return v
 			}
 		}
@@ -165,10 +184,10 @@ func truthy(n *yaml.Node) bool {
 	return true
 }
 
-// cardConfigs reads "configs". Names are the scalars as they are written: 0625
+// configs reads "configs". Names are the scalars as they are written: 0625
 // stays "0625", although YAML 1.1 takes it for an octal number. What makes a
 // single entry unusable stays with that entry.
-func cardConfigs(n *yaml.Node) ([]cardConfig, error) {
+func (r *cardReader) configs(n *yaml.Node) ([]cardConfig, error) {
 	switch {
 	case !truthy(n):
 		return nil, nil
@@ -181,11 +200,11 @@ func cardConfigs(n *yaml.Node) ([]cardConfig, error) {
 	at := make(map[string]int)
 	for _, item := range n.Content {
 		item = deref(item)
-		name := lookup(item, "config_name")
+		name := r.lookup(item, "config_name")
 		if isNull(name) || name.Kind != yaml.ScalarNode || name.Value == "" {
 			return nil, fmt.Errorf("each config must include `config_name` field with a string name of a config, but got %s", describe(item))
 		}
-		c := cardEntry(name.Value, item)
+		c := r.entry(name.Value, item)
 		if i, ok := at[c.name]; ok { // the last wins, in the place of the first
 			out[i] = c
 			continue
@@ -198,8 +217,8 @@ func cardConfigs(n *yaml.Node) ([]cardConfig, error) {
 
 const configNameBlacklist = `<>:/\|?*`
 
-func cardEntry(name string, item *yaml.Node) cardConfig {
-	c := cardConfig{name: name, isDefault: truthy(lookup(item, "default"))}
+func (r *cardReader) entry(name string, item *yaml.Node) cardConfig {
+	c := cardConfig{name: name, isDefault: truthy(r.lookup(item, "default"))}
 	invalid := func(format string, args ...any) cardConfig {
 		c.err = source.Errorf(source.KindInvalid, "dataset card", format, args...).WithFile("", "README.md")
 		return c
@@ -207,7 +226,7 @@ func cardEntry(name string, item *yaml.Node) cardConfig {
 	if strings.ContainsAny(name, configNameBlacklist) {
 		return invalid("bad characters from %q found in config name %q: they could create issues when creating a directory for this config", configNameBlacklist, name)
 	}
-	if dir := lookup(item, "data_dir"); !isNull(dir) {
+	if dir := r.lookup(item, "data_dir"); !isNull(dir) {
 		if dir.Kind != yaml.ScalarNode {
 			return invalid("data_dir of config %q should be a string, but got %s", name, describe(dir))
 		}
@@ -216,11 +235,11 @@ func cardEntry(name string, item *yaml.Node) cardConfig {
 			return invalid("data_dir %q of config %q %s", dir.Value, name, problem)
 		}
 	}
-	files := lookup(item, "data_files")
+	files := r.lookup(item, "data_files")
 	if isNull(files) {
 		return c
 	}
-	parsed, err := cardDataFiles(files)
+	parsed, err := r.dataFiles(files)
 	if err != nil {
 		return invalid("config %q: %s", name, err)
 	}
@@ -228,10 +247,10 @@ func cardEntry(name string, item *yaml.Node) cardConfig {
 	return c
 }
 
-// cardDataFiles reads data_files in the three forms that a README may use; an
+// dataFiles reads data_files in the three forms that a README may use; an
 // object split → path, which the option accepts, is refused here as the
 // reference refuses it.
-func cardDataFiles(n *yaml.Node) (DataFiles, error) {
+func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 	form := func() error {
 		return fmt.Errorf("expected data_files in YAML to be either a string or a list of strings or a list of dicts with two keys: 'split' and 'path', but got %s", describe(n))
 	}
@@ -246,7 +265,7 @@ func cardDataFiles(n *yaml.Node) (DataFiles, error) {
 		return DataFiles{Splits: []SplitPatterns{}}, nil
 	}
 	if deref(n.Content[0]).Kind == yaml.ScalarNode {
-		patterns, ok := scalars(n)
+		patterns, ok := r.scalars(n)
 		if !ok {
 			return DataFiles{}, form()
 		}
@@ -256,14 +275,14 @@ func cardDataFiles(n *yaml.Node) (DataFiles, error) {
 	seen := make(map[string]bool)
 	for _, item := range n.Content {
 		item = deref(item)
-		split, path := lookup(item, "split"), lookup(item, "path")
+		split, path := r.lookup(item, "split"), r.lookup(item, "path")
 		if item.Kind != yaml.MappingNode || len(item.Content) != 4 || isNull(split) || split.Kind != yaml.ScalarNode || isNull(path) {
 			return DataFiles{}, form()
 		}
 		if !isSplitName(split.Value) {
 			return DataFiles{}, fmt.Errorf("%w (split name %q should match %s: dashes '-' are not allowed)", form(), split.Value, splitNamePattern)
 		}
-		patterns, ok := scalars(path)
+		patterns, ok := r.scalars(path)
 		if !ok {
 			return DataFiles{}, form()
 		}
@@ -277,13 +296,14 @@ func cardDataFiles(n *yaml.Node) (DataFiles, error) {
 }
 
 // scalars returns the strings of a scalar or of a list of scalars.
-func scalars(n *yaml.Node) ([]string, bool) {
+func (r *cardReader) scalars(n *yaml.Node) ([]string, bool) {
 	if n.Kind == yaml.ScalarNode {
 		return []string{n.Value}, !isNull(n)
 	}
-	if n.Kind != yaml.SequenceNode || len(n.Content) > maxPatterns {
+	if n.Kind != yaml.SequenceNode || len(n.Content) > maxPatterns || r.exhausted() {
 		return nil, false
 	}
+	r.visits += len(n.Content)
 	out := make([]string, 0, len(n.Content))
 	for _, item := range n.Content {
 		item = deref(item)
@@ -297,9 +317,9 @@ func scalars(n *yaml.Node) ([]string, bool) {
 
 // infoNames returns the config names of dataset_info: one mapping (config_name,
 // or "default") or a list of them.
-func infoNames(n *yaml.Node) []string {
+func (r *cardReader) infoNames(n *yaml.Node) []string {
 	nameOf := func(n *yaml.Node) string {
-		if v := lookup(n, "config_name"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
+		if v := r.lookup(n, "config_name"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
 			return v.Value
 		}
 		return defaultConfig

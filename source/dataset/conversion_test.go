@@ -123,6 +123,16 @@ func TestAPartialConversionNeedsPermission(t *testing.T) {
 	if !plan.Facts.Partial || !plan.Partitions[0].Partial || plan.Facts.Split != "train" || len(plan.Partitions) != 2 {
 		t.Errorf("got facts %+v and %d partitions", plan.Facts, len(plan.Partitions))
 	}
+	t.Run("also where it is read by data_dir", func(t *testing.T) {
+		r := request(t)
+		r.Ref.Revision, r.DataDir = ConvertedRevision, "en"
+		_, err := planner(h).Plan(t.Context(), source.HubToken{}, r)
+		wantError(t, err, source.KindUnsupported, `partial="allow"`)
+		r.Partial = PartialAllow
+		if plan := mustPlan(t, planner(h), r); !plan.Facts.Partial || len(plan.Partitions) != 2 {
+			t.Errorf("got facts %+v and %d partitions", plan.Facts, len(plan.Partitions))
+		}
+	})
 	r.Config = "fr"
 	if plan := mustPlan(t, planner(h), r); plan.Facts.Partial {
 		t.Error("the whole config is called partial")

@@ -73,9 +73,7 @@ func ResolveConverted(t Tree, allowPartial bool) (*Layout, error) {
 		c := convertedConfig(name, configs[name])
 		c.Default = len(names) == 1 || name == defaultConfig
 		if c.Partial && !allowPartial {
-			c.Splits = nil
-			c.Err = source.Errorf(source.KindUnsupported, "conversion", "the Parquet conversion of config %s is partial: it holds only about the first 5 GB", name).
-				WithFile(r.name, "").WithHint("partial=\"allow\" reads what there is")
+			c.refusePartial(r.name)
 		}
 		l.Configs = append(l.Configs, c)
 	}
@@ -98,9 +96,38 @@ func convertedConfig(name string, shards []shard) Config {
 		c.Splits = append(c.Splits, Split{Name: split, Files: splits[split]})
 	}
 	if c.Partial {
-		c.Notes = []string{"partial conversion: about the first 5 GB of the data"}
+		c.Notes = []string{partialNote}
 	}
 	return c
+}
+
+const partialNote = "partial conversion: about the first 5 GB of the data"
+
+func (c *Config) refusePartial(dataset string) {
+	c.Splits = nil
+	c.Err = source.Errorf(source.KindUnsupported, "conversion", "the Parquet conversion of config %s is partial: it holds only about the first 5 GB", c.Name).
+		WithFile(dataset, "").WithHint("partial=\"allow\" reads what there is")
+}
+
+// markPartial does the same for a conversion that is read by data_dir or
+// data_files, whose folders mean nothing then: what was cut off is never taken
+// for the whole.
+func markPartial(l *Layout, dataset string, allowPartial bool) {
+	for i := range l.Configs {
+		c := &l.Configs[i]
+		for _, s := range c.Splits {
+			c.Partial = c.Partial || slices.ContainsFunc(s.Files, func(f source.File) bool {
+				shard, ok := parseShard(f)
+				return ok && shard.partial
+			})
+		}
+		switch {
+		case c.Partial && !allowPartial:
+			c.refusePartial(dataset)
+		case c.Partial:
+			c.note(partialNote)
+		}
+	}
 }
 
 // looksConverted reports whether a tree has the shape of a conversion and

@@ -187,7 +187,10 @@ func (r *resolver) any(pattern string) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(r.paths, g.selects)
+	return slices.ContainsFunc(r.paths, func(p treePath) bool {
+		r.tests++
+		return g.selects(p)
+	})
 }
 
 func (r *resolver) at(dir string) string {

@@ -195,12 +195,12 @@ func (s *serialStream) next(ctx context.Context) (arrow.RecordBatch, error) {
 // nil.
 func (s *serialStream) cut(batch arrow.RecordBatch) arrow.RecordBatch {
 	defer batch.Release()
-	from, to := int64(0), batch.NumRows()
+	to := batch.NumRows()
 	if s.limit >= 0 {
 		to = min(to, s.limit)
 		s.limit -= to
 	}
-	from = min(to, s.skip)
+	from := min(to, s.skip)
 	s.skip -= from
 	if from == to {
 		return nil

@@ -94,15 +94,32 @@ func Resolve(t Tree, o Options) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newResolver(t)
-	if dir != "" || !o.DataFiles.IsZero() {
-		return r.override(c, dir, o.DataFiles)
-	}
-	if len(c.configs) == 0 {
-		return r.inferred(), nil
-	}
-	return r.fromCard(c), nil
+	return newResolver(t).resolve(c, dir, o.DataFiles)
 }
+
+func (r *resolver) resolve(c card, dir string, files DataFiles) (*Layout, error) {
+	var l *Layout
+	switch {
+	case dir != "" || !files.IsZero():
+		l = r.override(c, dir, files)
+	case len(c.configs) == 0:
+		l = r.inferred()
+	default:
+		l = r.fromCard(c)
+	}
+	if r.exhausted() {
+		return nil, source.Errorf(source.KindLimit, "data files", "the patterns of the dataset's configs are too many for its %d files", len(r.paths)).WithFile(r.name, "").
+			WithHint("choose files with data_files")
+	}
+	return l, nil
+}
+
+// Bounds of one resolution. A hundred thousand files and no README take six
+// million tests; a card can ask for any number.
+const (
+	maxPathTests = 200_000_000
+	maxMatches   = 2_000_000
+)
 
 // resolver holds the tree prepared for matching.
 type resolver struct {
@@ -110,6 +127,8 @@ type resolver struct {
 	repo  string         // "" for a local folder
 	paths []treePath     // in byte order
 	index map[string]int // path → position in paths; made by find
+	// How often a path was tested against a pattern, and how often it matched.
+	tests, found int
 }
 
 func newResolver(t Tree) *resolver {
@@ -134,13 +153,17 @@ func newResolver(t Tree) *resolver {
 // that begin like the pattern are looked at.
 func (r *resolver) matches(g *glob) (out []int) {
 	first := sort.Search(len(r.paths), func(i int) bool { return r.paths[i].file.Path >= g.prefix })
-	for i := first; i < len(r.paths) && strings.HasPrefix(r.paths[i].file.Path, g.prefix); i++ {
+	for i := first; i < len(r.paths) && strings.HasPrefix(r.paths[i].file.Path, g.prefix) && !r.exhausted(); i++ {
+		r.tests++
 		if g.selects(r.paths[i]) {
 			out = append(out, i)
+			r.found++
 		}
 	}
 	return out
 }
+
+func (r *resolver) exhausted() bool { return r.tests > maxPathTests || r.found > maxMatches }
 
 // find returns the position of a path.
 func (r *resolver) find(path string) (int, bool) {
@@ -184,7 +207,7 @@ func (r *resolver) fromCard(c card) *Layout {
 // override is what data_dir and data_files do: the configs keep their names, and
 // each of them has the files that the options name. Where no config would be the
 // default, a config "default" is added, so that none has to be named.
-func (r *resolver) override(c card, dir string, files DataFiles) (*Layout, error) {
+func (r *resolver) override(c card, dir string, files DataFiles) *Layout {
 	var made Config
 	if files.IsZero() {
 		r.infer(&made, dir)
@@ -200,16 +223,16 @@ func (r *resolver) override(c card, dir string, files DataFiles) (*Layout, error
 	markDefaults(l, c)
 	for _, config := range l.Configs {
 		if config.Default {
-			return l, nil
+			return l
 		}
 	}
 	if i := l.find(defaultConfig); i >= 0 {
 		l.Configs[i].Default = true
-		return l, nil
+		return l
 	}
 	made.Name, made.Default = defaultConfig, true
 	l.Configs = append(l.Configs, made)
-	return l, nil
+	return l
 }
 
 // markDefaults applies the rule: the only config, one named "default", one with

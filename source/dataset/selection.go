@@ -139,6 +139,9 @@ func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin,
 	if own.layout, err = Resolve(asked.tree, options); err != nil {
 		return own, err
 	}
+	if own.kind == SourceConverted {
+		markPartial(own.layout, asked.at.Short(), r.Partial == PartialAllow)
+	}
 	if _, _, err := own.layout.Choose(r.Config, r.Split); isOtherFormat(err) {
 		return own, p.explainFormat(ctx, asked, r, plain, err)
 	}
