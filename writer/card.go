@@ -134,6 +134,7 @@ func encode(node *yaml.Node) (string, error) {
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
+	enc.CompactSeqIndent() // as the Hub writes its cards
 	if err := enc.Encode(node); err != nil {
 		return "", cardError("the changed YAML cannot be written")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
@@ -131,6 +132,9 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 			return unfixedListCast(f, to.(arrow.ListLikeType), path)
 		}
 	default:
+		if arrow.IsFloating(from.ID()) && to.ID() == arrow.FLOAT16 {
+			return halfCast, nil
+		}
 		if leafCastable(from, to) && compute.CanCast(from, to) {
 			return leafCast(from, to), nil
 		}
@@ -204,6 +208,33 @@ func leafCast(from, to arrow.DataType) cast {
 		}
 		return out, nil
 	}
+}
+
+// halfCast narrows to half floats, which the library cannot.
+func halfCast(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+	b := array.NewFloat16Builder(compute.GetAllocator(ctx))
+	defer b.Release()
+	for i := range a.Len() {
+		if a.IsNull(i) {
+			b.AppendNull()
+			continue
+		}
+		var v float64
+		switch f := a.(type) {
+		case *array.Float32:
+			v = float64(f.Value(i))
+		case *array.Float64:
+			v = f.Value(i)
+		default:
+			return nil, source.Errorf(source.KindInternal, "stage", "%s is not a float array", a.DataType())
+		}
+		h := float16.New(float32(v))
+		if back := float64(h.Float32()); back != v && !math.IsNaN(v) {
+			return nil, fmt.Errorf("the value %v is not exact as a half float", v)
+		}
+		b.Append(h)
+	}
+	return b.NewArray(), nil
 }
 
 func bitWidth(dt arrow.DataType) int {

@@ -178,10 +178,12 @@ func leaves(schema *arrow.Schema, columns []string, key string) ([]string, error
 // encoder writes batches of one schema into files. It is used by one goroutine.
 type encoder struct {
 	encoding Encoding
-	schema   *arrow.Schema
+	schema   *arrow.Schema // of what is given
+	physical *physical     // of what is written
 	spool    *spool.Spool
 	whole    bool // never cut a file
 	mem      memory.Allocator
+	step     int64 // bytes between two looks at the sizes
 
 	file     *spool.File
 	parquet  *pqarrow.FileWriter
@@ -189,6 +191,10 @@ type encoder struct {
 	numBytes int64
 	// of the open row group
 	groupRows, groupBytes int64
+}
+
+func newEncoder(e Encoding, schema *arrow.Schema, sp *spool.Spool, whole bool) *encoder {
+	return &encoder{encoding: e, schema: schema, physical: newPhysical(schema), spool: sp, whole: whole, mem: memory.DefaultAllocator, step: sliceBytes}
 }
 
 // encoded is a finished file in the spool.
@@ -200,17 +206,23 @@ type encoded struct {
 // write appends a batch. Each file that is full by then goes to done, which owns
 // it.
 func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) error {
+	rec, err := e.toPhysical(ctx, rec)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
 	perRow := max(recordBytes(rec)/max(rec.NumRows(), 1), 1)
-	step := max(sliceBytes/perRow, 1)
+	step := max(e.step/perRow, 1)
 	for at := int64(0); at < rec.NumRows(); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(step, rec.NumRows()-at)
-		if e.parquet != nil {
-			n = min(n, max(e.encoding.RowGroupRows-e.groupRows, 1))
+		// A full group is followed by a new one, which has all its room.
+		rows, bytes := e.encoding.RowGroupRows-e.groupRows, e.encoding.RowGroupBytes-e.groupBytes
+		if rows <= 0 || bytes <= 0 {
+			rows, bytes = e.encoding.RowGroupRows, e.encoding.RowGroupBytes
 		}
-		n = min(n, e.encoding.RowGroupRows)
+		n := min(step, rec.NumRows()-at, rows, max(bytes/perRow, 1))
 		if err := e.slice(ctx, rec, at, n, perRow); err != nil {
 			return err
 		}
@@ -222,6 +234,15 @@ func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(en
 		}
 	}
 	return nil
+}
+
+// toPhysical converts a batch under recover: the casts are a library's.
+func (e *encoder) toPhysical(ctx context.Context, rec arrow.RecordBatch) (out arrow.RecordBatch, err error) {
+	err = guarded(func() error {
+		out, err = e.physical.apply(ctx, rec)
+		return err
+	})
+	return out, err
 }
 
 // slice writes some rows into the open row group, or into a new one if that is
@@ -255,7 +276,7 @@ func (e *encoder) ensure(ctx context.Context, perRow int64) error {
 	if e.parquet != nil {
 		return nil
 	}
-	props, err := e.encoding.properties(e.schema, perRow)
+	props, err := e.encoding.properties(e.physical.schema, perRow)
 	if err != nil {
 		return err
 	}
@@ -263,8 +284,16 @@ func (e *encoder) ensure(ctx context.Context, perRow int64) error {
 		return err
 	}
 	return guarded(func() error {
-		e.parquet, err = pqarrow.NewFileWriter(e.schema, e.file, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(e.mem), pqarrow.WithStoreSchema()))
-		return err
+		// ARROW:schema is what the rows are, not how they are written.
+		arrowSchema, err := encodeSchema(e.schema)
+		if err != nil {
+			return err
+		}
+		e.parquet, err = pqarrow.NewFileWriter(e.physical.schema, e.file, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(e.mem)))
+		if err != nil {
+			return err
+		}
+		return e.parquet.AppendKeyValueMetadata("ARROW:schema", arrowSchema)
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -84,8 +83,7 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 	return &stage{
 		request: r, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
 		keeps: keepsFile(t.namingOrDataset(), r.Mode),
-		enc: &encoder{encoding: r.Encoding.with(w.defaults), schema: schema, spool: w.spool,
-			whole: r.Naming == NamingFile, mem: memory.DefaultAllocator},
+		enc:   newEncoder(r.Encoding.with(w.defaults), schema, w.spool, r.Naming == NamingFile),
 	}, nil
 }
 

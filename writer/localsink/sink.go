@@ -61,9 +61,6 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 		return writer.Base{}, err
 	}
 	defer f.close()
-	if err := f.root.MkdirAll(path.Join(area, p.Job), private); err != nil {
-		return writer.Base{}, s.wrap("begin", err)
-	}
 	// Finishing what a dead process left also finds out whether locks work.
 	if unlock, err := f.tryLock(); err == nil {
 		err = errors.Join(f.recover(ctx), unlock())
