@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/csv"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -42,20 +46,29 @@ The format is --format, else it follows from the output's name: .parquet, .arrow
 			if err != nil {
 				return err
 			}
+			if format == "" && f.asJSON {
+				format = "jsonl"
+			}
 			if format == "" {
 				format = formatOf(output)
+			}
+			if !slices.Contains(formats, format) {
+				return &usageError{fmt.Errorf("--format: %q is none of %s", format, strings.Join(formats, ", "))}
 			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				return catTo(ctx, cmd, c.Dataset(read), c, output, format)
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	q.add(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "", "`file` to write; it appears only when it is complete")
-	cmd.Flags().StringVar(&format, "format", "", "jsonl, csv, arrow or parquet")
+	cmd.Flags().StringVar(&format, "format", "", "`name` of the format: "+strings.Join(formats, ", "))
 	return cmd
 }
+
+// formats are what cat writes.
+var formats = []string{"jsonl", "csv", "arrow", "parquet"} //nolint:gochecknoglobals // a constant list
 
 func formatOf(file string) string {
 	switch strings.ToLower(filepath.Ext(file)) {
@@ -80,7 +93,7 @@ func catTo(ctx context.Context, cmd *cobra.Command, d *client.Dataset, c *client
 	if output != "" {
 		var file *os.File
 		if file, finish, err = createWhole(output); err != nil {
-			return err
+			return &usageError{fmt.Errorf("--output: %w", err)}
 		}
 		out = file
 	}
@@ -124,13 +137,13 @@ func newRowSink(format string, out io.Writer, schema *arrow.Schema) (rowSink, er
 	case "arrow":
 		return ipc.NewWriter(out, ipc.WithSchema(schema)), nil
 	case "parquet":
-		w, err := pqarrow.NewFileWriter(schema, out, nil, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+		w, err := pqarrow.NewFileWriter(schema, out, parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy)), pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 		if err != nil {
 			return nil, source.AsError("cat", err)
 		}
-		return parquetSink{w}, nil
+		return &parquetSink{w: w}, nil
 	}
-	return nil, &usageError{fmt.Errorf("--format: %q is none of jsonl, csv, arrow, parquet", format)}
+	return nil, source.Errorf(source.KindInternal, "cat", "no writer for format %q", format)
 }
 
 type jsonLines struct{ out io.Writer }
@@ -143,29 +156,64 @@ type csvSink struct{ w *csv.Writer }
 func (c csvSink) Write(rec arrow.RecordBatch) error { return c.w.Write(rec) }
 func (c csvSink) Close() error                      { return c.w.Flush() }
 
-type parquetSink struct{ w *pqarrow.FileWriter }
+// A row group of catGroupRows is large enough to compress well and small enough
+// to prune; catGroupBytes bounds the memory of wide rows.
+const (
+	catGroupRows  = 128 << 10
+	catGroupBytes = 128 << 20
+)
 
-// Write collects batches into row groups of the library's default size.
-func (p parquetSink) Write(rec arrow.RecordBatch) error { return p.w.WriteBuffered(rec) }
-func (p parquetSink) Close() error                      { return p.w.Close() }
+type parquetSink struct {
+	w           *pqarrow.FileWriter
+	rows, bytes int64 // of the open row group
+}
+
+// Write collects whole batches into row groups. The library would cut a batch at
+// its own limit, and writes the wrong children of a fixed-size list when it does.
+func (p *parquetSink) Write(rec arrow.RecordBatch) error {
+	if p.rows > 0 && (p.rows+rec.NumRows() > catGroupRows || p.bytes > catGroupBytes) {
+		if err := p.w.NewBufferedRowGroupChecked(); err != nil {
+			return err
+		}
+		p.rows, p.bytes = 0, 0
+	}
+	p.rows += rec.NumRows()
+	for _, col := range rec.Columns() {
+		p.bytes += int64(col.Data().SizeInBytes())
+	}
+	return p.w.WriteBuffered(rec)
+}
+
+func (p *parquetSink) Close() error { return p.w.Close() }
 
 // createWhole makes a file that appears under its name only when finish(true) is
-// called: nobody ever reads half of it.
+// called: nobody ever reads half of it. What exists and is no regular file, such
+// as /dev/null or a pipe, is written in place.
 func createWhole(name string) (file *os.File, finish func(ok bool) error, err error) {
-	file, err = os.CreateTemp(filepath.Dir(name), ".hubflight-*")
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		file, err = os.OpenFile(name, os.O_WRONLY, 0) // refuses folders
+		return file, func(bool) error { return file.Close() }, err
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target // a link stays one
+	}
+	// Not os.CreateTemp: the file gets the permissions that the umask gives.
+	temp := filepath.Join(filepath.Dir(name), fmt.Sprintf(".hubflight-%016x", rand.Uint64()))
+	file, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, nil, source.AsError("cat", err)
+		if parent, serr := os.Stat(filepath.Dir(name)); serr != nil || !parent.IsDir() {
+			err = fmt.Errorf("%s: there is no such folder", filepath.Dir(name))
+		}
+		return nil, nil, err
 	}
 	return file, func(ok bool) error {
-		err := file.Close() // pqarrow has closed it already; that is no failure
-		if errors.Is(err, os.ErrClosed) {
-			err = nil
-		}
+		err := file.Sync()
+		err = errors.Join(err, file.Close())
 		if ok && err == nil {
-			err = os.Rename(file.Name(), name)
+			err = os.Rename(temp, name)
 		}
 		if !ok || err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
+			err = errors.Join(err, os.Remove(temp))
 		}
 		return err
 	}, nil

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,42 +22,47 @@ import (
 
 // readFlags are what every reading verb understands.
 type readFlags struct {
-	server        string
-	config, split string
-	revision      string
-	asJSON        bool
+	server, revision string
+	asJSON           bool
 }
 
-func (f *readFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.server, "server", os.Getenv("HUBFLIGHT_SERVER"), "`location` of a running server, such as grpc://127.0.0.1:8815; without it one runs inside this command")
-	fs.StringVar(&f.config, "config-name", "", "the dataset's config (the Hub's subset)")
-	fs.StringVar(&f.split, "split", "", `the split, or "all"`)
-	fs.StringVar(&f.revision, "revision", "", "branch, tag, commit or refs/pr/N")
+func (f *readFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.server, "server", "", "`location` of a running server, such as grpc://127.0.0.1:8815 (default: HUBFLIGHT_SERVER, else one runs inside this command)")
+	fs.StringVar(&f.revision, "revision", "", "`branch`, tag, commit or refs/pr/N")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
-	config.AddFlags(fs)
-	for _, hidden := range []string{"server.", "auth.", "write."} {
-		fs.VisitAll(func(flag *pflag.Flag) {
-			if len(flag.Name) > len(hidden) && flag.Name[:len(hidden)] == hidden {
-				flag.Hidden = true // of no use to a command that ends
-			}
-		})
+	addSettings(cmd)
+}
+
+// addSettings adds the settings of the server that a verb runs without --server.
+// The help names the few that such a short life needs, below the verb's own
+// flags; the others work as well.
+func addSettings(cmd *cobra.Command) {
+	settings := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	config.AddFlags(settings)
+	shown := pflag.NewFlagSet("shown", pflag.ContinueOnError)
+	for _, name := range []string{"local.roots", "hub.endpoint", "hub.token_file", "config"} {
+		flag := *settings.Lookup(name)
+		shown.AddFlag(&flag)
 	}
+	settings.VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = true
+		cmd.Flags().AddFlag(flag)
+	})
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)) +
+		"\nWithout --server (these and all other settings of hubflight serve):\n" + strings.TrimRight(shown.FlagUsagesWrapped(helpWidth), "\n") + "\n")
 }
 
 func (f *readFlags) read(dataset string) client.Read {
-	return client.Read{Dataset: dataset, Revision: f.revision, Config: f.config, Split: f.split}
+	return client.Read{Dataset: dataset, Revision: f.revision}
 }
 
 // withClient runs a verb against the server named by --server, or against one
 // that lives in this process as long as the verb, behind a private unix socket.
 func (f *readFlags) withClient(cmd *cobra.Command, run func(ctx context.Context, c *client.Client) error) error {
 	ctx := cmd.Context()
-	token, err := hub.ReadTokenFromEnvironment()
-	if err != nil {
-		return err
-	}
-	options := client.Options{HubToken: token, ServerToken: os.Getenv("HUBFLIGHT_SERVER_TOKEN")}
-	location := f.server
+	location := cmp.Or(f.server, os.Getenv("HUBFLIGHT_SERVER"))
+	var options client.Options // a server of our own has the tokens already
 	if location == "" {
 		stop, own, err := startOwn(ctx, cmd)
 		if err != nil {
@@ -62,6 +70,12 @@ func (f *readFlags) withClient(cmd *cobra.Command, run func(ctx context.Context,
 		}
 		defer stop()
 		location = own
+	} else {
+		token, err := hub.ReadTokenFromEnvironment()
+		if err != nil {
+			return err
+		}
+		options = client.Options{HubToken: token, ServerToken: os.Getenv("HUBFLIGHT_SERVER_TOKEN")}
 	}
 	c, err := client.Dial(ctx, location, options)
 	if err != nil {
@@ -81,6 +95,8 @@ func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location st
 		return nil, "", source.AsError("start", err)
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // at worst an empty folder stays
+	// Who may call, and from where, is for servers that others reach.
+	cfg.Server, cfg.Auth = config.Default().Server, config.Default().Auth
 	cfg.Server.Address, cfg.Server.Unix = "", filepath.Join(dir, "s")
 	if cfg.Write.SpoolDir == "" {
 		cfg.Write.SpoolDir = filepath.Join(dir, "spool")

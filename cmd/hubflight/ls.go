@@ -33,7 +33,7 @@ func newLsCommand() *cobra.Command {
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,9 @@ func run() int {
 	// After the first signal the default action is back: a second one ends the
 	// process at once.
 	context.AfterFunc(ctx, stop)
+	// A reader of stdout that leaves early must not kill the process before it has
+	// removed its temporary files: the failed write ends the verb instead.
+	signal.Ignore(syscall.SIGPIPE)
 	return execute(ctx, newRootCommand(), os.Args[1:], os.Stderr)
 }
 
@@ -40,6 +44,9 @@ func execute(ctx context.Context, root *cobra.Command, args []string, stderr io.
 	root.SetArgs(args)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, syscall.EPIPE) {
+		return exitOK // whoever read our output has enough, as with `| head`
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "hubflight: "+source.Redact(err.Error()))
 	}
@@ -87,12 +94,27 @@ or  file:///folder  (below a folder given with --local.roots).`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(), newLsCommand(), newSchemaCommand(), newPlanCommand(), newCatCommand(),
-		newConfigCommand(), newHubCommand(), newVersionCommand())
+	addGroup(root, "Datasets:", newLsCommand(), newSchemaCommand(), newPlanCommand(), newCatCommand())
+	addGroup(root, "Servers:", newServeCommand(), newConfigCommand(), newHubCommand())
+	root.AddCommand(newVersionCommand())
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)))
 	for _, verb := range allCommands(root) {
+		verb.SuggestionsMinimumDistance = 2 // two letters swapped are a distance of two
 		verb.Args = usageArgs(verb.Args)
 	}
 	return root
+}
+
+// helpWidth is the longest line of a list of flags.
+const helpWidth = 110
+
+// addGroup adds verbs under a heading of the help.
+func addGroup(root *cobra.Command, title string, verbs ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, v := range verbs {
+		v.GroupID = title
+		root.AddCommand(v)
+	}
 }
 
 func allCommands(root *cobra.Command) []*cobra.Command {
@@ -110,8 +132,18 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			check = cobra.NoArgs
 		}
 		if err := check(cmd, args); err != nil {
-			return &usageError{fmt.Errorf("%w (see hubflight %s --help)", err, cmd.Name())}
+			if near := cmd.SuggestionsFor(firstOf(args)); cmd.HasSubCommands() && len(near) > 0 {
+				err = fmt.Errorf("%w: did you mean %s?", err, near[0])
+			}
+			return &usageError{fmt.Errorf("%w (usage: %s; more with %s --help)", err, cmd.UseLine(), cmd.CommandPath())}
 		}
 		return nil
 	}
+}
+
+func firstOf(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
 }

@@ -47,7 +47,7 @@ every row group is a cell: █ is read, · is skipped by statistics.`,
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	q.add(cmd.Flags())
 	cmd.Flags().BoolVar(&explain, "explain", false, "show every row group: read, or skipped and by which layer")
 	return cmd
@@ -81,10 +81,18 @@ func printFacts(w io.Writer, plan *client.Plan) {
 	f := plan.Facts
 	rows := "rows unknown before reading"
 	if plan.Rows >= 0 {
-		rows = fmt.Sprintf("%d rows", plan.Rows)
+		rows = count(int(plan.Rows), "row")
 	}
-	fmt.Fprintf(w, "%s at %.12s, config %s, split %s (%s): %d partitions, %d of %d files, %s, %s\n",
-		f.Dataset, f.Sha, f.Config, f.Split, f.Source, len(plan.Partitions), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
+	fmt.Fprintf(w, "%s at %.12s, config %s, split %s (%s): %s, %d of %d files, %s, %s\n",
+		f.Dataset, f.Sha, f.Config, f.Split, f.Source, count(len(plan.Partitions), "partition"), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // explainWidth is how many row groups one line shows.

@@ -13,18 +13,21 @@ import (
 
 // queryFlags choose rows and columns.
 type queryFlags struct {
+	config, split                      string
 	columns, filters, profile, dataDir string
 	dataFiles                          []string
 	limit                              int64
 }
 
 func (q *queryFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&q.columns, "columns", "", `columns: a,b or JSON ["a",["s","x"]]`)
-	fs.StringVar(&q.filters, "filters", "", `rows: JSON such as [["label","=",1],["text","!=",""]]`)
-	fs.StringVar(&q.profile, "profile", "", "types: native or spark")
-	fs.StringVar(&q.dataDir, "data-dir", "", "folder inside the dataset")
-	fs.StringArrayVar(&q.dataFiles, "data-files", nil, "file or glob inside the dataset (repeatable)")
-	fs.Int64Var(&q.limit, "limit", -1, "at most this many rows")
+	fs.StringVar(&q.config, "config-name", "", "`name` of the dataset's config (the Hub's subset)")
+	fs.StringVar(&q.split, "split", "", "`name` of the split, or all")
+	fs.StringVar(&q.columns, "columns", "", "`names` of columns, as a,b or JSON such as "+`["a",["s","x"]]`)
+	fs.StringVar(&q.filters, "filters", "", "`JSON` that chooses rows, such as "+`[["label","=",1],["text","!=",""]]`)
+	fs.StringVar(&q.profile, "profile", "", "`types` of the columns: native or spark")
+	fs.StringVar(&q.dataDir, "data-dir", "", "`folder` inside the dataset")
+	fs.StringArrayVar(&q.dataFiles, "data-files", nil, "file or `glob` inside the dataset (repeatable)")
+	fs.Int64Var(&q.limit, "limit", -1, "at most this many `rows`; −1 is all")
 }
 
 func (q *queryFlags) apply(read client.Read) (client.Read, error) {
@@ -43,6 +46,7 @@ func (q *queryFlags) apply(read client.Read) (client.Read, error) {
 		}
 		read.Filters = json.RawMessage(q.filters)
 	}
+	read.Config, read.Split = q.config, q.split
 	read.Profile, read.DataDir = q.profile, q.dataDir
 	if len(q.dataFiles) > 0 {
 		raw, err := json.Marshal(q.dataFiles)

@@ -34,7 +34,7 @@ func newSchemaCommand() *cobra.Command {
 			})
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd)
 	q.add(cmd.Flags())
 	return cmd
 }

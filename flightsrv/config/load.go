@@ -47,14 +47,33 @@ func AddFlags(fs *pflag.FlagSet) {
 			fs.Bool(k.name, v, k.help)
 		case []string:
 			fs.StringArray(k.name, v, k.help)
+			fs.Lookup(k.name).DefValue = strings.Join(v, ", ")
+			rename(fs, k.name, "value")
 		case int:
 			fs.Int(k.name, v, k.help)
 		case time.Duration:
 			fs.Duration(k.name, v, k.help)
+		case Size:
+			fs.String(k.name, fmt.Sprint(value), k.help)
+			rename(fs, k.name, "size")
 		default:
 			fs.String(k.name, fmt.Sprint(value), k.help)
 		}
 	}
+}
+
+// shown is a flag's value under a word of ours: the help would say stringArray.
+type shown struct {
+	pflag.Value
+	word string
+}
+
+// Type implements pflag.Value.
+func (s shown) Type() string { return s.word }
+
+func rename(fs *pflag.FlagSet, name, word string) {
+	flag := fs.Lookup(name)
+	flag.Value = shown{flag.Value, word}
 }
 
 // Setting is one effective value and where it came from, for `config print`.
@@ -102,7 +121,11 @@ func Load(fs *pflag.FlagSet) (Config, []Setting, error) {
 // or nil when only the default is left.
 func lookup(v *viper.Viper, fs *pflag.FlagSet, k key) (raw any, from string) {
 	if f := fs.Lookup(k.name); f != nil && f.Changed {
-		if list, ok := f.Value.(pflag.SliceValue); ok {
+		value := f.Value
+		if s, ok := value.(shown); ok {
+			value = s.Value
+		}
+		if list, ok := value.(pflag.SliceValue); ok {
 			return list.GetSlice(), "flag"
 		}
 		return f.Value.String(), "flag"
