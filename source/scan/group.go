@@ -32,6 +32,7 @@ type groupDecoder struct {
 	fields []int        // top-level fields, by index
 	leaves map[int]bool // leaves to read
 	order  []int        // the same, in order
+	micros map[int]bool // fields read by int96Column
 
 	group   int
 	chunks  *chunkReader
@@ -118,6 +119,14 @@ func (d *groupDecoder) openColumns(ctx context.Context) error {
 	d.mem.lenient.Store(true)
 	defer d.mem.lenient.Store(false)
 	for _, field := range d.fields {
+		if d.micros[field] {
+			col, err := newInt96Column(rdr, d.group, d.ft.roots[field].leaf, d.mem)
+			if err != nil {
+				return err
+			}
+			d.columns = append(d.columns, col)
+			continue
+		}
 		col, err := fr.GetFieldReader(ctx, field, d.leaves, []int{d.group})
 		if err != nil {
 			return err

@@ -17,6 +17,8 @@ type layout struct {
 	leaves map[int]bool // what is decoded of them
 	order  []int        // the same, in order
 
+	micros map[int]bool // of fields: flat INT96 columns that are wanted as µs
+
 	output []target // one per field of out
 	bound  *filter.Bound
 	tested []target // the fields that the filter reads
@@ -67,7 +69,26 @@ func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
 	for _, f := range out.Fields() {
 		l.output = append(l.output, l.target(ft, f))
 	}
-	return l, l.planTest(ft, q, tested)
+	if err := l.planTest(ft, q, tested); err != nil {
+		return nil, err
+	}
+	l.planMicros(ft)
+	return l, nil
+}
+
+// planMicros finds the INT96 columns of which everybody wants microseconds.
+func (l *layout) planMicros(ft *Footer) {
+	l.micros = make(map[int]bool)
+	for at, root := range l.fields {
+		if n := ft.roots[root]; n.leaf >= 0 && isInt96(n.field) {
+			l.micros[root] = true
+			for _, t := range slices.Concat(l.output, l.tested) {
+				if t.from == at && !arrow.TypeEqual(t.field.Type, arrow.FixedWidthTypes.Timestamp_us) {
+					l.micros[root] = false
+				}
+			}
+		}
+	}
 }
 
 // planTest lays out the record that the filter evaluates: only the leaves it

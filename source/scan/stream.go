@@ -243,7 +243,7 @@ func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error
 	d.group = groupDecoder{
 		ft: d.task.Footer, base: d.task.Memory, size: d.task.Reader.Size(),
 		read:   func(p []byte, off int64) error { return d.task.Reader.ReadAt(ctx, p, off) },
-		fields: d.plan.fields, leaves: d.plan.leaves, order: d.plan.order,
+		fields: d.plan.fields, leaves: d.plan.leaves, order: d.plan.order, micros: d.plan.micros,
 	}
 	defer func() {
 		if p := recover(); p != nil {

@@ -168,6 +168,8 @@ def make(seed: int, folder: pathlib.Path) -> dict:
         kwargs["use_dictionary"] = False
     if rng.random() < 0.2:
         kwargs["write_statistics"] = False
+    if rng.random() < 0.2:
+        kwargs["use_deprecated_int96_timestamps"] = True
     try:
         pq.write_table(
             table, path, row_group_size=rng.choice([1, 10, 333, 100000]), compression=rng.choice(["snappy", "zstd", "gzip", "none", "lz4", "brotli"]),
