@@ -93,7 +93,7 @@ func (s *Server) endpointOf(p dataset.Partition, compression string) (*flight.Fl
 		return nil, err
 	}
 	about, err := json.Marshal(wire.EndpointMetadata{
-		V: wireVersion, File: p.File.Path, Config: p.Config, Split: p.Split,
+		V: wireVersion, File: p.File.Path, Config: p.Config, Split: p.FileSplit,
 		RowGroups: p.Groups, Rows: p.Rows, RowsExact: p.RowsExact, Bytes: p.Bytes,
 	})
 	if err != nil {
