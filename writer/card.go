@@ -40,7 +40,12 @@ func parseCard(text []byte) (*card, error) {
 	return c, c.parse()
 }
 
-func (c *card) parse() error {
+func (c *card) parse() (err error) {
+	defer func() {
+		if r := recover(); r != nil { // the parser panics on some malformed documents
+			err = cardError("its YAML cannot be read")
+		}
+	}()
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(c.front), &doc); err != nil {
 		return cardError("its YAML cannot be read")

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/ipcguard"
 )
 
 const (
@@ -226,27 +227,16 @@ func encodeSchema(s *arrow.Schema) (string, error) {
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// decodeSchema reads a base64 IPC schema message or stream. The decoder is kept
-// from killing the process by recover; the text is bounded by Validate.
-func decodeSchema(text string) (s *arrow.Schema, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s, err = nil, invalid("begin", "the schema is not an IPC schema")
-		}
-	}()
+// decodeSchema reads a base64 IPC schema message.
+func decodeSchema(text string) (*arrow.Schema, error) {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return nil, invalid("begin", "the schema is not base64")
 	}
-	r, err := ipc.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, invalid("begin", "the schema is not an IPC schema")
-	}
-	defer r.Release()
-	return r.Schema(), nil
+	return ipcguard.Schema(raw)
 }
 
-// names lists columns for an error text.
+// columnNames lists columns for an error text.
 func columnNames(s *arrow.Schema) string {
 	names := make([]string, 0, s.NumFields())
 	for _, f := range s.Fields() {

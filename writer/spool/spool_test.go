@@ -1,0 +1,186 @@
+package spool
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, dir string, max int64) *Spool {
+	t.Helper()
+	s, err := Open(dir, max)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func create(t *testing.T, ctx context.Context, s *Spool) *File {
+	t.Helper()
+	f, err := s.Create(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestAFileIsReadBackWithItsHashAndSample(t *testing.T) {
+	s := open(t, t.TempDir(), 10<<20)
+	f := create(t, t.Context(), s)
+	text := strings.Repeat("0123456789", 200)
+	for _, part := range []string{text[:7], text[7:1500], text[1500:]} {
+		if _, err := f.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.Sum256([]byte(text))
+	if f.OID() != hex.EncodeToString(sum[:]) || f.Size() != int64(len(text)) || string(f.Sample()) != text[:512] {
+		t.Errorf("oid %s, size %d, sample %d", f.OID(), f.Size(), len(f.Sample()))
+	}
+	for range 2 {
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || string(got) != text || r.Close() != nil {
+			t.Errorf("read %d bytes, %v", len(got), err)
+		}
+	}
+	if err := errors.Join(f.Remove(), f.Remove()); err != nil || s.Used() != 0 {
+		t.Errorf("%v, %d bytes in use", err, s.Used())
+	}
+}
+
+func TestAFileWaitsForRoomThatAnotherGivesBack(t *testing.T) {
+	s := open(t, t.TempDir(), step)
+	first, second := create(t, t.Context(), s), create(t, t.Context(), s)
+	if _, err := first.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := second.Write([]byte("y"))
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := first.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	_ = second.Remove()
+}
+
+func TestWhenEveryFileWaitsTheLastIsRefused(t *testing.T) {
+	s := open(t, t.TempDir(), 2*step)
+	files := []*File{create(t, t.Context(), s), create(t, t.Context(), s)}
+	for _, f := range files {
+		if _, err := f.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	big := make([]byte, step)
+	errs := make(chan error, 2)
+	for _, f := range files {
+		go func() {
+			_, err := f.Write(big)
+			if err != nil {
+				err = errors.Join(err, f.Remove())
+			}
+			errs <- err
+		}()
+	}
+	var refused, fine int
+	for range files {
+		if err := <-errs; err == nil {
+			fine++
+		} else if source.KindOf(err) == source.KindBusy {
+			refused++
+		} else {
+			t.Error(err)
+		}
+	}
+	if refused != 1 || fine != 1 {
+		t.Errorf("%d refused, %d went on", refused, fine)
+	}
+	for _, f := range files {
+		_ = f.Remove()
+	}
+}
+
+func TestWaitingEndsWithItsContext(t *testing.T) {
+	s := open(t, t.TempDir(), step)
+	first := create(t, t.Context(), s)
+	if _, err := first.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	second := create(t, ctx, s)
+	if _, err := second.Write([]byte("y")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	_ = first.Remove()
+	_ = second.Remove()
+}
+
+func TestOpenRemovesTheFoldersOfTheDeadOnly(t *testing.T) {
+	dir := t.TempDir()
+	alive := open(t, dir, step)
+	dead := filepath.Join(dir, folderPrefix+"dead")
+	if err := os.MkdirAll(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{lockName, "x.parquet"} {
+		if err := os.WriteFile(filepath.Join(dead, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mine.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, step)
+	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the dead one's folder is there: %v", err)
+	}
+	for _, path := range []string{alive.dir, filepath.Join(dir, "mine.txt")} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestErrorsDoNotNameTheServersFolders(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(filepath.Join(file, "below"), step)
+	if err == nil || strings.Contains(err.Error(), file) {
+		t.Errorf("got %v", err)
+	}
+}
