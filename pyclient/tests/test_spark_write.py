@@ -42,6 +42,12 @@ def frame(spark: SparkSession, start: int = 0, rows: int = 1000, partitions: int
         "array(struct(id as n, 'x' as s), null) as items",
         "map('k', id) as pairs",
         "cast(id as decimal(12, 2)) as amount",
+        "cast(cast(id as string) as binary) as raw",
+        "date_add(date'1969-12-31', cast(id as int)) as day",
+        "cast(timestamp_seconds(id) as timestamp_ntz) as wall",
+        "cast(id as float) as single",
+        "cast(id % 100 as tinyint) as tiny",
+        "id % 2 = 0 as even",
     )
 
 

@@ -256,7 +256,7 @@ class Connection:
 
         Raises CommitStateUnknown if it is not known in the end whether the commit took effect.
         """
-        since, attempt = time.monotonic(), 0
+        since, attempt, doubt = time.monotonic(), 0, False
         while True:
             try:
                 return self.action_once("commit", body, max(1.0, deadline - (time.monotonic() - since)))
@@ -268,8 +268,11 @@ class Connection:
             )
             if not (unanswered or error.retryable):
                 raise error from None
+            doubt = doubt or unanswered
             pause = (error.retry_after or 0.0) + random.uniform(0.05, min(15.0, 0.25 * 2 ** min(attempt, 10)))  # noqa: S311
             if time.monotonic() + pause - since > deadline or (error.kind == "internal" and attempt >= 3):
+                if not doubt:  # every attempt was turned away before it began
+                    raise error from None
                 raise CommitStateUnknown(
                     f"[unknown_outcome] commit: no answer about job {body.get('job')} after {attempt + 1} attempts: "
                     "look for the job's id in the repository's history before writing again; nothing was deleted. "
