@@ -417,7 +417,7 @@ func unfixedListCast(from *arrow.FixedSizeListType, to arrow.ListLikeType, path 
 		offsets.Resize(arrow.Int32Traits.BytesRequired(a.Len() + 1))
 		raw := arrow.Int32Traits.CastFromBytes(offsets.Bytes())
 		for i := range raw {
-			raw[i] = int32((first + int64(i)) * n) //nolint:gosec // bounded above
+			raw[i] = int32((first + int64(i)) * n) // bounded above
 		}
 		valid := validity(mem, a)
 		defer release(valid)

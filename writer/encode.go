@@ -55,7 +55,7 @@ func validateLevel(name string, level int) error {
 	if err != nil {
 		return err
 	}
-	low, high := 0, 0
+	var low, high int
 	switch c {
 	case compress.Codecs.Zstd:
 		low, high = 1, 22

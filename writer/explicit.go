@@ -217,7 +217,7 @@ func (p *planner) enter(configs *yaml.Node, patterns []string, keep bool) error 
 			continue
 		}
 		if keep {
-			patterns = merged(strings2(lookup(item, "path")), patterns)
+			patterns = merged(scalars(lookup(item, "path")), patterns)
 		}
 		put(item, "path", pathNode(patterns))
 		put(entry, "data_files", files)
@@ -253,11 +253,11 @@ func (p *planner) entrySplits(entry *yaml.Node) (*yaml.Node, error) {
 	if files.Kind == yaml.SequenceNode && len(files.Content) > 0 && deref(files.Content[0]).Kind == yaml.MappingNode {
 		return files, nil
 	}
-	return sequence(splitEntry("train", strings2(files))), nil
+	return sequence(splitEntry("train", scalars(files))), nil
 }
 
-// strings2 reads a scalar or a list of scalars.
-func strings2(n *yaml.Node) []string {
+// scalars reads a scalar or a list of scalars.
+func scalars(n *yaml.Node) []string {
 	n = deref(n)
 	switch {
 	case n == nil:

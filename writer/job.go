@@ -55,45 +55,6 @@ func (j Job) Short(n int) string {
 	return hex.EncodeToString(sum[:])[:n]
 }
 
-// place is where a request goes, with defaults filled in and the two ways to say
-// a revision or a folder merged.
-func (t target) place() (ref source.Ref, revision, dir string, err error) {
-	ref, err = source.ParseRef(t.dataset)
-	if err != nil {
-		return ref, "", "", err
-	}
-	revision = t.revision
-	if revision == "" {
-		revision = ref.Revision
-	}
-	dir = strings.TrimSuffix(t.dir, "/")
-	if ref.Path != "" && !ref.IsLocal() {
-		if dir != "" {
-			return ref, "", "", invalid("write", "the dataset name has a path (%s) and dir is given too", clip(ref.Path))
-		}
-		dir = strings.TrimSuffix(ref.Path, "/")
-	}
-	ref.Revision, ref.Path = "", ""
-	return ref, revision, dir, validateDir("write", dir)
-}
-
-func (t target) splitOrTrain() string {
-	if t.split == "" && t.named() {
-		return "train"
-	}
-	return t.split
-}
-
-// named reports whether the files are files of a config and split.
-func (t target) named() bool { return t.naming == "" || t.naming == NamingDataset }
-
-func (t target) namingOrDataset() Naming {
-	if t.naming == "" {
-		return NamingDataset
-	}
-	return t.naming
-}
-
 // newJob makes the Job of a validated request.
 func newJob(r CommitRequest, deadline time.Duration) (Job, error) {
 	t := r.target()

@@ -206,7 +206,7 @@ func offsetBuffer(mem memory.Allocator, offsets []int64, wide bool) *memory.Buff
 	buf.Resize(arrow.Int32Traits.BytesRequired(len(offsets)))
 	narrow := arrow.Int32Traits.CastFromBytes(buf.Bytes())
 	for i, o := range offsets {
-		narrow[i] = int32(o) //nolint:gosec // as above
+		narrow[i] = int32(o) // as above
 	}
 	return buf
 }

@@ -158,16 +158,11 @@ func findSlot(l *dataset.Layout, config, split string) (slot, error) {
 		return s, nil
 	}
 	if config == "" {
-		c, _, err := l.Choose("", "")
-		for _, candidate := range l.Configs {
-			if candidate.Default {
-				c, err = candidate, ignoreSplit(err, candidate)
-			}
-		}
+		name, err := defaultName(l)
 		if err != nil {
 			return s, err
 		}
-		s.config = c.Name
+		s.config = name
 	}
 	for _, c := range l.Configs {
 		if c.Name != s.config {
@@ -186,17 +181,23 @@ func findSlot(l *dataset.Layout, config, split string) (slot, error) {
 	return s, nil
 }
 
-// ignoreSplit drops the errors of Choose that are about the default config's
-// splits: a job may add a split.
-func ignoreSplit(err error, c dataset.Config) error {
-	if err == nil || c.Err != nil {
-		return nil // what Err means for writing is decided in decideMode
+// defaultName is the name of the default config. If there is none, or more than
+// one, the error is the one that a reader gets.
+func defaultName(l *dataset.Layout) (string, error) {
+	var names []string
+	for _, c := range l.Configs {
+		if c.Default {
+			names = append(names, c.Name)
+		}
 	}
-	var e *source.Error
-	if errors.As(err, &e) && e.Op == "config" {
-		return err
+	if len(names) == 1 {
+		return names[0], nil
 	}
-	return nil
+	_, _, err := l.Choose("", "")
+	if err == nil {
+		err = invalid("commit", "the dataset has no default config").WithHint("name the config")
+	}
+	return "", err
 }
 
 // decideMode refuses targets that the mode does not allow.

@@ -8,7 +8,7 @@ func Review(s *State, job Job, names Names) (resolves bool, stale []string, hint
 	p := &planner{PlanInput: PlanInput{State: s, Job: job}}
 	layout, err := resolve(s.Files, s.Readme, s.HuggingfaceYAML)
 	if err != nil {
-		return false, nil, text(err), nil //nolint:nilerr // a card that broke later does not undo the job
+		return false, nil, text(err), nil // a card that broke later does not undo the job
 	}
 	plan := &Plan{Names: names, Paths: names.Paths(len(job.Files))}
 	plan.Resolves = finds(layout, plan.Paths)

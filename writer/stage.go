@@ -71,11 +71,11 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 	if err != nil {
 		return nil, err
 	}
-	plain, err := fileSchema(in, true)
-	if err != nil {
+	// Types that cannot be written and names that are there twice are refused as
+	// that, before the columns are compared.
+	if _, err := fileSchema(in, true); err != nil {
 		return nil, err
 	}
-	_ = plain // refuses types and duplicate names before the columns are compared
 	c, err := newCoercion(in, schema)
 	if err != nil {
 		return nil, err
@@ -214,7 +214,7 @@ func (s *stage) pack(record *StagedFile, f encoded) error {
 		return &source.Error{Op: "stage", Kind: source.KindLimit, Msg: "the schema alone is larger than a record can hold"}
 	}
 	raw := make([]byte, f.file.Size())
-	if err := (spoolReader{f.file}).ReadAt(nil, raw, 0); err != nil { //nolint:staticcheck // the reader has no use for a context
+	if err := (spoolReader{f.file}).ReadAt(context.Background(), raw, 0); err != nil {
 		return err
 	}
 	var err error

@@ -73,16 +73,6 @@ func (s *State) special(path string) *[]byte {
 	return nil
 }
 
-// file returns the file at a path.
-func (s *State) file(path string) (source.File, bool) {
-	for _, f := range s.Files {
-		if f.Path == path {
-			return f, true
-		}
-	}
-	return source.File{}, false
-}
-
 // readWhole reads a small file; a larger one than max is an error.
 func readWhole(ctx context.Context, store source.Store, f source.File, max int64) (text []byte, err error) {
 	if f.Size > max {

@@ -1,10 +1,8 @@
 package writer
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -67,13 +65,6 @@ const (
 	// DefaultMessage is the commit message of the documented helper.
 	DefaultMessage = "Upload using PySpark"
 )
-
-// Target is what begin, stage and commit all say about where a job goes.
-type target struct {
-	job, dataset, revision, config, split, dir string
-	mode                                       Mode
-	naming                                     Naming
-}
 
 // BeginRequest is the body of the action "begin".
 type BeginRequest struct {
@@ -287,14 +278,6 @@ type StagedFile struct {
 	// SchemaHash is equal for files of equal column names and types.
 	SchemaHash string `json:"schema_hash"`
 }
-
-var (
-	hex64   = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	hexBase = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
-	jobID   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	// The names that a split can have in the reference library: ^\w+(\.\w+)*$.
-	splitName = regexp.MustCompile(`^[\p{L}\p{N}_]+(\.[\p{L}\p{N}_]+)*$`)
-)
 
 // Validate refuses a record that no stage can have made.
 func (f StagedFile) Validate() error {
@@ -529,131 +512,4 @@ func (r WriteRequest) commit(b BeginResult, files []StagedFile) CommitRequest {
 	return CommitRequest{V: r.V, Job: r.Job, Dataset: r.Dataset, Revision: b.Revision, Base: b.Base, Mode: r.Mode, Config: r.Config,
 		Split: r.Split, Naming: r.Naming, Dir: r.Dir, Publish: r.Publish, ReplaceFormat: r.ReplaceFormat, Files: files,
 		MaxOperations: r.MaxOperations, Message: r.Message}
-}
-
-// Longest texts; all far above what real jobs send.
-const (
-	maxSchemaText = 4 << 20 * 4 / 3
-	maxNameBytes  = 255
-)
-
-func (t target) validate(op string, v int) error {
-	switch {
-	case v != Version:
-		return invalid(op, "v is %d; this server speaks 1", v)
-	case !jobID.MatchString(t.job):
-		return invalid(op, "job %q is not a lower-case UUID", clip(t.job))
-	}
-	ref, err := source.ParseRef(t.dataset)
-	if err != nil {
-		return err
-	}
-	if t.revision != "" {
-		if ref.Revision != "" && ref.Revision != t.revision {
-			return invalid(op, "the dataset name says revision %q and the option says %q", ref.Revision, t.revision)
-		}
-		if why := source.ValidateRevision(t.revision); why != "" {
-			return invalid(op, "revision %q %s", clip(t.revision), why)
-		}
-	}
-	if why := source.ValidatePath(t.dir); why != "" {
-		return invalid(op, "dir %q %s", clip(t.dir), why)
-	}
-	if err := validateDir(op, t.dir); err != nil {
-		return err
-	}
-	return t.validateNames(op)
-}
-
-func (t target) validateNames(op string) error {
-	switch t.naming {
-	case "", NamingDataset:
-		if t.mode == ModeReplace {
-			return invalid(op, "mode is missing").WithHint("use append, overwrite, errorifexists or ignore")
-		}
-		if err := validateConfig(op, t.config); err != nil {
-			return err
-		}
-		if t.split != "" && (!splitName.MatchString(t.split) || len(t.split) > maxNameBytes/2) {
-			return invalid(op, "split %q is not a split name: letters, digits, _ and inner dots", clip(t.split))
-		}
-	case NamingParts, NamingFile:
-		if t.config != "" || t.split != "" {
-			return invalid(op, "config and split do not go with naming %q: the path says where the files go", t.naming)
-		}
-		if t.naming == NamingFile && (t.dir == "" || !isParquetName(t.dir)) {
-			return invalid(op, "naming file needs a dir that ends in .parquet or .pq, not %q", clip(t.dir))
-		}
-	default:
-		return invalid(op, "naming %q is unknown: use dataset, parts or file", clip(string(t.naming)))
-	}
-	switch t.mode {
-	case ModeReplace, ModeAppend, ModeOverwrite, ModeErrorIfExists, ModeIgnore:
-		return nil
-	}
-	return invalid(op, "mode %q is unknown: use append, overwrite, errorifexists or ignore", clip(string(t.mode)))
-}
-
-// validateConfig refuses names that cannot be a folder, a glob's literal and a
-// YAML scalar at once.
-func validateConfig(op, config string) error {
-	if config == "" {
-		return nil
-	}
-	bad := strings.ContainsAny(config, "[]*?<>:/\\|\x00\r\n") || strings.HasPrefix(config, ".") ||
-		strings.HasPrefix(config, "__") || config == "data" || len(config) > maxNameBytes/2 || strings.TrimSpace(config) != config
-	if bad {
-		return invalid(op, "config %q cannot be written", clip(config)).
-			WithHint(`a config's name is a folder: without [ ] * ? < > : / \ |, not beginning with "." or "__", and not "data"`)
-	}
-	return nil
-}
-
-// validateDir refuses folders that dataset resolution or git do not look into,
-// and characters that a glob would read differently.
-func validateDir(op, dir string) error {
-	for _, part := range strings.Split(strings.TrimSuffix(dir, "/"), "/") {
-		if strings.HasPrefix(part, ".") || len(part) > maxNameBytes || strings.ContainsAny(part, "\\\x00\r\n") {
-			return invalid(op, "dir %q has a part that begins with a dot, holds a backslash or is too long", clip(dir))
-		}
-	}
-	return nil
-}
-
-func validateBase(op, base string) error {
-	if base != "" && !hexBase.MatchString(base) {
-		return invalid(op, "base %q is not a commit", clip(base))
-	}
-	return nil
-}
-
-func validatePublish(op, publish string) error {
-	switch publish {
-	case "", PublishBatches:
-		return nil
-	case PublishSwitch:
-		return (&source.Error{Op: op, Kind: source.KindUnsupported, Msg: "publish=switch is not supported yet"}).
-			WithHint("use publish=batches, or max_operations_per_commit=0 for one commit")
-	}
-	return invalid(op, "publish %q is unknown: use batches or switch", clip(publish))
-}
-
-// Attempts and schemas are encoded by these two.
-
-// EncodeContent is the form in which a small file travels in its record.
-func encodeBase64(raw []byte) string { return base64.StdEncoding.EncodeToString(raw) }
-
-func isParquetName(p string) bool {
-	return strings.HasSuffix(p, ".parquet") || strings.HasSuffix(p, ".pq")
-}
-
-func invalid(op, format string, args ...any) *source.Error {
-	return source.Errorf(source.KindInvalid, op, format, args...)
-}
-
-func clip(s string) string {
-	if len(s) <= 80 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:80], "") + "…"
 }

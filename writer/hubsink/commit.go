@@ -245,7 +245,7 @@ func pr(branch string) int {
 // pause waits before another round, or returns the error that the call ends with.
 func (c *committer) pause(ctx context.Context, err error) error {
 	wait := min(firstPause<<min(c.pauses, 10), longPause)
-	wait = wait/2 + rand.N(wait) //nolint:gosec // jitter
+	wait = wait/2 + rand.N(wait) // jitter
 	var post *postError
 	var read *readError
 	kind := source.KindOf(err)

@@ -22,7 +22,7 @@ func (f *folder) tryLock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, f.sink.wrap("lock", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // descriptors are small
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // descriptors are small
 	if err == nil {
 		return file.Close, nil // closing gives the lock back
 	}

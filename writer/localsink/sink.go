@@ -198,7 +198,7 @@ func (f *folder) syncDir(dir string) error {
 
 // contextReader ends a copy when its context does.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // io.Reader has no other way to learn of a cancel
+	ctx context.Context // io.Reader has no other way to learn of a cancel
 	in  io.Reader
 }
 

@@ -167,7 +167,7 @@ func (s *Spool) give(n int64, file bool) {
 // from Open are independent.
 type File struct {
 	spool *Spool
-	ctx   context.Context //nolint:containedctx // Write is an io.Writer: it has no other way to learn of a cancel
+	ctx   context.Context // Write is an io.Writer: it has no other way to learn of a cancel
 	f     *os.File
 	sum   hash.Hash
 	size  int64

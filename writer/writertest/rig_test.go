@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,7 +342,7 @@ func (r *rig) head() string {
 func (r *rig) posts() int {
 	n := 0
 	for _, req := range r.hub.Requests() {
-		if req.Method == "POST" && bytes.Contains([]byte(req.Path), []byte("/commit/")) {
+		if req.Method == http.MethodPost && strings.Contains(req.Path, "/commit/") {
 			n++
 		}
 	}
