@@ -109,7 +109,7 @@ func makePrivate(h *hubtest.Hub, id string) error {
 
 func openHub(f hubFlags, logger *slog.Logger) (*hubtest.Hub, error) {
 	if f.dir == "" {
-		return nil, source.Errorf(source.KindInvalid, "hub", "--dir is missing").WithHint("name the folder that holds the repositories")
+		return nil, &usageError{source.Errorf(source.KindInvalid, "hub", "--dir is missing").WithHint("name the folder that holds the repositories")}
 	}
 	tokens, err := readHubTokens(f.tokenFile)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/url"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"google.golang.org/grpc"
@@ -76,23 +76,36 @@ func (c *Client) Close() error { return c.conn.Close() }
 // between can listen.
 func parseServer(server string, conf *tls.Config) (target string, creds credentials.TransportCredentials, private bool, err error) {
 	u, err := url.Parse(server)
-	if err != nil || (u.Host == "" && u.Path == "") {
-		return "", nil, false, source.Errorf(source.KindInvalid, "dial", "%q is not a server address", server).
-			WithHint("use grpc://host:port, grpc+tls://host:port or grpc+unix:///path")
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return badServer("the server address has parts that it cannot have") // which may be secrets: not shown
 	}
 	switch u.Scheme {
-	case "grpc", "grpc+tcp":
-		host := u.Hostname()
-		return "dns:///" + u.Host, insecure.NewCredentials(), host == "localhost" || strings.HasPrefix(host, "127.") || host == "::1", nil
-	case "grpc+tls":
-		if conf == nil {
-			conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	case "grpc", "grpc+tcp", "grpc+tls":
+		// Without a port grpc would take 443, without a host this machine.
+		if u.Hostname() == "" || u.Port() == "" || u.Path != "" {
+			return badServer("%q does not name a host and a port", server)
 		}
-		return "dns:///" + u.Host, credentials.NewTLS(conf), true, nil
 	case "grpc+unix":
+		if u.Host != "" || u.Path == "" {
+			return badServer("%q does not name an absolute path", server)
+		}
 		return "unix://" + u.Path, insecure.NewCredentials(), true, nil
+	default:
+		return badServer("%q is not a server address", server)
 	}
-	return "", nil, false, source.Errorf(source.KindInvalid, "dial", "scheme %q is none of grpc, grpc+tls, grpc+unix", u.Scheme)
+	if u.Scheme != "grpc+tls" {
+		ip := net.ParseIP(u.Hostname())
+		return "dns:///" + u.Host, insecure.NewCredentials(), u.Hostname() == "localhost" || (ip != nil && ip.IsLoopback()), nil
+	}
+	if conf == nil {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return "dns:///" + u.Host, credentials.NewTLS(conf), true, nil
+}
+
+func badServer(format string, args ...any) (string, credentials.TransportCredentials, bool, error) {
+	return "", nil, false, source.Errorf(source.KindInvalid, "dial", format, args...).
+		WithHint("use grpc://host:port, grpc+tls://host:port or grpc+unix:///path")
 }
 
 // outgoing adds the credentials and extra headers to a call.

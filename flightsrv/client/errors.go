@@ -12,7 +12,11 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-var kindPrefix = regexp.MustCompile(`\[([a-z_]+)\] `)
+var (
+	kindPrefix = regexp.MustCompile(`\[([a-z_]+)\] `)
+	// retryText is how source.Error prints RetryAfter; the detail says it exactly.
+	retryText = regexp.MustCompile(` \(retry after \d+s\)`)
+)
 
 // fromStatus turns a gRPC failure back into the server's error. A status without
 // a kind is the transport's own: the connection broke, or the server could not
@@ -36,8 +40,8 @@ func fromStatus(op string, err error) error {
 			e.RetryAfter = retry.GetRetryDelay().AsDuration()
 		}
 	}
-	if strings.Contains(e.Msg, "(retry after ") {
-		e.RetryAfter = 0 // already said in the text
+	if e.RetryAfter > 0 {
+		e.Msg = retryText.ReplaceAllString(e.Msg, "") // said again by RetryAfter
 	}
 	return e
 }

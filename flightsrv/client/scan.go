@@ -164,7 +164,7 @@ func (c *Client) readPartition(ctx context.Context, schema *arrow.Schema, p Part
 	deadline := time.Now().Add(patience)
 	for attempt := 0; ; attempt++ {
 		before := rows
-		err := c.stream(ctx, schema, p.Ticket, &rows, out)
+		err := guarded(func() error { return c.stream(ctx, schema, p.Ticket, &rows, out) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -215,6 +215,17 @@ func (c *Client) stream(ctx context.Context, schema *arrow.Schema, ticket []byte
 		}
 		*rows += rec.NumRows()
 	}
+}
+
+// guarded turns a panic of the decoder into an error: it runs on a goroutine of
+// ours, where the caller could not recover from it.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = source.Errorf(source.KindInternal, "read", "the stream cannot be decoded: %v", r)
+		}
+	}()
+	return f()
 }
 
 func send(ctx context.Context, out chan<- result, r result) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"google.golang.org/grpc/status"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/writer"
@@ -87,7 +88,10 @@ func (c *Client) put(ctx context.Context, op string, command any, schema *arrow.
 	if errors.As(sendErr, &fault) {
 		return fault.err
 	}
-	return err
+	if _, fromGRPC := status.FromError(sendErr); !fromGRPC && !errors.Is(sendErr, io.EOF) {
+		return source.Errorf(source.KindInvalid, op, "the batches cannot be encoded: %w", sendErr)
+	}
+	return err // a broken stream's own reason
 }
 
 // inputError is a failure of the caller's batches, not of the stream.
