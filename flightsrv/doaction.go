@@ -146,7 +146,7 @@ func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) 
 	if err != nil {
 		return nil, err
 	}
-	total := wire.ExplainResult{Type: "result", InfoMetadata: planMetadata(plan), Partitions: len(plan.Partitions)}
+	total := wire.ExplainResult{Type: "result", InfoMetadata: planMetadata(plan), Partitions: len(plan.Partitions), Notes: plan.Notes}
 	for _, f := range plan.Files {
 		item := wire.ExplainItem{Type: "item", File: f.Path, Config: f.Config, Split: f.Split, Size: f.Size, Rows: f.Rows, Kept: f.Kept, Groups: []wire.ExplainGroup{}}
 		for _, g := range f.Groups {

@@ -126,6 +126,9 @@ func printExplanation(cmd *cobra.Command, e *client.Explanation, asJSON bool) er
 		}
 	}
 	t := e.Totals
+	for _, note := range t.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
+	}
 	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: %s of %s · rows in them: %d\n",
 		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesKept), bytesText(t.BytesTotal), t.RowsKept)
 	return err

@@ -61,4 +61,7 @@ type ExplainResult struct {
 	BytesKept   int64 `json:"bytes_kept"`
 	RowsKept    int64 `json:"rows_kept"`
 	Partitions  int   `json:"partitions"`
+	// Notes say what a reader may not expect: a file named twice and read once,
+	// a conversion whose freshness is not known.
+	Notes []string `json:"notes,omitempty"`
 }
