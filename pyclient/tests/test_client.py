@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -232,6 +233,66 @@ def test_local_folders_are_read_below_the_roots(client: Client, seeds: dict[str,
     same(dataset.to_table(), seeds["flights"])
     with pytest.raises(hubflight.AccessDenied):
         client.dataset("file:///etc").to_table()
+
+
+def test_files_and_folders_can_be_named(client: Client, seeds: dict[str, Any]) -> None:
+    want = seeds["chat"]["gen"]
+    same(client.dataset("demo/chat", data_files="gen/*.parquet").to_table(), want)
+    same(client.dataset("demo/chat", data_files={"train": ["gen/part-0.parquet"]}).to_table(), want.slice(0, 100))
+    same(client.dataset("demo/chat", data_dir="gen").to_table(), want)
+    same(client.dataset("hf://datasets/demo/chat/gen").to_table(), want)
+
+
+def test_large_files_can_be_split_at_their_row_groups(client: Client, seeds: dict[str, Any]) -> None:
+    dataset = client.dataset("demo/flights", max_partition_bytes="1b")
+    assert len(dataset.plan().partitions) == 20
+    same(dataset.to_table(), seeds["flights"])
+
+
+def test_a_servers_own_token_and_the_hubs_go_side_by_side(
+    hub: HubServer, seeds: dict[str, Any], tmp_path: Path
+) -> None:
+    secret = "one-of-the-servers-own"
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"tester {hashlib.sha256(secret.encode()).hexdigest()} read demo/*\n")
+    arguments = ("--hub.endpoint", hub.url, "--auth.mode", "token", "--auth.token_file", str(tokens))
+    server = FlightServer(tmp_path, *arguments).start()
+    try:
+        with pytest.raises(hubflight.NotAuthenticated, match="HUBFLIGHT_SERVER_TOKEN"):
+            hubflight.connect(server.url, token=READER).dataset("demo/secret").to_table()
+        allowed = hubflight.connect(server.url, token=READER, server_token=secret)
+        same(allowed.dataset("demo/secret").to_table(), seeds["flights"])
+        with pytest.raises(hubflight.AccessDenied):
+            allowed.write(pa.table({"a": [1]}), "demo/flights")
+        assert secret not in server.log() + repr(allowed) + repr(allowed.server)
+    finally:
+        server.stop()
+
+
+def test_a_server_that_forwards_the_callers_hub_token_gets_it(
+    hub: HubServer, seeds: dict[str, Any], tmp_path: Path
+) -> None:
+    server = FlightServer(tmp_path, "--hub.endpoint", hub.url, "--auth.mode", "hub").start()
+    try:
+        same(hubflight.connect(server.url, token=READER).dataset("demo/secret").to_table(), seeds["flights"])
+        with pytest.raises(hubflight.NotAuthenticated):
+            hubflight.connect(server.url).dataset("demo/flights").to_table()
+    finally:
+        server.stop()
+
+
+def test_a_local_folder_that_changed_after_loading_is_an_error_and_no_mixture(client: Client, seeds: Any) -> None:
+    folder = seeds["folder"] / f"changing-{uuid.uuid4().hex[:8]}"
+    client.write(pa.table({"a": [1]}), f"file://{folder}", create_repo=True)
+    dataset = client.dataset(f"file://{folder}")
+    planned = client.dataset(f"file://{folder}")
+    assert dataset.schema.names == ["a"]
+    assert len(planned.plan().partitions) == 1
+    client.write(pa.table({"a": [2]}), f"file://{folder}")
+    with pytest.raises(hubflight.SnapshotChanged):
+        dataset.to_table()
+    assert client.dataset(f"file://{folder}").to_table()["a"].to_pylist() == [1, 2]
+    assert planned.to_table()["a"].to_pylist() == [1]  # the planned file itself is still the same
 
 
 @pytest.mark.parametrize(
