@@ -244,7 +244,8 @@ func int96File(t *testing.T, micros []int64, valid []bool) []byte {
 	must(err)
 	var buf bytes.Buffer
 	w := file.NewParquetWriter(&buf, root, file.WithWriterProps(parquet.NewWriterProperties(parquet.WithDictionaryFor("at", len(micros)%2 == 0))))
-	rg := w.AppendRowGroup()
+	rg, err := w.AppendRowGroupChecked()
+	must(err)
 	col, err := rg.NextColumn()
 	must(err)
 	ids := make([]int64, len(micros))
