@@ -399,6 +399,30 @@ func failOne(t *testing.T, fault hubtest.Fault, i int) (outcome string, hit bool
 	return "ok", true
 }
 
+func TestEveryRequestOfAChainedOverwriteMayFail(t *testing.T) {
+	fault := faultKinds["reset after effect"]
+	for i := 1; ; i++ {
+		r := newRig(t, hubtest.Dataset(repo, map[string][]byte{
+			"data/train-00000-of-00002.parquet": parquetOf(t, 1), "data/train-00001-of-00002.parquet": parquetOf(t, 2), "data/test-00000-of-00001.parquet": parquetOf(t, 3),
+		}))
+		fault.Nth = i
+		armed := r.hub.Fault(fault)
+		ops := 1
+		j := r.job(writer.ModeOverwrite, nil)
+		j.maxOps = &ops
+		result, err := j.Run([]int64{10}, []int64{11})
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		equal(t, "commits", len(result.Commits), 4)
+		equal(t, fmt.Sprintf("request %d: rows", i), r.read("main", "", "train"), []int64{10, 11})
+		equal(t, "the other split", r.read("main", "", "test"), []int64{3})
+		if armed.Hits() == 0 {
+			return
+		}
+	}
+}
+
 func TestAnAnswerThatIsLostForGoodIsAnUnknownOutcome(t *testing.T) {
 	r := newRig(t, oldData(t))
 	j := r.job(writer.ModeAppend, nil)

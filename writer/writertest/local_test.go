@@ -1,7 +1,6 @@
 package writertest
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/hubflight/hubflight/source"
-	"github.com/hubflight/hubflight/source/dataset"
 	"github.com/hubflight/hubflight/writer"
 )
 
@@ -35,45 +33,17 @@ func (r *rig) seed(files map[string][]byte) {
 	}
 }
 
-// readLocal resolves the folder and returns the ids of a split.
+// readLocal returns the ids of a split; "" is the default config and train.
 func (r *rig) readLocal(config, split string) []int64 {
 	r.t.Helper()
-	ref, err := source.ParseRef("file://" + filepath.Join(r.dir, "set"))
-	if err != nil {
-		r.t.Fatal(err)
+	all, defaultConfig := r.content()
+	if config == "" {
+		config = defaultConfig
 	}
-	store, err := r.roots.Store(ref)
-	if err != nil {
-		r.t.Fatal(err)
+	if split == "" {
+		split = "train"
 	}
-	at, err := store.Resolve(context.Background(), "")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	state, err := writer.LoadState(context.Background(), store, at)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	l, err := dataset.Resolve(dataset.Tree{Files: state.Files, Readme: state.Readme}, dataset.Options{})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	_, splits, err := l.Choose(config, split)
-	if source.KindOf(err) == source.KindNotFound {
-		return nil
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var out []int64
-	for _, f := range splits[0].Files {
-		raw, err := os.ReadFile(filepath.Join(r.dir, "set", f.Path))
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		out = append(out, ids(r.t, raw)...)
-	}
-	return out
+	return all[config][split]
 }
 
 // leftovers are the files below .hubflight that are neither lock nor answer.
@@ -90,7 +60,7 @@ func (r *rig) leftovers() []string {
 }
 
 func TestALocalFolderIsWrittenWithTheSameProtocol(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	wantKind(t, r.local(writer.ModeAppend, func(b *writer.BeginRequest) { b.CreateRepo = false }).Begin(), source.KindNotFound)
 	r.local(writer.ModeAppend, nil).must(from(0, 2), from(2, 2))
 	r.local(writer.ModeAppend, nil).must(from(4, 2))
@@ -106,7 +76,7 @@ func TestALocalFolderIsWrittenWithTheSameProtocol(t *testing.T) {
 }
 
 func TestALocalCommitThatIsRepeatedGivesTheFirstAnswer(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	j := r.local(writer.ModeAppend, nil)
 	first := j.must(from(0, 2), from(0, 2)) // two files of the same bytes
 	r.local(writer.ModeAppend, nil).must(from(5, 1))
@@ -124,7 +94,7 @@ func TestALocalCommitThatIsRepeatedGivesTheFirstAnswer(t *testing.T) {
 }
 
 func TestALocalCommitThatStopsHalfWayIsFinishedByTheNextOne(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	r.seed(map[string][]byte{"part-00000.parquet": parquetOf(t, 1), "part-00001.parquet": parquetOf(t, 2)})
 	j := r.local(writer.ModeOverwrite, parts(""))
 	// A folder in the place of the third file makes the third rename fail, after
@@ -153,7 +123,7 @@ func TestALocalCommitThatStopsHalfWayIsFinishedByTheNextOne(t *testing.T) {
 }
 
 func TestRacingLocalAppendsKeepAllRows(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	const jobs = 4
 	errs := make([]error, jobs)
 	var done sync.WaitGroup
@@ -174,7 +144,7 @@ func TestRacingLocalAppendsKeepAllRows(t *testing.T) {
 }
 
 func TestALocalAbortForgetsWhatIsStaged(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	j := r.local(writer.ModeAppend, nil)
 	if err := j.Begin(); err != nil {
 		t.Fatal(err)
@@ -192,7 +162,7 @@ func TestALocalAbortForgetsWhatIsStaged(t *testing.T) {
 }
 
 func TestAFolderOutsideTheRootsIsDenied(t *testing.T) {
-	r := newRig(t)
+	r := newLocalRig(t)
 	j := r.local(writer.ModeAppend, nil)
 	j.begin.Dataset = "file://" + t.TempDir()
 	wantKind(t, j.Begin(), source.KindDenied)

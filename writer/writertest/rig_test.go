@@ -46,7 +46,18 @@ type rig struct {
 
 func newRig(t *testing.T, options ...hubtest.Option) *rig {
 	t.Helper()
-	r := &rig{t: t, hub: hubtest.New(t, options...), dir: t.TempDir()}
+	return startRig(t, hubtest.New(t, options...))
+}
+
+// newLocalRig is one for folders only.
+func newLocalRig(t *testing.T) *rig {
+	t.Helper()
+	return startRig(t, &hubtest.Running{HubURL: "http://127.0.0.1:1"})
+}
+
+func startRig(t *testing.T, run *hubtest.Running) *rig {
+	t.Helper()
+	r := &rig{t: t, hub: run, dir: t.TempDir()}
 	roots, err := localfs.NewRoots([]string{r.dir})
 	if err != nil {
 		t.Fatal(err)
