@@ -98,7 +98,11 @@ func readFooterBytes(ctx context.Context, r source.Reader, f source.File) ([]byt
 // library allocates is bounded; what it panics about is an error.
 func parseFooter(raw []byte, size int64, f source.File) (out *Footer, err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); {
+		case p == nil:
+		case strings.Contains(fmt.Sprint(p), "logical type"):
+			out, err = nil, unsupported(f, "the schema cannot be read: %v", p)
+		default:
 			out, err = nil, corrupt(f, "the footer cannot be decoded: %v", p)
 		}
 	}()

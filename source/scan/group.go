@@ -25,8 +25,7 @@ const streamBuffer = 64 << 10
 // with the library's column readers. It belongs to the decoding goroutine.
 type groupDecoder struct {
 	ft     *Footer
-	base   memory.Allocator
-	mem    *meter // of this row group: some of the library's decoders forget a few KiB
+	mem    *meter
 	read   func(p []byte, off int64) error
 	size   int64
 	fields []int        // top-level fields, by index
@@ -51,7 +50,7 @@ type columnSource interface {
 func (d *groupDecoder) open(ctx context.Context, group int) error {
 	d.close()
 	d.group = group
-	d.mem = &meter{mem: d.base, limit: maxDecodeBytes}
+	d.mem.begin()
 	if len(d.order) == 0 {
 		return nil
 	}

@@ -144,20 +144,24 @@ func sizeClass(n int) (class, block int) {
 	return (b-minClassBits)*classesPerDoubling + k, 1<<b + k*quarter
 }
 
-// meter is the allocator of one stream: it counts what is outstanding, and past
-// the limit it panics with overBudget, which is the only way to stop a decoder
-// in the middle of a bomb. The panic is turned into an error at the root of the
-// decoding goroutine. Blocks may be freed from any goroutine, also after the
-// stream has ended.
+// meter is the allocator of one stream. It counts what a step of the decoder
+// takes, and past the limit it panics with overBudget, which is the only way to
+// stop the library in the middle of a bomb; the root of the decoding goroutine
+// makes an error of it. What consumers hold of earlier steps does not count, nor
+// do the few KiB that some of the library's decoders forget. Blocks may be freed
+// from any goroutine, also after the stream has ended.
 type meter struct {
 	mem   memory.Allocator
 	limit int64
 	used  atomic.Int64
+	base  atomic.Int64 // used when the step began
 	// lenient is set while pqarrow opens readers on a goroutine that nobody
-	// recovers; what it allocates then is small and bounded by the page headers'
-	// buffers.
+	// recovers; what it allocates then is small.
 	lenient atomic.Bool
 }
+
+// begin starts a step.
+func (m *meter) begin() { m.base.Store(m.used.Load()) }
 
 type overBudget struct{ limit int64 }
 
@@ -166,7 +170,7 @@ func (o overBudget) Error() string {
 }
 
 func (m *meter) charge(n int) {
-	if m.used.Add(int64(n)) > m.limit && !m.lenient.Load() {
+	if m.used.Add(int64(n))-m.base.Load() > m.limit && !m.lenient.Load() {
 		m.used.Add(-int64(n))
 		panic(overBudget{m.limit})
 	}

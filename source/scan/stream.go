@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	// maxDecodeBytes is what one stream may hold decoded at any time, delivered
-	// batches that nobody has released included. It stops decompression and
-	// dictionary bombs; honest files stay far below.
+	// maxDecodeBytes is what one step of decoding (about a batch) may take. It
+	// stops decompression and dictionary bombs; honest files stay far below.
 	maxDecodeBytes = 1 << 30
 	// aheadBatches of the asked size are decoded ahead of the consumer.
 	aheadBatches = 2
@@ -241,7 +240,7 @@ func newDecoder(t Task, plan *layout) *decoder {
 func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error) (err error) {
 	d.emit = emit
 	d.group = groupDecoder{
-		ft: d.task.Footer, base: d.task.Memory, size: d.task.Reader.Size(),
+		ft: d.task.Footer, mem: d.mem, size: d.task.Reader.Size(),
 		read:   func(p []byte, off int64) error { return d.task.Reader.ReadAt(ctx, p, off) },
 		fields: d.plan.fields, leaves: d.plan.leaves, order: d.plan.order, micros: d.plan.micros,
 	}
@@ -355,6 +354,7 @@ func (d *decoder) step(g int) int64 {
 // readRows decodes n rows, keeps what the filter keeps, and hands it on in the
 // stream's types.
 func (d *decoder) readRows(ctx context.Context, n int64) error {
+	d.mem.begin()
 	data, err := d.group.next(ctx, n)
 	if err != nil {
 		return err

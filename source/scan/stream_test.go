@@ -466,3 +466,33 @@ func TestSparkLogicTestsTheMappedValues(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestOneFooterServesManyStreamsAtOnce(t *testing.T) {
+	batch := nestedBatch(800, 4)
+	data := write(t, batch, 100)
+	ft, pool := footer(t, data), NewPool()
+	done := make(chan error)
+	for i := range 6 {
+		go func() {
+			q := Query{Profile: Profile(i % 2), Filters: mustFilter(t, `[["id","<",777]]`)}
+			s, err := Open(context.Background(), Task{File: testFile, Reader: &bytesReader{data: data}, Footer: ft, Memory: pool, Query: q, Limit: -1})
+			rows := int64(0)
+			for err == nil {
+				var b arrow.RecordBatch
+				if b, err = s.Next(context.Background()); err == nil {
+					rows += b.NumRows()
+					b.Release()
+				}
+			}
+			if errors.Is(err, io.EOF) && rows == 777 {
+				err = s.Close()
+			}
+			done <- err
+		}()
+	}
+	for range 6 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

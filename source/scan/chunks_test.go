@@ -1,0 +1,75 @@
+package scan
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// pattern is a file whose byte at off is known.
+func pattern(off int64) byte { return byte(off*7 + off>>8) }
+
+func TestChunksAreReadTogetherOrThroughWindows(t *testing.T) {
+	mib := int64(1 << 20)
+	for name, c := range map[string]struct {
+		chunks []chunk
+		reads  int // at most
+		whole  bool
+	}{
+		"neighbours in one read":    {[]chunk{{off: 4, len: 1000}, {off: 1004, len: 5000}, {off: 7000, len: 10}}, 1, true},
+		"out of order":              {[]chunk{{off: 7000, len: 10}, {off: 4, len: 1000}}, 1, true},
+		"far apart":                 {[]chunk{{off: 4, len: 1000}, {off: 2 * mib, len: 1000}}, 2, true},
+		"merged up to a limit":      {[]chunk{{off: 4, len: 6 * mib}, {off: 4 + 6*mib, len: 6 * mib}}, 2, true},
+		"overlapping":               {[]chunk{{off: 4, len: 1000}, {off: 500, len: 100}}, 1, true},
+		"a large group in windows":  {[]chunk{{off: 4, len: 150 * mib}, {off: 4 + 150*mib, len: 150 * mib}}, 1 << 30, false},
+		"nothing of an empty chunk": {[]chunk{{off: 0, len: 0}, {off: 4, len: 10}}, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+			reads, largest := 0, 0
+			r := newChunkReader(func(p []byte, off int64) error {
+				reads++
+				largest = max(largest, len(p))
+				for i := range p {
+					p[i] = pattern(off + int64(i))
+				}
+				return nil
+			}, 400*mib, mem, c.chunks)
+			if r.inMemory() != c.whole {
+				t.Errorf("in memory: %v", r.inMemory())
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			for _, ch := range c.chunks {
+				for range 20 {
+					if ch.len == 0 {
+						continue
+					}
+					off := ch.off + rng.Int64N(ch.len)
+					p := make([]byte, 1+rng.Int64N(min(ch.off+ch.len-off, 70_000)))
+					n, err := r.ReadAt(p, off)
+					if err != nil || n != len(p) || p[0] != pattern(off) || p[n-1] != pattern(off+int64(n)-1) {
+						t.Fatalf("%d bytes at %d: %d, %v", len(p), off, n, err)
+					}
+				}
+			}
+			if reads > c.reads || largest > maxWindow {
+				t.Errorf("%d reads, the largest of %d bytes", reads, largest)
+			}
+			r.close()
+			mem.AssertSize(t, 0)
+		})
+	}
+}
+
+func TestChunkReaderEndsWithTheFile(t *testing.T) {
+	r := newChunkReader(func(p []byte, off int64) error { return nil }, 100, memory.NewGoAllocator(), []chunk{{off: 4, len: 50}})
+	if n, err := r.ReadAt(make([]byte, 50), 80); n != 20 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := r.ReadAt(make([]byte, 1), 101); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("%v", err)
+	}
+}
