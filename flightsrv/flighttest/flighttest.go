@@ -36,6 +36,7 @@ type Fixture struct {
 	Client   *client.Client
 	Location string           // grpc://127.0.0.1:PORT
 	Root     string           // a folder that is a local root
+	Spool    string           // where the writer keeps files on their way
 	Hub      *hubtest.Running // the Hub it reads and writes
 	Log      *Log             // what the server logged
 
@@ -74,7 +75,7 @@ func New(t testing.TB, options ...Option) *Fixture {
 	for _, o := range options {
 		o(&s)
 	}
-	f := &Fixture{t: t, Root: t.TempDir(), Hub: hubtest.New(t, s.hub...), Log: &Log{}}
+	f := &Fixture{t: t, Root: t.TempDir(), Spool: t.TempDir(), Hub: hubtest.New(t, s.hub...), Log: &Log{}}
 	must := func(err error) {
 		if err != nil {
 			t.Helper()
@@ -92,7 +93,7 @@ func New(t testing.TB, options ...Option) *Fixture {
 		}
 		return hubClient.Dataset(ref.Repo, token), nil
 	}})
-	w, err := writer.New(writer.Options{SpoolDir: t.TempDir(), Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
+	w, err := writer.New(writer.Options{SpoolDir: f.Spool, Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if !ref.IsLocal() {
 			return hubsink.New(hubsink.Options{Client: hubClient, Repo: ref.Repo, Token: token, Logger: logger}), nil
 		}
