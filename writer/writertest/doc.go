@@ -13,5 +13,7 @@
 // Every bug that was found here gets a line: what happened, since when, found by
 // which test or seed.
 //
-//	(none yet)
+//	fixed-size lists of a sliced batch repeated the slice before them, and null
+//	ones were refused: since the first encoder, found by review and
+//	TestBatchesAreWrittenRightInSlices; fixed in physical.go
 package writertest
