@@ -107,6 +107,11 @@ func (t target) validateNames(op string) error {
 		if t.split != "" && (!splitName.MatchString(t.split) || len(t.split) > maxNameBytes/2) {
 			return invalid(op, "split %q is not a split name: letters, digits, _ and inner dots", clip(t.split))
 		}
+		// The reference library cannot load any split of a config that has one
+		// of this name.
+		if t.split == "all" {
+			return invalid(op, `split "all" means the union of all splits and cannot be one of them`)
+		}
 	case NamingParts, NamingFile:
 		if t.config != "" || t.split != "" {
 			return invalid(op, "config and split do not go with naming %q: the path says where the files go", t.naming)
