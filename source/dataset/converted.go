@@ -12,7 +12,7 @@ import (
 
 // ConvertedRevision is the branch on which the Hub keeps the Parquet conversion
 // of a dataset.
-const ConvertedRevision = "refs/convert/parquet"
+const ConvertedRevision = source.ConvertedRevision
 
 // convertedPath is {config}/[partial-]{split}[-partN]/{NNNN}.parquet. Split names
 // hold no dash, config names may.

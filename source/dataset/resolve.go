@@ -62,6 +62,8 @@ type Config struct {
 	Notes []string
 	// Err is why this config cannot be read; nil if it can. The others can.
 	Err error
+
+	splitNames []string // in order, also where Err took the splits away
 }
 
 // Split is one split and its files in reading order, each of them once.
@@ -273,6 +275,10 @@ const (
 
 // fill resolves the patterns of each split into the config, below dir.
 func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFrom) {
+	c.splitNames = make([]string, len(files.Splits))
+	for i, s := range files.Splits {
+		c.splitNames[i] = s.Split
+	}
 	lists := make([][]treePath, len(files.Splits))
 	formats := make([]string, len(files.Splits))
 	var all []treePath

@@ -142,10 +142,14 @@ func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin,
 	if own.kind == SourceConverted {
 		markPartial(own.layout, asked.at.Short(), r.Partial == PartialAllow)
 	}
-	if _, _, err := own.layout.Choose(r.Config, r.Split); isOtherFormat(err) {
-		return own, p.explainFormat(ctx, asked, r, plain, err)
+	cause := own.layout.otherFormat(r)
+	if cause == nil {
+		return own, nil
 	}
-	return own, nil
+	if asked.at.Local || !plain || r.Conversion == ConversionNever {
+		return own, cause
+	}
+	return p.fresh(ctx, asked, r, own.layout, cause)
 }
 
 // place turns the path inside a Ref into options: a glob or a file is data_files,
@@ -215,30 +219,11 @@ func (p *Planner) converted(ctx context.Context, asked *pinned, r Request) (orig
 	}
 	o.data = data
 	o.notes = []string{"freshness not verified: the conversion may belong to an older commit"}
-	o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow)
-	return o, err
-}
-
-func noConversion(what string) error {
-	return source.Errorf(source.KindUnsupported, "conversion", "%s", what).
-		WithHint("the Hub converts public datasets, and private ones of PRO users and Enterprise organizations")
-}
-
-// explainFormat turns "not Parquet" into what can be done about it. Without the
-// dataset viewer nobody knows which commit a conversion belongs to, so it is
-// never read unless it is asked for.
-func (p *Planner) explainFormat(ctx context.Context, asked *pinned, r Request, plain bool, cause error) error {
-	var e *source.Error
-	if asked.at.Local || !plain || r.Conversion == ConversionNever || !errors.As(cause, &e) {
-		return cause
+	if o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
+		return o, err
 	}
-	_, err := asked.store.Resolve(ctx, ConvertedRevision)
-	switch {
-	case source.KindOf(err) == source.KindNotFound && err != nil:
-		return noConversion(e.Msg + ", and there is no Parquet conversion of it")
-	case err != nil:
-		return err
+	if own, err := Resolve(asked.tree, Options{}); err == nil {
+		o.layout.borrow(own)
 	}
-	return source.Errorf(source.KindUnsupported, "conversion", "%s; it has a Parquet conversion, but whether that is of the current commit cannot be verified without a dataset viewer", e.Msg).
-		WithHint("conversion=\"always\" reads it all the same")
+	return o, nil
 }

@@ -26,8 +26,9 @@ const (
 type Options struct {
 	// Endpoint is the Hub's base URL, possibly with a path ("http://host/hf").
 	Endpoint string
-	// ViewerEndpoint is the dataset viewer's base URL, or empty for none. It is
-	// the one further origin that may be given the Hub token.
+	// ViewerEndpoint is the dataset viewer's base URL; empty is the public viewer
+	// for the public Hub and none for any other. It is the one further origin that
+	// is given the Hub token.
 	ViewerEndpoint string
 	// UserAgent is sent with every request: "program/version".
 	UserAgent string
@@ -60,6 +61,9 @@ type Client struct {
 func New(o Options) (*Client, error) {
 	if o.Endpoint == "" {
 		o.Endpoint = DefaultEndpoint
+	}
+	if o.ViewerEndpoint == "" {
+		o.ViewerEndpoint = viewerFor(o.Endpoint)
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = defaultUserAgent
