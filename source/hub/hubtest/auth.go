@@ -61,7 +61,10 @@ func (h *Hub) authenticate(r *http.Request) (caller, error) {
 
 // open returns the call's repository if the caller may do that with it.
 func (c *call) open(need need) (*repo, error) {
-	r := c.h.find(c.id)
+	r, moved := c.h.find(c.id), false
+	if r == nil {
+		r, moved = c.h.movedTo(c.id), true
+	}
 	if r == nil {
 		return nil, c.invisible()
 	}
@@ -71,6 +74,9 @@ func (c *call) open(need need) (*repo, error) {
 	}
 	if s.Private && c.who.rights < Read {
 		return nil, c.invisible()
+	}
+	if moved {
+		return nil, &movedError{c.renamed(r.id)}
 	}
 	if s.Disabled {
 		return nil, refuse(http.StatusForbidden, "", "Access to this resource is disabled.")

@@ -178,14 +178,5 @@ func (h *Hub) failStorage(w http.ResponseWriter, err error) {
 // cdnBase is the storage origin as this caller sees it. Serve has set it,
 // unless it listens on every address: then it is the host the caller used.
 func (c *call) cdnBase() string {
-	base := c.h.cdnURL()
-	scheme, rest, _ := strings.Cut(base, "://")
-	if port, ok := strings.CutPrefix(rest, "*:"); ok {
-		host, _, err := net.SplitHostPort(c.r.Host)
-		if err != nil {
-			host = c.r.Host
-		}
-		return scheme + "://" + net.JoinHostPort(host, port)
-	}
-	return base
+	return asReached(c.h.cdnURL(), c.r)
 }

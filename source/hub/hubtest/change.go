@@ -60,7 +60,15 @@ func (r *repo) commit(c change) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return id, r.move(c.ref, id)
+	if err := r.move(c.ref, id); err != nil {
+		return "", err
+	}
+	if c.ref == convertedRef {
+		// After the move: a crash in between leaves a conversion that looks
+		// stale, never one that looks fresh and is not.
+		return id, r.noteConversion()
+	}
+	return id, nil
 }
 
 // build stores the objects of a commit on top of head.

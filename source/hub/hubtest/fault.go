@@ -1,7 +1,8 @@
 package hubtest
 
 import (
-	"fmt"
+	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -9,23 +10,36 @@ import (
 	"time"
 )
 
-// Fault is one misbehaviour. The zero value of a matching field matches
-// everything; of the actions the first that is set is done, in the order Stall,
-// Reset, CutAfter, Status. Without any, the connection is reset.
+// Fault is one rule of a Script: which requests it is for, which of those, and
+// what is done to them. The zero value of a matching field matches everything.
+//
+// What is done is the first that is set of Do, Stall, Reset, CutAfter and
+// Status. Without any, the connection is reset; a Fault with nothing but a Delay
+// only makes the true answer late.
 type Fault struct {
-	// Origin is "hub" or "cdn".
+	// Origin is "hub", "cdn" or "viewer".
 	Origin string
 	// Method of the request.
 	Method string
 	// Path is a part of the escaped path: "/commit/", "/resolve/".
 	Path string
+
 	// Nth is which matching request fails, from 1; 0 is all of them.
 	Nth int
+	// Share, with Nth 0, is how many of the matching requests fail, between 0
+	// and 1; 0 is all of them. Seed decides which.
+	Share float64
+	Seed  uint64
+
+	// Delay is waited before anything else.
+	Delay time.Duration
 	// After lets the request take effect before the answer is lost.
 	After bool
-
+	// Do is a misbehaviour by name, and N its number where it has one.
+	Do Misbehaviour
+	N  int64
 	// Stall holds the request that long, or until the client goes, and then
-	// breaks the connection.
+	// breaks the connection. With CutAfter it comes after those bytes.
 	Stall time.Duration
 	// Reset breaks the connection without an answer.
 	Reset bool
@@ -38,13 +52,31 @@ type Fault struct {
 	Body   string
 }
 
+// FailOn fails the i-th request of a run, from 1, once: its connection is reset
+// before the request takes effect. Set other fields for another failure, After
+// for one after the effect. The loop
+//
+//	for i := 1; ; i++ {
+//		armed := hub.Fault(hubtest.FailOn(i))
+//		err := scenario(hub)
+//		armed.Disarm()
+//		// … what must hold whatever failed …
+//		if armed.Hits() == 0 {
+//			break // there was no i-th request: every one had its turn
+//		}
+//	}
+//
+// gives every request its turn.
+func FailOn(i int) Fault { return Fault{Nth: i, Reset: true} }
+
 // Armed is a Fault at work.
 type Armed struct {
-	fault Fault
-	mu    sync.Mutex
-	seen  int
-	hits  int
-	off   bool
+	fault  Fault
+	mu     sync.Mutex
+	chance *rand.Rand
+	seen   int
+	hits   int
+	off    bool
 }
 
 // Hits is how often the fault struck.
@@ -61,6 +93,9 @@ func (a *Armed) Disarm() {
 	a.off = true
 }
 
+// String is the fault as a script's line.
+func (a *Armed) String() string { return a.fault.String() }
+
 // strikes reports whether the fault is for this request. It counts: only the
 // list calls it, once per request.
 func (a *Armed) strikes(origin string, r *http.Request) bool {
@@ -70,7 +105,11 @@ func (a *Armed) strikes(origin string, r *http.Request) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.seen++; a.off || f.Nth > 0 && a.seen != f.Nth {
+	a.seen++
+	switch {
+	case a.off || f.Nth > 0 && a.seen != f.Nth:
+		return false
+	case f.Nth == 0 && f.Share > 0 && a.chance.Float64() >= f.Share:
 		return false
 	}
 	a.hits++
@@ -98,53 +137,68 @@ func (l *faultList) match(origin string, r *http.Request) *Armed {
 
 // Fault makes requests fail from now on.
 func (h *Hub) Fault(f Fault) *Armed {
-	a := &Armed{fault: f}
+	a := &Armed{fault: f, chance: rand.New(rand.NewPCG(f.Seed, 0))}
 	h.faults.mu.Lock()
 	defer h.faults.mu.Unlock()
 	h.faults.all = append(h.faults.all, a)
 	return a
 }
 
-// serve misbehaves.
-func (a *Armed) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+// serve misbehaves. next is the true answer.
+func (a *Armed) serve(h *Hub, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	f := a.fault
-	if f.CutAfter > 0 && f.Stall == 0 && !f.Reset {
-		next.ServeHTTP(&cutWriter{ResponseWriter: w, left: f.CutAfter}, r)
-		breakConnection(w)
+	pause(r.Context(), f.Delay)
+	switch {
+	case f.Do != 0:
+		f.misbehave(h, w, r, next)
+		return
+	case f.CutAfter > 0 && !f.Reset:
+		next.ServeHTTP(&edited{ResponseWriter: w, most: f.CutAfter, full: func() {
+			stall(w, r, f.Stall)
+			breakConnection(w)
+		}}, r)
+		breakConnection(w) // the answer was shorter than the cut
+	case f.Delay > 0 && !f.After && f.Stall == 0 && !f.Reset && f.Status == 0:
+		next.ServeHTTP(w, r)
+		return
 	}
 	if f.After {
 		next.ServeHTTP(&lostWriter{head: http.Header{}}, r)
 	}
-	switch {
-	case f.Stall > 0:
-		timer := time.NewTimer(f.Stall)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-		}
-		breakConnection(w)
-	case f.Reset || f.Status == 0:
+	if f.Stall > 0 || f.Reset || f.Status == 0 {
+		stall(w, r, f.Stall)
 		breakConnection(w)
 	}
-	for k, v := range f.Header {
-		w.Header()[http.CanonicalHeaderKey(k)] = v
+	answer(w, f.Status, f.Header, f.Body)
+}
+
+// pause waits, but not for a client that has gone.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
 	}
-	w.Header().Set("Content-Length", fmt.Sprint(len(f.Body)))
-	w.WriteHeader(f.Status)
-	_, _ = w.Write([]byte(f.Body)) // the client may have gone: that is its affair
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// stall keeps the client waiting with what it has got so far.
+func stall(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	flushWritten(w)
+	pause(r.Context(), d)
 }
 
 // breakConnection ends the connection with a reset where it can, so that the
 // client sees an error and not a short answer. It does not return.
 func breakConnection(w http.ResponseWriter) {
-	control := http.NewResponseController(w)
-	// What a cut answer has sent must arrive first. Where nothing was written, a
-	// flush would send a 200 of its own.
-	if c, ok := w.(*counted); ok && c.status != 0 {
-		_ = control.Flush()
-	}
-	if conn, _, err := control.Hijack(); err == nil {
+	flushWritten(w)
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
@@ -153,28 +207,23 @@ func breakConnection(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
+// endConnection ends it as a server does that takes the answer for complete.
+func endConnection(w http.ResponseWriter) {
+	flushWritten(w)
+	panic(http.ErrAbortHandler)
+}
+
+// flushWritten sends what a cut answer has written. Where nothing was written, a
+// flush would send a 200 of its own.
+func flushWritten(w http.ResponseWriter) {
+	if c, ok := w.(*counted); ok && c.status != 0 {
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
 // lostWriter swallows an answer.
 type lostWriter struct{ head http.Header }
 
 func (l *lostWriter) Header() http.Header         { return l.head }
 func (l *lostWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (l *lostWriter) WriteHeader(int)             {}
-
-// cutWriter lets part of a body through.
-type cutWriter struct {
-	http.ResponseWriter
-	left int64
-}
-
-func (c *cutWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) <= c.left {
-		c.left -= int64(len(p))
-		return c.ResponseWriter.Write(p)
-	}
-	n, err := c.ResponseWriter.Write(p[:c.left])
-	c.left = 0
-	if err == nil {
-		breakConnection(c.ResponseWriter)
-	}
-	return n, err
-}

@@ -21,6 +21,7 @@ type Hub struct {
 	secret  []byte // signs storage URLs; a new one per process
 	log     requestLog
 	faults  faultList
+	meter   meter
 	// signed counts the URLs signed, and expired the last of them that is no
 	// longer accepted (ExpireSignatures).
 	signed, expired atomic.Int64
@@ -28,6 +29,7 @@ type Hub struct {
 	mu    sync.Mutex
 	repos map[string]*repo // by lower-case id
 	cdn   string           // storage origin as Serve announced it
+	self  string           // the Hub itself, likewise
 }
 
 // Open opens the Hub in dir, which is created if it is missing.

@@ -99,6 +99,6 @@ func (r *repo) openContent(e entry) (io.ReadSeekCloser, error) {
 	return memory{bytes.NewReader(raw)}, nil
 }
 
-type memory struct{ io.ReadSeeker }
+type memory struct{ *bytes.Reader }
 
 func (memory) Close() error { return nil }

@@ -17,6 +17,7 @@ type treeItem struct {
 	Size       int64       `json:"size"`
 	Path       string      `json:"path"`
 	LFS        *treeLFS    `json:"lfs,omitempty"`
+	XetHash    string      `json:"xetHash,omitempty"`
 	LastCommit *treeCommit `json:"lastCommit,omitempty"`
 	Security   *security   `json:"securityFileStatus,omitempty"`
 }
@@ -179,7 +180,9 @@ func (c *call) wantedPaths() (paths []string, expand bool, err error) {
 func (c *call) items(r *repo, sha string, list []entry, expand bool) error {
 	out := make([]treeItem, len(list))
 	for i, e := range list {
-		out[i] = itemOf(e)
+		if out[i] = itemOf(e); e.lfs != "" && c.h.options.XetHeaders {
+			out[i].XetHash = xetHash(e.lfs)
+		}
 	}
 	if expand {
 		if err := r.expand(sha, out); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -41,7 +42,8 @@ func (c *call) multipartAction(r *repo, o *batchObject) (map[string]any, error) 
 	}
 	var header strings.Builder
 	fmt.Fprintf(&header, `{"upload_id":%q`, upload)
-	for n := count; n >= 1; n-- { // backwards
+	for _, i := range mathrand.Perm(count) {
+		n := i + 1
 		href := c.h.sign(signing{method: http.MethodPut, base: c.cdnBase(), path: objectPath(r.id, o.OID) + "/" + upload + "/" + strconv.Itoa(n)})
 		fmt.Fprintf(&header, `,"%05d":%q`, n, href)
 	}
@@ -52,7 +54,7 @@ func (c *call) multipartAction(r *repo, o *batchObject) (map[string]any, error) 
 		method: http.MethodPost, base: c.base(), path: "/api/datasets/" + r.id + "/lfs-multipart",
 		query: url.Values{"uploadId": {upload}, "size": {strconv.FormatInt(o.Size, 10)}, "oid": {o.OID}},
 	})
-	return map[string]any{"href": done, "header": json.RawMessage(header.String()), "expires_in": int(c.h.options.SignatureTTL.Seconds())}, nil
+	return map[string]any{"href": c.href(done), "header": json.RawMessage(header.String()), "expires_in": int(c.h.options.SignatureTTL.Seconds())}, nil
 }
 
 type completion struct {

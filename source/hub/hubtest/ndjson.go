@@ -78,6 +78,11 @@ func commitNDJSON(c *call) error {
 	if in.parent != "" && !strings.HasPrefix(head, in.parent) {
 		return refuse(http.StatusPreconditionFailed, "", "A commit has happened since. Please refresh and try again.")
 	}
+	done, err := c.begin(r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if pr {
 		return c.commitPR(r, in, head)
 	}
@@ -86,6 +91,20 @@ func commitNDJSON(c *call) error {
 		return err
 	}
 	return c.committed(r, sha, 0)
+}
+
+// begin takes what a commit needs besides its content: a place in the quota, and
+// the repository, if commits take time.
+func (c *call) begin(r *repo) (done func(), err error) {
+	if err := c.limitCommits(); err != nil || c.h.options.CommitTime == 0 {
+		return func() {}, err
+	}
+	if !r.committing.TryLock() {
+		return nil, refuse(http.StatusConflict, "", commitInFlightText)
+	}
+	// Who leaves while it takes its time does not undo it.
+	pause(c.r.Context(), c.h.options.CommitTime)
+	return r.committing.Unlock, nil
 }
 
 // commitPR opens a pull request holding the commit.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -59,6 +60,27 @@ type Options struct {
 	// host name (another port). Go's http.Client forwards a token to such a
 	// redirect, so it is the origin to test leaks with.
 	SameHostCDN bool
+	// PathPrefix is where the Hub begins on its origin ("/hf"), as behind a
+	// proxy; "" is the root.
+	PathPrefix string
+	// PublicHrefs makes upload targets on the Hub, and the URL of a repository
+	// that was created, name https://huggingface.co as mirrors do: clients have
+	// to put their own endpoint there.
+	PublicHrefs bool
+	// PlainFiles is how resolve answers for plain git files.
+	PlainFiles PlainFiles
+	// XetHeaders announces every LFS file as one that Xet has too, without
+	// serving Xet: plain HTTP works as ever, for clients that stay with it.
+	XetHeaders bool
+	// CommitTime is how long a commit takes. Others on the same repository are
+	// told 409 meanwhile; with 0 they wait their turn.
+	CommitTime time.Duration
+	// RateLimits are announced on every answer of the Hub; the zero value is no
+	// limits.
+	RateLimits RateLimits
+	// ViewerAddress makes Serve listen for the dataset viewer there; without it
+	// the viewer is only found below /datasets-server on the Hub's own address.
+	ViewerAddress string
 	// Now is the clock of commits and signatures; nil means time.Now.
 	Now func() time.Time
 	// NoSync leaves out fsync: right for tests, whose files need not survive a
@@ -69,6 +91,19 @@ type Options struct {
 	// Logger gets one line per request at debug level; nil discards.
 	Logger *slog.Logger
 }
+
+// PlainFiles is one of the ways in which a Hub answers for plain git files.
+type PlainFiles uint8
+
+const (
+	// Mixed answers for most with a redirect, often with a query in it, and for
+	// some small ones directly: the file's hash decides.
+	Mixed PlainFiles = iota
+	// Redirected answers for all with a redirect.
+	Redirected
+	// Direct answers for all with their bytes.
+	Direct
+)
 
 const (
 	defaultPageSize     = 1000
@@ -103,8 +138,14 @@ func (o Options) withDefaults() Options {
 
 // Validate refuses options that cannot work: negative sizes and unknown rights.
 func (o Options) Validate() error {
-	if o.PageSize < 0 || o.LFSThreshold < 0 || o.MultipartThreshold < 0 || o.PartSize < 0 || o.SignatureTTL < 0 {
+	if o.PageSize < 0 || o.LFSThreshold < 0 || o.MultipartThreshold < 0 || o.PartSize < 0 || o.SignatureTTL < 0 || o.CommitTime < 0 {
 		return source.Errorf(source.KindInvalid, "embedded hub", "sizes and times cannot be negative")
+	}
+	if o.PathPrefix != "" && (o.PathPrefix[0] != '/' || strings.HasSuffix(o.PathPrefix, "/") || escapePath(o.PathPrefix) != o.PathPrefix) {
+		return source.Errorf(source.KindInvalid, "embedded hub", "the path prefix %q is not of the form /name", o.PathPrefix)
+	}
+	if l := o.RateLimits; l.API < 0 || l.Resolvers < 0 || l.Pages < 0 || l.Commits < 0 || l.Window < 0 || o.PlainFiles > Direct {
+		return source.Errorf(source.KindInvalid, "embedded hub", "a rate limit is negative or the way to answer for plain files is unknown")
 	}
 	for token, r := range o.Tokens {
 		if token == "" || r < Public || r > Write {

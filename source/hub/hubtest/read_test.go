@@ -123,11 +123,10 @@ func TestOddNamesAreFoundByEveryRoute(t *testing.T) {
 		}
 		for _, rev := range []string{"main", "my%2Fbranch"} {
 			got := c.do(http.MethodGet, "/datasets/"+repo+"/resolve/"+rev+"/"+strings.Join(segs, "/"), nil)
-			to := got.Header.Get("Location")
-			if to == "" {
-				t.Fatalf("%s: %s %s", n, got.Status, got.body)
+			if to := got.Header.Get("Location"); to != "" {
+				got = c.do(http.MethodGet, to, nil)
 			}
-			if got = c.do(http.MethodGet, to, nil); string(got.body) != n {
+			if string(got.body) != n {
 				t.Errorf("%s: got %s %q", n, got.Status, got.body)
 			}
 		}
@@ -158,12 +157,13 @@ func TestPathsInfoTakesJSONAndRefusesTooMany(t *testing.T) {
 
 func TestAPlainFileIsBehindARelativeRedirect(t *testing.T) {
 	content := []byte("some text")
-	hub := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"d/a.txt": content}))
+	hub := hubtest.New(t, hubtest.With(hubtest.Options{PlainFiles: hubtest.Redirected}), hubtest.Dataset(repo, map[string][]byte{"d/a.txt": content}))
 	c := connect(t, hub, "")
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		got := c.do(method, "/datasets/"+repo+"/resolve/main/d/a.txt", nil)
 		sha := head(t, hub, "main")
-		if got.StatusCode != http.StatusTemporaryRedirect || got.Header.Get("Location") != "/api/resolve-cache/datasets/"+repo+"/"+sha+"/d/a.txt" {
+		to, _, _ := strings.Cut(got.Header.Get("Location"), "?")
+		if got.StatusCode != http.StatusTemporaryRedirect || to != "/api/resolve-cache/datasets/"+repo+"/"+sha+"/d/a.txt" {
 			t.Fatalf("%s: %s to %q", method, got.Status, got.Header.Get("Location"))
 		}
 		if got.Header.Get("X-Repo-Commit") != sha || got.Header.Get("X-Linked-Etag") == "" || got.Header.Get("X-Linked-Size") != "" {

@@ -9,16 +9,17 @@ import (
 	"sync"
 )
 
-// The two origins, as Request and Fault name them.
+// The origins, as Request and Fault name them.
 const (
-	originHub = "hub"
-	originCDN = "cdn"
+	originHub    = "hub"
+	originCDN    = "cdn"
+	originViewer = "viewer"
 )
 
 // Request is one request that a Hub has seen. It holds no secret: tokens and
 // signatures are left out.
 type Request struct {
-	// Origin is "hub" or "cdn".
+	// Origin is "hub", "cdn" or "viewer".
 	Origin string
 	Method string
 	// Path is escaped, as it was sent.
@@ -100,7 +101,7 @@ func (h *Hub) wrap(origin string, next http.Handler) http.Handler {
 			h.options.Logger.Debug("request", "origin", origin, "method", r.Method, "path", r.URL.EscapedPath(), "status", out.status, "sent", out.sent)
 		}()
 		if f := h.faults.match(origin, r); f != nil {
-			f.serve(out, r, next)
+			f.serve(h, out, r, next)
 			return
 		}
 		next.ServeHTTP(out, r)

@@ -44,6 +44,8 @@ type repo struct {
 	objects objects
 	mu      sync.Mutex
 	cache   treeCache
+	// committing is held by a commit that takes time (Options.CommitTime).
+	committing sync.Mutex
 }
 
 const (
@@ -109,22 +111,30 @@ func (h *Hub) find(id string) *repo {
 		}
 		delete(h.repos, key) // another process deleted it
 	}
-	at, spelled := filepath.Join(h.dir, "datasets"), []string{}
-	parts := strings.Split(id, "/")
-	for i, part := range parts {
-		if i == len(parts)-1 {
-			part += ".git"
-		}
-		name, ok := entryFold(at, part)
-		if !ok {
-			return nil
-		}
-		at = filepath.Join(at, name)
-		spelled = append(spelled, name)
+	at, spelled, ok := h.locate(id, ".git")
+	if !ok {
+		return nil
 	}
-	r := h.repoAt(strings.TrimSuffix(strings.Join(spelled, "/"), ".git"), at)
+	r := h.repoAt(spelled, at)
 	h.repos[key] = r
 	return r
+}
+
+// locate finds what is kept of an id, in any case, under a file name's ending.
+func (h *Hub) locate(id, ending string) (path, spelled string, ok bool) {
+	path = filepath.Join(h.dir, "datasets")
+	var names []string
+	parts := strings.Split(id+ending, "/")
+	for _, part := range parts {
+		name, ok := entryFold(path, part)
+		if !ok {
+			return "", "", false
+		}
+		path = filepath.Join(path, name)
+		names = append(names, name)
+	}
+	spelled = strings.Join(names, "/")
+	return path, spelled[:len(spelled)-len(ending)], true
 }
 
 // entryFold finds a directory entry in any case.
@@ -195,6 +205,10 @@ func (h *Hub) create(id, user string, s Settings) (*repo, error) {
 	if err := h.repoAt(id, final).files.syncDir(filepath.Dir(final)); err != nil {
 		return nil, err
 	}
+	// The name is in use again: it does not lead elsewhere any more.
+	if err := os.Remove(h.movedFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	return h.find(id), nil
 }
 
@@ -236,13 +250,7 @@ func (h *Hub) remove(r *repo) error {
 	if err := os.Rename(r.dir, filepath.Join(dir, "repo")); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	for key, known := range h.repos {
-		if known == r {
-			delete(h.repos, key)
-		}
-	}
-	h.mu.Unlock()
+	h.forget(r)
 	return os.RemoveAll(dir)
 }
 

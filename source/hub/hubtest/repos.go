@@ -48,12 +48,12 @@ func createRepo(c *call) error {
 	r, err := c.h.create(id, c.who.name, Settings{Private: in.Private || in.Visibility == "private"})
 	var known *hubError
 	if errors.As(err, &known) && known.status == http.StatusConflict && r != nil {
-		return c.reply(known.status, map[string]any{"error": known.message, "url": c.base() + "/datasets/" + r.id})
+		return c.reply(known.status, map[string]any{"error": known.message, "url": c.href(c.base() + "/datasets/" + r.id)})
 	}
 	if err != nil {
 		return err
 	}
-	return c.json(map[string]any{"url": c.base() + "/datasets/" + r.id, "name": r.id, "id": hashObject(kindBlob, []byte(r.id))[:24]})
+	return c.json(map[string]any{"url": c.href(c.base() + "/datasets/" + r.id), "name": r.id, "id": hashObject(kindBlob, []byte(r.id))[:24]})
 }
 
 // deleteRepo answers DELETE /api/repos/delete.

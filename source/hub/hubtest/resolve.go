@@ -1,6 +1,8 @@
 package hubtest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"mime"
 	"net/http"
@@ -10,8 +12,9 @@ import (
 	"time"
 )
 
-// resolveFile answers GET and HEAD /datasets/{id}/resolve/{rev}/{path} with one
-// of the Hub's redirects; it never serves bytes itself.
+// resolveFile answers GET and HEAD /datasets/{id}/resolve/{rev}/{path} in one of
+// the Hub's three shapes: a relative redirect for plain git files, the bytes of
+// some small ones, and a redirect to storage for LFS.
 func resolveFile(c *call) error {
 	r, sha, err := c.repoAtRevision(read)
 	if err != nil {
@@ -24,12 +27,16 @@ func resolveFile(c *call) error {
 	head := c.w.Header()
 	if e.lfs == "" {
 		// Plain git files stay on this origin, where the token may follow.
-		head.Set("X-Linked-ETag", quote(e.oid))
-		to := "/api/resolve-cache/datasets/" + r.id + "/" + sha + "/" + escapePath(e.path)
-		if c.r.URL.RawQuery != "" {
-			to += "?" + c.r.URL.RawQuery
+		if c.direct(e) {
+			return c.serveContent(r, e)
 		}
-		return c.redirect(http.StatusTemporaryRedirect, to)
+		head.Set("X-Linked-ETag", quote(e.oid))
+		return c.redirect(http.StatusTemporaryRedirect, c.h.options.PathPrefix+"/api/resolve-cache/datasets/"+r.id+"/"+sha+"/"+escapePath(e.path)+c.cacheQuery(e))
+	}
+	if c.h.options.XetHeaders {
+		hash := xetHash(e.lfs)
+		head.Set("X-Xet-Hash", hash)
+		head.Set("Link", fmt.Sprintf(`<%s/api/datasets/%s/xet-read-token/%s>; rel="xet-auth", <https://cas-server.invalid/v1/reconstructions/%s>; rel="xet-reconstruction-info"`, c.base(), r.id, sha, hash))
 	}
 	head.Set("X-Linked-ETag", quote(e.lfs))
 	head.Set("X-Linked-Size", fmt.Sprint(e.size))
@@ -38,6 +45,38 @@ func resolveFile(c *call) error {
 		"response-content-disposition": {disposition(e.path)},
 	}})
 	return c.redirect(http.StatusFound, to)
+}
+
+// maxDirect is the size up to which a file may be answered without a redirect.
+const maxDirect = 64 << 10
+
+// direct decides whether a plain file's bytes are the answer.
+func (c *call) direct(e entry) bool {
+	switch c.h.options.PlainFiles {
+	case Direct:
+		return true
+	case Redirected:
+		return false
+	}
+	return e.size <= maxDirect && e.oid[0] == '0' // one in sixteen
+}
+
+// cacheQuery is the query of a redirect: the caller's own, or what a cache keys
+// by, which half of the files have.
+func (c *call) cacheQuery(e entry) string {
+	switch {
+	case c.r.URL.RawQuery != "":
+		return "?" + c.r.URL.RawQuery
+	case e.oid[1] < '8':
+		return "?" + url.QueryEscape(c.r.URL.EscapedPath()) + "=&etag=" + url.QueryEscape(quote(e.oid))
+	}
+	return ""
+}
+
+// xetHash is a hash of the form that Xet's have; there is nothing under it.
+func xetHash(oid string) string {
+	sum := sha256.Sum256([]byte("xet " + oid))
+	return hex.EncodeToString(sum[:])
 }
 
 // redirect has a body of its own, whose length must not be taken for the file's.

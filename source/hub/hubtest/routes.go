@@ -15,6 +15,8 @@ var apiRoutes = map[string]route{
 	"DELETE branch":      deleteBranch,
 	"POST tag":           createTag,
 	"DELETE tag":         deleteTag,
+	"POST super-squash":  superSquash,
+	"GET parquet":        listParquet,
 	"GET discussions":    getDiscussions,
 	"POST discussions":   createDiscussion,
 	"POST lfs-multipart": completeMultipart,
@@ -33,6 +35,7 @@ var globalRoutes = map[string]route{
 	"GET whoami-v2":       whoami,
 	"POST repos/create":   createRepo,
 	"DELETE repos/delete": deleteRepo,
+	"POST repos/move":     moveRepo,
 	"POST validate-yaml":  validateYAML,
 	// Clients ask once per process; there is nothing to tell them.
 	"GET agent-harnesses": func(c *call) error { return c.json(map[string]any{}) },

@@ -20,13 +20,16 @@ type Running struct {
 	HubURL string
 	// CDNURL is the storage origin.
 	CDNURL string
+	// ViewerURL is the dataset viewer.
+	ViewerURL string
 
 	servers []*http.Server
 	done    sync.WaitGroup
 	closing sync.Once
 }
 
-// Serve listens on two addresses ("127.0.0.1:0" picks a free port) until Close.
+// Serve listens on two addresses ("127.0.0.1:0" picks a free port), and on
+// Options.ViewerAddress if it is set, until Close.
 //
 // A loopback storage origin is announced as localhost, so that the two origins
 // have different host names, as the real ones have; see Options.SameHostCDN.
@@ -40,12 +43,23 @@ func (h *Hub) Serve(hubAddr, cdnAddr string) (*Running, error) {
 	if err != nil {
 		return nil, errors.Join(cannotListen(err), hub.Close())
 	}
-	run := &Running{Hub: h, HubURL: "http://" + reachable(hub.Addr()), CDNURL: h.announce(hub.Addr(), cdn.Addr())}
+	run := &Running{Hub: h, HubURL: "http://" + reachable(hub.Addr()) + h.options.PathPrefix, CDNURL: h.announce(hub.Addr(), cdn.Addr())}
+	run.ViewerURL = run.HubURL + viewerPath
+	var viewer net.Listener
+	if h.options.ViewerAddress != "" {
+		if viewer, err = listen.Listen(context.Background(), "tcp", h.options.ViewerAddress); err != nil {
+			return nil, errors.Join(cannotListen(err), hub.Close(), cdn.Close())
+		}
+		run.ViewerURL = "http://" + reachable(viewer.Addr())
+	}
 	h.mu.Lock()
-	h.cdn = run.CDNURL
+	h.cdn, h.self = run.CDNURL, "http://"+anywhere(hub.Addr())+h.options.PathPrefix
 	h.mu.Unlock()
 	run.start(hub, h.Handler())
 	run.start(cdn, h.CDN())
+	if viewer != nil {
+		run.start(viewer, h.Viewer())
+	}
 	return run, nil
 }
 
@@ -111,6 +125,15 @@ func (h *Hub) announce(hub, cdn net.Addr) string {
 	return "http://localhost:" + port
 }
 
+// anywhere names an origin for asReached.
+func anywhere(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return "*:" + port
+	}
+	return a.String()
+}
+
 // reachable names an address that a client on this machine can use.
 func reachable(a net.Addr) string {
 	host, port, err := net.SplitHostPort(a.String())
@@ -143,14 +166,28 @@ type Option func(*setup)
 
 type setup struct {
 	Options
-	fill []func(*Hub) error
+	fill   []func(*Hub) error
+	script Script
 }
 
-// With sets all the options at once; Record and NoSync stay on.
+// With sets all the options at once; Record and NoSync stay on, and the viewer
+// listens.
 func With(o Options) Option { return func(s *setup) { s.Options = o } }
 
 // Tokens lists the valid tokens; without it everybody may do everything.
 func Tokens(tokens map[string]Rights) Option { return func(s *setup) { s.Tokens = tokens } }
+
+// Faults arms faults once the Hub is filled and runs, so that the first request
+// they count is the first of the test.
+func Faults(s ...Fault) Option { return func(o *setup) { o.script = append(o.script, s...) } }
+
+// Converted sets what the dataset viewer says of a repository, which must have
+// been made by an option before it.
+func Converted(id string, c Conversion) Option {
+	return func(s *setup) {
+		s.fill = append(s.fill, func(h *Hub) error { return h.SetConversion(id, c) })
+	}
+}
 
 // PageSize sets how many entries a page of a listing has.
 func PageSize(n int) Option { return func(s *setup) { s.PageSize = n } }
@@ -178,8 +215,8 @@ func WithSettings(id string, settings Settings) Option {
 	}
 }
 
-// New runs a Hub in a temporary folder on two loopback ports until the test
-// ends. It records requests.
+// New runs a Hub in a temporary folder on loopback ports until the test ends. It
+// records requests.
 func New(t TB, options ...Option) *Running {
 	t.Helper()
 	s := &setup{}
@@ -187,6 +224,9 @@ func New(t TB, options ...Option) *Running {
 		o(s)
 	}
 	s.Record, s.NoSync = true, true
+	if s.ViewerAddress == "" {
+		s.ViewerAddress = "127.0.0.1:0"
+	}
 	h, err := Open(t.TempDir(), s.Options)
 	for _, fill := range s.fill {
 		if err == nil {
@@ -200,6 +240,7 @@ func New(t TB, options ...Option) *Running {
 	if err != nil {
 		t.Fatalf("hubtest: %v", err)
 	}
+	run.Run(s.script)
 	t.Cleanup(func() {
 		if err := run.Close(); err != nil {
 			t.Fatalf("hubtest: %v", source.AsError("close", err))

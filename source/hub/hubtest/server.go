@@ -32,13 +32,22 @@ type route func(c *call) error
 
 // Handler returns the Hub's own origin: API, resolve and LFS routes.
 func (h *Hub) Handler() http.Handler {
-	return h.wrap(originHub, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hub := http.StripPrefix(h.options.PathPrefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.isViewer(r) {
+			h.serveViewer(w, r)
+			return
+		}
 		c := &call{h: h, w: w, r: r}
 		w.Header().Set("X-Request-Id", requestID(r))
-		if err := c.serve(); err != nil {
+		err := c.limitRate()
+		if err == nil {
+			err = c.serve()
+		}
+		if err != nil {
 			c.fail(err)
 		}
 	}))
+	return h.wrap(originHub, hub)
 }
 
 func (c *call) serve() error {
@@ -158,13 +167,26 @@ func (c *call) repoAtRevision(need need) (*repo, string, error) {
 	return r, sha, nil
 }
 
-// base is this origin as the caller sees it.
-func (c *call) base() string {
+// base is this Hub as the caller sees it.
+func (c *call) base() string { return c.h.baseOf(c.r) }
+
+func (h *Hub) baseOf(r *http.Request) string {
 	scheme := "http"
-	if c.r.TLS != nil {
+	if r.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + c.r.Host
+	return scheme + "://" + r.Host + h.options.PathPrefix
+}
+
+// publicHub is the host that answers name which nobody rewrote.
+const publicHub = "https://huggingface.co"
+
+// href is a URL on this Hub in an answer whose hrefs clients rewrite.
+func (c *call) href(url string) string {
+	if c.h.options.PublicHrefs {
+		return publicHub + strings.TrimPrefix(url, c.base())
+	}
+	return url
 }
 
 // json answers 200.
@@ -191,8 +213,14 @@ func (c *call) reply(status int, v any) error {
 // which clients classify it, and the message in the body.
 func (c *call) fail(err error) {
 	var r *hubError
+	var moved *movedError
 	var tooBig *http.MaxBytesError
 	switch {
+	case errors.As(err, &moved):
+		if err := c.redirect(http.StatusTemporaryRedirect, moved.to); err != nil {
+			c.h.options.Logger.Error("redirect", "error", err)
+		}
+		return
 	case errors.As(err, &r):
 	case errors.As(err, &tooBig):
 		r = &hubError{http.StatusRequestEntityTooLarge, "", "Payload too large"}

@@ -44,6 +44,7 @@ func (h *Hub) sign(s signing) string {
 	query.Set("X-Amz-SignedHeaders", "host")
 	query.Set("x-serial", strconv.FormatInt(h.signed.Add(1), 10))
 	_, host, _ := strings.Cut(s.base, "://")
+	host, _, _ = strings.Cut(host, "/") // a path prefix is not signed: the origin never sees it
 	query.Set("X-Amz-Signature", h.signatureOf(s.method, host, s.path, query))
 	return s.base + s.path + "?" + query.Encode()
 }
