@@ -24,7 +24,11 @@ const (
 	headerArrowStatus = "x-arrow-status"
 )
 
-var validRequestID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+var (
+	validRequestID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+	// The W3C form; its second part is the trace id.
+	validTraceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$`)
+)
 
 // unary and stream are the two faces of the one interceptor.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
@@ -91,6 +95,11 @@ func (s *Server) logRPC(ctx context.Context, op, id, principal string, start tim
 	attrs := []slog.Attr{
 		slog.String("rpc", op), slog.String("request", id), slog.String("principal", principal),
 		slog.String("code", code.String()), slog.Duration("took", time.Since(start)),
+	}
+	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md.Get("traceparent")) == 1 {
+		if m := validTraceparent.FindStringSubmatch(md.Get("traceparent")[0]); m != nil {
+			attrs = append(attrs, slog.String("trace", m[1]))
+		}
 	}
 	level := slog.LevelInfo
 	if err != nil {

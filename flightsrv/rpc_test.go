@@ -315,6 +315,32 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestTheLogHasOneLinePerCallWithItsRequestAndTrace(t *testing.T) {
+	f := flighttest.New(t, flighttest.Hub(numbers(t)))
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	var header metadata.MD
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+trace+"-b7ad6b7169203331-01", "x-request-id", "not a word")
+	if _, err := raw(t, f).GetFlightInfo(ctx, command(`{"v":1,"dataset":"demo/numbers"}`), grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	id := header.Get("x-request-id")
+	if len(id) != 1 || id[0] == "not a word" {
+		t.Fatalf("the request id is %q", id)
+	}
+	lines := 0
+	for _, line := range strings.Split(f.Log.String(), "\n") {
+		if strings.Contains(line, "msg=rpc") {
+			lines++
+			if !strings.Contains(line, "request="+id[0]) || !strings.Contains(line, "trace="+trace) || !strings.Contains(line, "rpc=GetFlightInfo") {
+				t.Errorf("the line is %s", line)
+			}
+		}
+	}
+	if lines != 1 {
+		t.Errorf("%d lines for one call", lines)
+	}
+}
+
 func TestAHubThatFailsIsTryLater(t *testing.T) {
 	f := flighttest.New(t, flighttest.Hub(numbers(t)))
 	if err := f.Hub.Close(); err != nil {
