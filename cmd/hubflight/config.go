@@ -26,6 +26,9 @@ func newConfigPrintCommand() *cobra.Command {
 environment and file, and where each value comes from.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, settings, err := config.Load(cmd.Flags())
+			if err != nil && settings == nil {
+				return &usageError{err} // the file could not be read: there is nothing to show
+			}
 			out := cmd.OutOrStdout()
 			if asJSON {
 				if werr := json.NewEncoder(out).Encode(settings); werr != nil {

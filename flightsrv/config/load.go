@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/strictjson"
+	"github.com/hubflight/hubflight/source"
 )
 
 const envPrefix = "HUBFLIGHT"
@@ -220,9 +221,11 @@ func splitList(raw any) []string {
 	return out
 }
 
+// render is a value as it may be shown: no setting holds a secret, but somebody
+// may have typed one into an address.
 func render(value any) string {
 	if list, ok := value.([]string); ok {
-		return strings.Join(list, ", ")
+		return source.Redact(strings.Join(list, ", "))
 	}
-	return fmt.Sprint(value)
+	return source.Redact(fmt.Sprint(value))
 }
