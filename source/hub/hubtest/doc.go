@@ -6,14 +6,16 @@
 //
 // # Flow
 //
-// A Hub has two origins, as the real one has. Handler answers the API, the web
+// A Hub has three origins, as the real one has. Handler answers the API, the web
 // routes and the resolve routes; plain git files are served there, behind a
 // relative redirect. CDN is the storage origin: LFS objects are read from it and
 // written to it with signed, short-lived URLs, and it refuses a request that
 // carries a bearer token, so that a client that leaks one cannot go unnoticed.
+// Viewer is the dataset viewer, which tells of the conversion to Parquet that is
+// on refs/convert/parquet; it is also found below /datasets-server on the Hub.
 //
-//	request → records and faults (record.go, fault.go) → route (server.go)
-//	        → who is calling, may they (auth.go) → one handler per route
+//	request → records and faults (record.go, fault.go, misbehaviour.go)
+//	        → quota (ratelimit.go) → route (server.go) → who is calling, may they (auth.go) → one handler per route
 //	        → repo (repo.go, refs.go, tree.go, object.go, lfs.go)
 //
 // # Layout on disk
@@ -26,7 +28,9 @@
 //	    lfs/incoming/ID/             parts of multipart uploads that are not complete
 //	    discussions/1.json           discussions and pull requests
 //	    hubflight.json               private, gated, disabled, creation time
+//	    conversion.json              which commit was converted, and what the viewer says
 //	    hubflight.lock               held (flock) while refs or discussions change
+//	DIR/datasets/ns/old.moved        the id that a renamed repository has now
 //	DIR/tmp/                         files and repositories being made
 //
 // Because the objects are git's own, `git log` and `git fsck` work in a
@@ -47,10 +51,17 @@
 //     give the same id. Options.Now fixes the date.
 //   - Every request body has a cap, and exceeding it is an error.
 //
+// # Misbehaviour
+//
+// A Fault makes matching requests fail; a Script is a list of them, as text too
+// (`hubflight hub --faults FILE`). What real servers do wrong is a Misbehaviour by
+// name. FailOn gives each request of a run its turn, RandomScript makes scripts of
+// a seed.
+//
 // # What it does not do
 //
 // It knows datasets only (no models, Spaces or buckets), does not speak Xet or
-// git's own transport, has no rate limits and does not convert data to Parquet.
-// Apart from Fault it behaves: the catalogue of misbehaviour of real servers
-// belongs in front of it.
+// git's own transport, and does not convert data to Parquet: it serves what was
+// committed to refs/convert/parquet. Copies of LFS files between repositories
+// (lfs-files/duplicate) need Xet and are not there.
 package hubtest
