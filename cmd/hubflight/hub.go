@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 // hubFlags are those of `hubflight hub`.
 type hubFlags struct {
 	dir, address, cdnAddress, tokenFile, portFile string
+	faultFile, plainFiles                         string
 	verbose                                       bool
 	options                                       hubtest.Options
 }
@@ -39,7 +41,21 @@ and hubflight work with it when HF_ENDPOINT (or hub.endpoint) is the address tha
 it prints. Repositories are bare git repositories below DIR/datasets.
 
 Without --token-file everybody who reaches the address may read and write. A
-token file has one "TOKEN public|read|write" per line; # begins a comment.`,
+token file has one "TOKEN public|read|write" per line; # begins a comment.
+
+What converts datasets to Parquet on the real Hub is not here, but what it makes
+is: files imported with --revision refs/convert/parquet, as config/split/0000.parquet,
+are listed at /api/datasets/NS/NAME/parquet and by the dataset viewer, which
+answers /parquet?dataset= and /info?dataset= on --viewer-address, and in any case
+below the Hub's address in /datasets-server ("hub conversion" sets what it says).
+
+--faults makes it fail as real servers do. The file has one fault per line:
+
+  ORIGIN METHOD PATH WHICH: WHAT
+  cdn GET * #3: cut 1000                           the third download breaks off
+  any any /api/ 5%/7: status 503 Retry-After="1"   a twentieth of the calls, by seed 7
+  hub POST /commit/ every: after reset             commits land, their answers are lost
+  any any * every: delay 30ms                      everything is late`,
 		Example: `  hubflight hub import ./flights demo/flights --dir ./hub
   hubflight hub --dir ./hub --address 127.0.0.1:8080
   HF_ENDPOINT=http://127.0.0.1:8080 HF_HUB_DISABLE_XET=1 python my_script.py`,
@@ -55,8 +71,19 @@ token file has one "TOKEN public|read|write" per line; # begins a comment.`,
 	cmd.Flags().DurationVar(&f.options.SignatureTTL, "signature-ttl", 0, "life of a storage URL (default 15m)")
 	cmd.Flags().Int64Var(&f.options.MultipartThreshold, "multipart-threshold", 0, "bytes from which a file is uploaded in parts (default 5 GB)")
 	cmd.Flags().Int64Var(&f.options.PartSize, "part-size", 0, "bytes of such a part (default 64 MiB)")
+	cmd.Flags().StringVar(&f.options.ViewerAddress, "viewer-address", "", "address of the dataset viewer; its URL is printed, and written, after the Hub's")
+	cmd.Flags().StringVar(&f.options.PathPrefix, "path-prefix", "", `where the Hub begins on its address ("/hf")`)
+	cmd.Flags().BoolVar(&f.options.SameHostCDN, "same-host-cdn", false, "announce the storage under the Hub's own host name")
+	cmd.Flags().BoolVar(&f.options.PublicHrefs, "public-hrefs", false, "name https://huggingface.co in upload targets, as mirrors do")
+	cmd.Flags().StringVar(&f.plainFiles, "plain-files", "mixed", "answer for plain git files: mixed, redirected or direct")
+	cmd.Flags().BoolVar(&f.options.XetHeaders, "xet-headers", false, "announce Xet, which is not served")
+	cmd.Flags().DurationVar(&f.options.CommitTime, "commit-time", 0, "how long a commit takes; others are refused meanwhile")
+	cmd.Flags().IntVar(&f.options.RateLimits.API, "api-limit", 0, "API calls per caller in five minutes (default no limit)")
+	cmd.Flags().IntVar(&f.options.RateLimits.Resolvers, "resolver-limit", 0, "resolved files per caller in five minutes (default no limit)")
+	cmd.Flags().IntVar(&f.options.RateLimits.Commits, "commit-limit", 0, "commits per caller in an hour (default no limit)")
+	cmd.Flags().StringVar(&f.faultFile, "faults", "", "file of faults")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request")
-	cmd.AddCommand(newHubImportCommand(&f))
+	cmd.AddCommand(newHubImportCommand(&f), newHubConversionCommand(&f), newHubMoveCommand(&f))
 	return cmd
 }
 
@@ -93,6 +120,47 @@ stay. A running "hubflight hub" on the same folder shows the commit at once.`,
 	return cmd
 }
 
+func newHubConversionCommand(f *hubFlags) *cobra.Command {
+	var c hubtest.Conversion
+	cmd := &cobra.Command{
+		Use:   "conversion NS/NAME --dir DIR",
+		Short: "Set what the dataset viewer says of a repository's conversion to Parquet",
+		Long: `Set what the dataset viewer says of a repository's conversion to Parquet.
+
+States: fresh, stale (of an earlier commit), pending, failed, partial, not-ready
+(500 ResponseNotReady), broken (500) and blocked (501). Without a state it says
+what is so: fresh until main moves on, and not ready without the branch. The files
+are those on refs/convert/parquet.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			h, err := openHub(*f, nil)
+			if err != nil {
+				return err
+			}
+			return h.SetConversion(args[0], c)
+		},
+	}
+	cmd.Flags().StringVar((*string)(&c.State), "state", "", "what to say; empty is what is so")
+	cmd.Flags().StringSliceVar(&c.Configs, "config", nil, "configs that the state is about (default all)")
+	cmd.Flags().StringVar(&c.Revision, "of", "", "commit of main that was converted")
+	return cmd
+}
+
+func newHubMoveCommand(f *hubFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "move FROM TO --dir DIR",
+		Short: "Rename a repository; its old name leads to the new one",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			h, err := openHub(*f, nil)
+			if err != nil {
+				return err
+			}
+			return h.Move(args[0], args[1])
+		},
+	}
+}
+
 // makePrivate hides a repository before there is anything in it to see.
 func makePrivate(h *hubtest.Hub, id string) error {
 	err := h.Create(id, hubtest.Settings{Private: true})
@@ -117,7 +185,38 @@ func openHub(f hubFlags, logger *slog.Logger) (*hubtest.Hub, error) {
 	}
 	options := f.options
 	options.Tokens, options.Logger = tokens, logger
-	return hubtest.Open(f.dir, options)
+	plain, ok := map[string]hubtest.PlainFiles{"": hubtest.Mixed, "mixed": hubtest.Mixed, "redirected": hubtest.Redirected, "direct": hubtest.Direct}[f.plainFiles]
+	if !ok {
+		return nil, source.Errorf(source.KindInvalid, "hub", "--plain-files is mixed, redirected or direct, not %q", f.plainFiles)
+	}
+	options.PlainFiles = plain
+	faults, err := readFaults(f.faultFile)
+	if err != nil {
+		return nil, err
+	}
+	h, err := hubtest.Open(f.dir, options)
+	if err != nil {
+		return nil, err
+	}
+	h.Run(faults)
+	return h, nil
+}
+
+// readFaults reads a fault script; an empty name gives none.
+func readFaults(path string) (hubtest.Script, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, &source.Error{Op: "fault script", Kind: source.KindInvalid, Err: err}
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxFaultFile+1)) // what is longer is refused
+	if err != nil {
+		return nil, source.AsError("fault script", err)
+	}
+	return hubtest.ParseScript(string(raw))
 }
 
 func runHub(cmd *cobra.Command, f hubFlags) error {
@@ -135,12 +234,16 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 	if err != nil {
 		return err
 	}
+	urls := running.HubURL
+	if f.options.ViewerAddress != "" {
+		urls += "\n" + running.ViewerURL
+	}
 	if f.portFile != "" {
-		if err := writePortFile(f.portFile, running.HubURL); err != nil {
+		if err := writePortFile(f.portFile, urls); err != nil {
 			return errors.Join(err, running.Close())
 		}
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", running.HubURL); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", urls); err != nil {
 		return errors.Join(source.AsError("hub", err), running.Close())
 	}
 	<-ctx.Done()
@@ -170,6 +273,9 @@ func writePortFile(path, url string) error {
 	}
 	return nil
 }
+
+// maxFaultFile bounds a file of faults.
+const maxFaultFile = 1 << 20
 
 // maxTokenLine bounds a line of a token file.
 const maxTokenLine = 4096

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,10 @@ func TestHubImportPrintsTheCommitAndKeepsPrivateWhatIsPrivate(t *testing.T) {
 func TestHubServesUntilItIsCanceled(t *testing.T) {
 	dir := t.TempDir()
 	port := filepath.Join(dir, "port")
+	faults := filepath.Join(dir, "faults")
+	if err := os.WriteFile(faults, []byte("hub GET /api/whoami-v2 #1: status 418\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	type result struct {
@@ -61,30 +66,45 @@ func TestHubServesUntilItIsCanceled(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		out, err := runHubCommand(ctx, "--dir", filepath.Join(dir, "hub"), "--port-file", port)
+		out, err := runHubCommand(ctx, "--dir", filepath.Join(dir, "hub"), "--port-file", port, "--viewer-address", "127.0.0.1:0", "--path-prefix", "/hf", "--faults", faults)
 		done <- result{out, err}
 	}()
-	var url string
-	for deadline := time.Now().Add(10 * time.Second); url == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	var urls []string
+	for deadline := time.Now().Add(10 * time.Second); urls == nil && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		raw, err := os.ReadFile(port)
 		if err == nil {
-			url = strings.TrimSpace(string(raw))
+			urls = strings.Fields(string(raw))
 		}
 	}
-	if !strings.HasPrefix(url, "http://127.0.0.1:") {
-		t.Fatalf("the port file says %q", url)
+	if len(urls) != 2 || !strings.HasPrefix(urls[0], "http://127.0.0.1:") || !strings.HasSuffix(urls[0], "/hf") {
+		t.Fatalf("the port file says %q", urls)
+	}
+	for i, want := range []struct {
+		url    string
+		status int
+	}{
+		{urls[0] + "/api/whoami-v2", http.StatusTeapot}, {urls[0] + "/api/whoami-v2", http.StatusUnauthorized},
+		{urls[1] + "/parquet?dataset=demo/none", http.StatusUnauthorized}, {urls[0] + "/datasets-server/parquet", http.StatusUnprocessableEntity},
+	} {
+		got, err := http.Get(want.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Body.Close(); got.StatusCode != want.status {
+			t.Errorf("request %d, %s: %s", i, want.url, got.Status)
+		}
 	}
 	cancel()
 	got := <-done
-	if got.err != nil || got.out != url+"\n" {
-		t.Errorf("printed %q (%v), want %s", got.out, got.err, url)
+	if got.err != nil || got.out != strings.Join(urls, "\n")+"\n" {
+		t.Errorf("printed %q (%v), want %s", got.out, got.err, urls)
 	}
 }
 
 func TestHubRefusesWhatItCannotUse(t *testing.T) {
 	dir := t.TempDir()
-	bad, empty := filepath.Join(dir, "bad"), filepath.Join(dir, "empty")
-	for path, text := range map[string]string{bad: "# tokens\nhf_secretsecret admin\n", empty: "# none\n"} {
+	bad, empty, fault := filepath.Join(dir, "bad"), filepath.Join(dir, "empty"), filepath.Join(dir, "fault")
+	for path, text := range map[string]string{fault: "# one\nany any * every: explode\n", bad: "# tokens\nhf_secretsecret admin\n", empty: "# none\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -96,6 +116,12 @@ func TestHubRefusesWhatItCannotUse(t *testing.T) {
 		"no folder":      {nil, "--dir is missing"},
 		"a bad token":    {[]string{"--dir", dir, "--token-file", bad}, `line 2 is not "TOKEN public|read|write"`},
 		"no tokens":      {[]string{"--dir", dir, "--token-file", empty}, "it holds no token"},
+		"a bad fault":    {[]string{"--dir", dir, "--faults", fault}, "fault script: line 2: "},
+		"no fault file":  {[]string{"--dir", dir, "--faults", filepath.Join(dir, "none")}, "fault script"},
+		"a bad prefix":   {[]string{"--dir", dir, "--path-prefix", "hf"}, "path prefix"},
+		"a bad way":      {[]string{"--dir", dir, "--plain-files", "any"}, "--plain-files"},
+		"a bad state":    {[]string{"conversion", "demo/x", "--dir", dir, "--state", "odd"}, "conversion"},
+		"nothing there":  {[]string{"move", "demo/none", "demo/y", "--dir", dir}, "not found"},
 		"a missing file": {[]string{"--dir", dir, "--token-file", filepath.Join(dir, "none")}, "token file"},
 		"a bad address":  {[]string{"--dir", dir, "--address", "nowhere:x"}, "serve hub"},
 		"a bad name":     {[]string{"import", dir, "a/b/c", "--dir", dir}, "import"},
