@@ -30,6 +30,7 @@ func actions() map[string]action {
 		"splits":  {`{"dataset","revision"?} → one item per config and split`, (*Server).splitsAction},
 		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows, bytes", (*Server).explainAction},
 		"count":   {"a read command → the exact number of rows", (*Server).countAction},
+		"parquet": {`{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, (*Server).parquetAction},
 		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},
 		"commit":  {"makes a job's staged files visible; repeating it is safe", (*Server).commitAction},
 		"abort":   {`{"job"} → forgets what is spooled`, (*Server).abortAction},

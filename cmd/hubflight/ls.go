@@ -14,14 +14,22 @@ import (
 
 func newLsCommand() *cobra.Command {
 	var f readFlags
+	var p parquetFlags
 	cmd := &cobra.Command{
 		Use:   "ls DATASET",
 		Short: "List the configs and splits of a dataset, with files, bytes and rows",
 		Example: `  hubflight ls stanfordnlp/imdb
+  hubflight ls ibm/duorc --parquet --config-name SelfRC
   hubflight ls file:///data/flights --local.roots /data`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := p.check(cmd); err != nil {
+				return err
+			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				if p.parquet {
+					return p.list(ctx, cmd, c, args[0], f.revision)
+				}
 				sha, splits, err := c.Splits(ctx, args[0], f.revision)
 				if err != nil {
 					return err
@@ -33,6 +41,7 @@ func newLsCommand() *cobra.Command {
 			})
 		},
 	}
+	p.add(cmd)
 	f.add(cmd)
 	return cmd
 }

@@ -34,6 +34,9 @@ func (l *Layout) otherFormat(r Request) error {
 	if isOtherFormat(err) {
 		return err
 	}
+	if !l.FromReadme && len(l.Configs) == 1 && isOtherFormat(l.Configs[0].Err) {
+		return l.Configs[0].Err // the conversion may know configs that the files do not show
+	}
 	if len(l.Configs) == 0 || r.Config != "" || slices.ContainsFunc(l.Configs, func(c Config) bool { return !isOtherFormat(c.Err) }) {
 		return nil
 	}
@@ -65,7 +68,7 @@ func (p *Planner) fresh(ctx context.Context, asked *pinned, r Request, own *Layo
 	}
 	data, err := p.pinAt(ctx, asked.store, asked.token, ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
-		data, err = &pinned{store: asked.store, token: asked.token, at: asked.at}, nil // every config says why it is not there
+		data, err = &pinned{store: asked.store, token: asked.token, at: asked.at}, nil // without files: every config says why it is not there
 	}
 	if err != nil {
 		return origin{}, err

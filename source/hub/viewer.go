@@ -162,3 +162,9 @@ func (d *Dataset) ParquetURLs(ctx context.Context, config, split string) (map[st
 	}
 	return out, nil
 }
+
+// FileURL is the public address of a file: it redirects to the bytes, for whoever
+// may read them.
+func (d *Dataset) FileURL(revision, path string) string {
+	return d.client.endpoint.resolve(d.repo, revision, path).String()
+}
