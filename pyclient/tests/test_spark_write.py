@@ -162,7 +162,7 @@ def test_write_parquet_makes_numbered_parts(
         warnings.simplefilter("always")
         again = write_parquet(frame(spark, 0, 500, 2), path, **options)
     assert again.stale == ["part-00002.parquet"]
-    assert any("part-00002.parquet" in str(w.message) for w in seen)
+    assert sum("longer write" in str(w.message) for w in seen) == 1
 
     write_parquet(frame(spark, 0, 500, 2), path, mode="overwrite", **options)
     same(read.load(name), frame(spark, 0, 500))

@@ -117,12 +117,6 @@ def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
     except BaseException:
         job.abort()
         raise
-    if result.stale:
-        warnings.warn(
-            f"hubflight: {len(result.stale)} files of an earlier write are still there, from {result.stale[0]} on: "
-            'use mode="overwrite" to remove them',
-            stacklevel=2,
-        )
     return result
 
 
