@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -55,7 +56,7 @@ func toStatus(op string, err error, requestID string) *status.Status {
 		e = source.AsError(op, err)
 		text = e.Text()
 	}
-	st := status.New(codeOf[kind], fmt.Sprintf("[%s] %s (request %s)", kind, text, requestID))
+	st := status.New(codeOf[kind], fmt.Sprintf("[%s] %s (request %s)", kind, clipText(text), requestID))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: strings.ToUpper(kind.String()), Domain: errorDomain, Metadata: map[string]string{"request_id": requestID}}}
 	if kind == source.KindBusy || kind == source.KindUpstream {
 		wait := time.Second // what an origin that does not say gets
@@ -68,6 +69,28 @@ func toStatus(op string, err error, requestID string) *status.Status {
 		return with
 	}
 	return st
+}
+
+// maxStatus is what an error's text may take of the 8 KiB that gRPC's clients
+// accept as trailers; beyond it they see a reset stream and no text at all. The
+// text travels twice, percent-encoded and as base64 inside the details.
+const maxStatus = 6 << 10
+
+// clipText cuts a text to what a status can carry.
+func clipText(text string) string {
+	size := 0.0
+	for i, r := range text {
+		n := float64(utf8.RuneLen(r))
+		if r < ' ' || r > '~' || r == '%' {
+			size += 3 * n // percent-encoded
+		} else {
+			size += n
+		}
+		if size += n * 4 / 3; size > maxStatus {
+			return text[:i] + "…"
+		}
+	}
+	return text
 }
 
 // grpcStatus finds a status that grpc made below us; our own errors are never

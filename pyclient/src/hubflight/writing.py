@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hubflight.casting import Caster
 from hubflight.connection import Connection, Server
-from hubflight.errors import HubflightError, InternalError, LimitExceeded
+from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable
 from hubflight.options import WriteOptions
 
 __all__ = ["Job", "StagedFile", "WriteResult", "slices"]
@@ -247,7 +247,8 @@ class _Answers:
         if self._error is not None:
             raise self._error
         if self._result is None:
-            raise InternalError("[internal] stage: the server ended the upload without a result")
+            # A server that is killed ends its streams without a status.
+            raise ServerUnreachable("[transport] stage: the server ended the upload without a result")
         return list(self._result.get("files") or ())
 
 
