@@ -37,7 +37,7 @@ func TestWhatThePeerAsksToWaitIsHonoured(t *testing.T) {
 		{429, `"api";r=7;t=55`, "3", 4 * time.Second}, // another limit was hit
 		{429, `"api";r=7;t=55`, "", 0},
 		{503, `"api";r=0;t=55`, "3", 4 * time.Second},
-		{503, "", "", 0}, {503, "", "-3", 0}, {503, "", "x", 0}, {503, "", "99999999999", 0}, {429, "r=0;t=x", "", 0},
+		{503, "", "", 0}, {503, "", "-3", 0}, {503, "", "x", 0}, {503, "", "99999999999", (24*60*60 + 1) * time.Second}, {429, "r=0;t=x", "", 0},
 	} {
 		resp := &http.Response{StatusCode: c.status, Header: http.Header{"Retry-After": {c.raw}, "Ratelimit": {c.limit}}}
 		if got := askedWait(resp); got != c.want {

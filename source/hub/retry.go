@@ -187,18 +187,19 @@ func askedWait(resp *http.Response) time.Duration {
 		}
 	}
 	text := resp.Header.Get("Retry-After")
-	if secs, err := strconv.Atoi(text); err == nil && secs >= 0 && secs <= maxAskedSeconds {
-		return time.Duration(secs+1) * time.Second
+	if secs, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(secs, maxAskedSeconds)+1) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		if d := time.Until(at); d > 0 && d <= maxAskedSeconds*time.Second {
-			return d + time.Second
+		if d := time.Until(at); d > 0 {
+			return min(d, maxAskedSeconds*time.Second) + time.Second
 		}
 	}
 	return 0
 }
 
-// Nobody is asked to wait for longer than a day; such a number is a mistake.
+// Who asks for more than a day gets a day: it is beyond every deadline, so the
+// caller is told instead of trying too early.
 const maxAskedSeconds = 24 * 60 * 60
 
 // rateLimit reads `"api";r=0;t=55`: requests left, and the time until reset.
