@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,9 @@ in upper case with _ for dots) or a key of the file given with --config; see
 
 // serve runs a server until ctx ends and then drains it.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	// The collector works harder near the budget instead of letting garbage of
+	// finished streams stand: decoded batches are large and short-lived.
+	debug.SetMemoryLimit(cfg.MemoryBudget())
 	svc, err := assemble(cfg, log)
 	if err != nil {
 		return err

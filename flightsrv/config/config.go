@@ -20,6 +20,7 @@ type Config struct {
 	Local  Local
 	Plan   Plan
 	Scan   Scan
+	Memory Memory
 	Cache  Cache
 	Write  Write
 	Log    Log
@@ -74,6 +75,11 @@ type Plan struct {
 // Scan bounds decoding.
 type Scan struct {
 	Slots int `key:"scan.slots" help:"streams that decode at the same time; 0 is twice the number of cores"`
+}
+
+// Memory bounds the process.
+type Memory struct {
+	Budget Size `key:"memory.budget" help:"memory the server aims to stay within; 0 is half of what the machine or its container has"`
 }
 
 // Cache bounds what is kept in memory.
@@ -213,6 +219,7 @@ func (c Config) validateBounds(bad func(key, format string, args ...any)) {
 		{"hub.stall_timeout", int64(c.Hub.StallTimeout), int64(100 * time.Millisecond), int64(time.Hour)},
 		{"plan.footers_max", int64(c.Plan.FootersMax), 1, 1 << 20},
 		{"scan.slots", int64(c.Scan.Slots), 0, 1 << 12},
+		{"memory.budget", int64(c.Memory.Budget), 0, 1 << 50},
 		{"cache.footers", int64(c.Cache.Footers), 0, 1 << 40},
 		{"write.spool_bytes", int64(c.Write.SpoolBytes), 1 << 20, 1 << 50},
 		{"write.commit_deadline", int64(c.Write.CommitDeadline), int64(time.Second), int64(48 * time.Hour)},
