@@ -18,6 +18,8 @@ type Limits struct {
 	QueueTimeout   time.Duration
 	IdleTimeoutGet time.Duration
 	IdleTimeoutPut time.Duration
+	// ScanMemory is what open scans may hold together, in bytes.
+	ScanMemory int64
 }
 
 const (
@@ -44,6 +46,9 @@ func (l Limits) withDefaults() Limits {
 	setInt(&l.MaxStreams, 4096)
 	setInt(&l.MaxMessage, 64<<20)
 	setInt(&l.DecodeSlots, 4)
+	if l.ScanMemory == 0 {
+		l.ScanMemory = 4 << 30
+	}
 	setDuration(&l.QueueTimeout, 10*time.Minute)
 	setDuration(&l.IdleTimeoutGet, 30*time.Minute)
 	setDuration(&l.IdleTimeoutPut, 2*time.Minute)

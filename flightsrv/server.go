@@ -60,6 +60,7 @@ type Server struct {
 	log       *slog.Logger
 
 	gate    *gate
+	memory  budget
 	streams streams
 	grpc    *grpc.Server
 	health  *health.Server
@@ -71,7 +72,7 @@ func New(o Options) *Server {
 	s := &Server{
 		planner: o.Planner, writer: o.Writer, locate: o.Locate, auth: o.Auth, limits: limits,
 		version: o.Version, endpoint: o.HubEndpoint, log: o.Logger,
-		gate: newGate(limits.DecodeSlots), streams: streams{max: int64(limits.MaxStreams)},
+		gate: newGate(limits.DecodeSlots), memory: newBudget(limits.ScanMemory), streams: streams{max: int64(limits.MaxStreams)},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

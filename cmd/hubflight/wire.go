@@ -82,6 +82,7 @@ func assemble(cfg config.Config, log *slog.Logger) (_ *service, err error) {
 		Limits: flightsrv.Limits{
 			MaxStreams: cfg.Server.MaxStreams, MaxMessage: int(cfg.Server.MaxMessage), DecodeSlots: cfg.DecodeSlots(),
 			QueueTimeout: cfg.Server.QueueTimeout, IdleTimeoutGet: cfg.Server.IdleTimeoutGet, IdleTimeoutPut: cfg.Server.IdleTimeoutPut,
+			ScanMemory: cfg.MemoryBudget() / 2, // the rest is for footers, uploads and what is not collected yet
 		},
 	})
 	return &service{server: server, hubEndpoint: hubClient.Endpoint(), close: closeAll}, nil

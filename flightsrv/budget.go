@@ -1,0 +1,58 @@
+package flightsrv
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
+)
+
+// A budget is the memory that open scans may take together. Streams are not
+// limited by number but by what they hold: a scan keeps the chunks of one row
+// group and a few batches, whether or not its client reads.
+type budget struct {
+	room *semaphore.Weighted
+	size int64
+}
+
+func newBudget(size int64) budget { return budget{room: semaphore.NewWeighted(size), size: size} }
+
+// lease waits its turn, first come first served, for n bytes; release, which is
+// never nil, gives them back. More than everything is everything. The error is
+// KindBusy when patience has run out, or the context's.
+func (b budget) lease(ctx context.Context, n int64, patience time.Duration) (release func(), err error) {
+	n = min(n, b.size)
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := b.room.Acquire(waiting, n); err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return nothing, source.Errorf(source.KindBusy, "read", "no memory became free within %s", patience).
+				WithHint("the server is busy; try again, or raise memory.budget")
+		}
+		return nothing, err
+	}
+	return func() { b.room.Release(n) }, nil
+}
+
+func nothing() {}
+
+const (
+	// smallestScan covers a scan's batches, page buffers and dictionaries.
+	smallestScan = 16 << 20
+	// usualGroup is what writers aim at for a row group; most are smaller.
+	usualGroup = 128 << 20
+)
+
+// scanBytes estimates what reading a partition holds: a row group, which is no
+// larger than its file, and what is decoded of it.
+func scanBytes(p dataset.Partition) int64 {
+	largest := p.File.Size
+	for _, f := range p.Files {
+		largest = max(largest, f.Size)
+	}
+	return smallestScan + min(largest, usualGroup)
+}
