@@ -5,6 +5,7 @@
 //
 //	Tree (a listing, the README)          tree.go
 //	 → Layout: configs → splits → files   resolve.go (card.go, infer.go, glob.go, formats.go, converted.go)
+//	 → its own files, or its conversion   selection.go (freshness.go)
 //	 → the chosen config and splits       choose.go
 //	 → footers, bounded and cached        footers.go
 //	 → Plan: one Partition per file       plan.go, partitions.go
@@ -24,9 +25,10 @@
 //     in a ticket; it is validated and compared, never trusted.
 //   - A cached footer is used only for the token that read it, and only while a
 //     listing made with that token names the same content at the same path.
+//   - A conversion is read for its dataset only if the viewer says that it is of
+//     the commit asked for, and every file is as listed (or on request, unverified).
 //   - Pruning leaves out what cannot match and nothing else.
 //
 // What it does not do: it speaks neither HTTP nor gRPC, decodes no pages (scan
-// does), writes nothing, and reads no format but Parquet. Whether a conversion
-// to Parquet is fresh is known to the dataset viewer only, which is not asked yet.
+// does), writes nothing, and reads no format but Parquet.
 package dataset

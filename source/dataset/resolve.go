@@ -294,6 +294,10 @@ func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFro
 		c.Err = r.noData("No (supported) data files found in %s", r.name)
 		return
 	}
+	if err := r.oneFormat(files.Splits, lists, formats); err != nil {
+		c.Err = err
+		return
+	}
 	for i, s := range files.Splits {
 		if formats[i] != parquetFormat && len(lists[i]) > 0 {
 			c.Splits, c.Err = nil, r.otherFormat(formats[i], all)
@@ -306,6 +310,29 @@ func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFro
 		}
 		c.Splits = append(c.Splits, Split{Name: s.Split, Files: parquet})
 	}
+}
+
+// oneFormat refuses splits of different formats: the reference does, and the
+// rows of only some splits are not the dataset. A split without files has none.
+func (r *resolver) oneFormat(splits []SplitPatterns, lists [][]treePath, formats []string) error {
+	var got []string
+	differ := false
+	first := ""
+	for i, s := range splits {
+		if len(lists[i]) == 0 {
+			continue
+		}
+		if len(got) == 0 {
+			first = formats[i]
+		}
+		differ = differ || formats[i] != first
+		got = append(got, fmt.Sprintf("'%s': '%s'", s.Split, formats[i]))
+	}
+	if !differ {
+		return nil
+	}
+	return source.Errorf(source.KindUnsupported, "data files", "Couldn't infer the same data file format for all splits. Got {%s}", strings.Join(got, ", ")).
+		WithFile(r.name, "").WithHint("choose the Parquet files with data_files")
 }
 
 // split returns the data files of one split: pattern by pattern in the order

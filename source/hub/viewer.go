@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -19,7 +20,7 @@ const PublicViewerEndpoint = "https://datasets-server.huggingface.co"
 
 // viewerFor is the viewer that an endpoint has without being told.
 func viewerFor(endpoint string) string {
-	if u, err := url.Parse(endpoint); err == nil && u.Path == "" && originOf(u) == (origin{scheme: "https", host: "huggingface.co", port: "443"}) {
+	if u, err := url.Parse(endpoint); err == nil && strings.Trim(u.Path, "/") == "" && originOf(u) == (origin{scheme: "https", host: "huggingface.co", port: "443"}) {
 		return PublicViewerEndpoint
 	}
 	return ""
@@ -111,17 +112,15 @@ func (d *Dataset) refusedByViewer(resp *http.Response) *source.Error {
 	}
 	switch status := resp.StatusCode; {
 	case a.code == codeNotReady:
-		say(source.KindBusy, "the Parquet conversion is pending: the dataset viewer is still computing it")
 		e.RetryAfter = max(askedWait(resp), conversionWait)
-		return e
+		return say(source.KindBusy, "the Parquet conversion is pending: the dataset viewer is still computing it")
 	case status == http.StatusNotImplemented:
 		return say(source.KindNotFound, "the dataset viewer does not convert this dataset: %s", a.text)
 	case status == http.StatusNotFound, status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return say(source.KindNotFound, "the dataset viewer has no conversion of this dataset for this caller: %s", a)
 	case status == http.StatusTooManyRequests:
-		say(source.KindBusy, "the dataset viewer limits this caller's requests")
 		e.RetryAfter = askedWait(resp)
-		return e
+		return say(source.KindBusy, "the dataset viewer limits this caller's requests")
 	case a.code != "":
 		return say(source.KindUnsupported, "the Parquet conversion failed: %s (%s)", a.text, a.code)
 	}
