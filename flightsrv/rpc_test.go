@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -597,6 +598,44 @@ func TestTooManyStreamsAreBusy(t *testing.T) {
 	if got := scanIDs(t, f.Client.Dataset(client.Read{Dataset: dataset}), client.ScanOptions{Parallel: 1}); len(got) != 600 {
 		t.Errorf("%d rows after the stream ended", len(got))
 	}
+}
+
+func TestManyStreamsShareLittleMemoryAndAllFinish(t *testing.T) {
+	// Room for one scan and one decode slot.
+	f := flighttest.New(t, flighttest.Hub(numbers(t)), flighttest.Limits(flightsrv.Limits{ScanMemory: 1, DecodeSlots: 1}))
+	c := raw(t, f)
+	plan, err := f.Client.Dataset(client.Read{Dataset: dataset}).Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A reader that takes its schema and nothing else still lets others in once
+	// it goes; its schema does not wait for memory.
+	idle, cancel := context.WithCancel(t.Context())
+	var open []*flight.Reader
+	for range 3 {
+		stream, err := c.DoGet(idle, &flight.Ticket{Ticket: plan.Partitions[0].Ticket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := flight.NewRecordReader(stream)
+		if err != nil {
+			t.Fatalf("the schema did not come at once: %v", err)
+		}
+		open = append(open, r)
+	}
+	cancel()
+	for _, r := range open {
+		r.Release()
+	}
+	var readers sync.WaitGroup
+	for range 50 {
+		readers.Go(func() {
+			if got, _, err := ids(t, c, plan.Partitions[1].Ticket); err != nil || len(got) != 300 {
+				t.Errorf("%d rows, %v", len(got), err)
+			}
+		})
+	}
+	readers.Wait()
 }
 
 func TestAStreamWithoutProgressIsEnded(t *testing.T) {
