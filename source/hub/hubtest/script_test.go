@@ -75,7 +75,7 @@ func TestAShareOfTheRequestsFailsTheSameOnesEachTime(t *testing.T) {
 		hub := hubtest.New(t, hubtest.Dataset(repo, nil), hubtest.Faults(hubtest.Fault{Path: "/refs", Share: 0.2, Seed: 4, Status: 503}))
 		c := connect(t, hub, "")
 		for i := range 100 {
-			if c.do(http.MethodGet, "/api/datasets/"+repo+"/refs", nil).StatusCode == 503 {
+			if c.do(http.MethodGet, "/api/datasets/"+repo+"/refs", nil).StatusCode == http.StatusServiceUnavailable {
 				failed = append(failed, i)
 			}
 		}
