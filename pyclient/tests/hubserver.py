@@ -32,13 +32,18 @@ class HubServer:
     """One running Hub over one folder; a context manager.
 
     `tokens` maps tokens to "public", "read" or "write"; without it everybody may
-    do everything. `flags` are further flags of the command.
+    do everything. `flags` are further flags of the command, `faults` a script of
+    what is to go wrong. `url` is the Hub's, and `viewer` the dataset viewer's.
     """
 
-    def __init__(self, directory: Path, tokens: dict[str, str] | None = None, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, tokens: dict[str, str] | None = None, flags: Sequence[str] = (), faults: str = ""
+    ) -> None:
         self.directory = directory
         self._flags = flags
+        self._faults = faults
         self.url = ""
+        self.viewer = ""
         self._tokens = tokens
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -52,6 +57,10 @@ class HubServer:
             token_file = scratch / "tokens"
             token_file.write_text("".join(f"{t} {rights}\n" for t, rights in self._tokens.items()))
             command += ["--token-file", str(token_file)]
+        if self._faults:
+            fault_file = scratch / "faults"
+            fault_file.write_text(self._faults)
+            command += ["--faults", str(fault_file)]
         log = scratch / "log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -62,7 +71,8 @@ class HubServer:
                 self.__exit__(None, None, None)
                 raise RuntimeError(f"the embedded Hub did not start: {text}")
             time.sleep(0.02)
-        self.url = port_file.read_text().strip()
+        self.url, *rest = port_file.read_text().split()
+        self.viewer = rest[0] if rest else self.url + "/datasets-server"
         return self
 
     def __exit__(
@@ -81,11 +91,14 @@ class HubServer:
         if self._scratch is not None:
             self._scratch.cleanup()
 
+    def verb(self, *arguments: str) -> str:
+        """Runs `hubflight hub …` on the same folder, returns what it prints."""
+        command = [binary(), "hub", *arguments, "--dir", str(self.directory)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     def import_folder(self, folder: Path, repo: str, revision: str = "main") -> str:
         """`hubflight hub import`: adds a folder's files in one commit, returns its sha."""
-        command = [binary(), "hub", "import", str(folder), repo, "--dir", str(self.directory)]
-        done = subprocess.run([*command, "--revision", revision], check=True, capture_output=True, text=True)
-        return done.stdout.strip().rpartition("@")[2]
+        return self.verb("import", str(folder), repo, "--revision", revision).rpartition("@")[2]
 
     def environment(self, home: Path) -> dict[str, str]:
         """The environment for a process of its own that is to use this Hub."""
