@@ -171,7 +171,7 @@ def test_of_two_commits_at_once_one_is_a_conflict(tmp_path: Path) -> None:
                 operations = [CommitOperationAdd(name, name.encode())]
                 api.create_commit(REPO, operations, commit_message=name, repo_type="dataset")
             except HfHubHTTPError as failure:
-                return failure.response.status_code
+                return int(failure.response.status_code)
             return 200
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
