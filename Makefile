@@ -42,6 +42,14 @@ test: build data venv ## the whole test suite: Go with -race, then pytest agains
 	if [ $$status = 0 ]; then echo "== all tests passed"; else echo "== some tests FAILED: see above"; fi; \
 	exit $$status
 
+# Node is no part of the project's needs: this is for the machine that runs the nightly checks, and for whoever changes the embedded Hub.
+.PHONY: test-npm
+test-npm: build ## the official JavaScript client against the embedded Hub; needs Node 20 or newer and npm
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "make test-npm needs Node 20 or newer (https://nodejs.org) and npm"; exit 1; }
+	@rm -rf .cache/npm && mkdir -p .cache/npm && cp pyclient/tests/npm/package.json pyclient/tests/npm/hub.test.mjs .cache/npm/
+	@cd .cache/npm && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --silent
+	@cd .cache/npm && HUBFLIGHT_BINARY=$(BINARY) node --test hub.test.mjs
+
 .PHONY: lint
 lint: venv ## go vet, golangci-lint, gofmt; ruff and mypy (strict)
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \

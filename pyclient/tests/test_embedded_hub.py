@@ -415,7 +415,7 @@ def test_a_hub_without_tokens_lets_everybody_write(tmp_path: Path) -> None:
 
 
 def test_large_files_go_in_parts_and_listings_in_pages(tmp_path: Path) -> None:
-    flags = ["--multipart-threshold", "1000000", "--part-size", "700000", "--page-size", "3"]
+    flags = ["--multipart-threshold", "1000000", "--part-size", "300000", "--page-size", "3", "--shuffled-parts"]
     with HubServer(tmp_path / "hub", flags=flags) as server:
         api = HfApi(endpoint=server.url, token="hf_anybody")
         api.create_repo(REPO, repo_type="dataset")

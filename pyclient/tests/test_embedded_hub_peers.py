@@ -288,6 +288,31 @@ def test_the_datasets_library_asks_the_viewer(tmp_path: Path, folder: Path) -> N
         assert files[1]["size"] == (converted / "default" / "train" / "0001.parquet").stat().st_size
 
 
+# In a process of its own: Spark's Python workers have the environment that its JVM
+# was started with, and the suite's own session has another Hub.
+SPARK = """
+import json, sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+reader = spark.read.format("huggingface")
+frame = reader.load(sys.argv[1])
+row = frame.selectExpr("count(*) as n", "sum(id) as total", "min(text) as first").first()
+few = reader.option("columns", '["id"]').option("filters", '[("id", "<", 3)]').load(sys.argv[1])
+few = sorted(r.id for r in few.collect())
+print(json.dumps({"columns": frame.columns, "all": [row.n, row.total, row.first], "few": few}))
+spark.stop()
+"""
+
+
+@pytest.mark.spark
+def test_pyspark_huggingface_reads(hub: HubServer, tmp_path: Path) -> None:
+    assert run(hub, tmp_path / "home", SPARK, REPO, PYSPARK_PYTHON=sys.executable) == {
+        "columns": ["id", "text"],
+        "all": [ROWS, sum(range(ROWS)), "row 0"],
+        "few": [0, 1, 2],
+    }
+
+
 PUSH_TWICE = """
 import json, sys
 from datasets import Dataset, load_dataset

@@ -25,8 +25,8 @@ func (r *repo) uploadDir(id string) string { return filepath.Join(r.dir, "lfs", 
 func partName(n int) string { return fmt.Sprintf("part-%05d", n) }
 
 // multipartAction opens an upload in parts. The header of the action holds
-// chunk_size and one signed URL per part, keyed by zero-padded numbers, in no
-// useful order and among other keys: clients must sort and pick.
+// chunk_size and one signed URL per part, keyed by zero-padded numbers, among
+// other keys: clients must pick, and should sort.
 func (c *call) multipartAction(r *repo, o *batchObject) (map[string]any, error) {
 	size := c.h.options.PartSize
 	count := int((o.Size + size - 1) / size)
@@ -40,10 +40,14 @@ func (c *call) multipartAction(r *repo, o *batchObject) (map[string]any, error) 
 	if err := os.MkdirAll(r.uploadDir(upload), 0o755); err != nil {
 		return nil, err
 	}
+	order := mathrand.Perm(count)
 	var header strings.Builder
 	fmt.Fprintf(&header, `{"upload_id":%q`, upload)
-	for _, i := range mathrand.Perm(count) {
+	for i := range count {
 		n := i + 1
+		if c.h.options.ShuffledParts {
+			n = order[i] + 1
+		}
 		href := c.h.sign(signing{method: http.MethodPut, base: c.cdnBase(), path: objectPath(r.id, o.OID) + "/" + upload + "/" + strconv.Itoa(n)})
 		fmt.Fprintf(&header, `,"%05d":%q`, n, href)
 	}

@@ -67,6 +67,9 @@ type Options struct {
 	// that was created, name https://huggingface.co as mirrors do: clients have
 	// to put their own endpoint there.
 	PublicHrefs bool
+	// ShuffledParts lists the parts of an upload in no order, as JSON objects
+	// have none. The official JavaScript client needs them in order.
+	ShuffledParts bool
 	// PlainFiles is how resolve answers for plain git files.
 	PlainFiles PlainFiles
 	// XetHeaders announces every LFS file as one that Xet has too, without

@@ -293,7 +293,7 @@ func TestRevisionsAreBranchesTagsShasAndReservedRefs(t *testing.T) {
 	}
 	c.do(http.MethodPost, "/api/datasets/"+repo+"/tag/main", map[string]any{"tag": "v1", "message": "first"}).want(t, http.StatusOK, "", "")
 	for rev, want := range map[string]string{
-		"main": "main", "my%2Fbr": "main", "v1": "main", "refs%2Fconvert%2Fparquet": "refs/convert/parquet", "refs/convert/parquet": "refs/convert/parquet",
+		"main": "main", "HEAD": "main", "my%2Fbr": "main", "v1": "main", "refs%2Fconvert%2Fparquet": "refs/convert/parquet", "refs/convert/parquet": "refs/convert/parquet",
 		"refs%2Fpr%2F3": "refs/pr/3", head(t, hub, "main"): "main",
 	} {
 		var info struct{ Sha string }

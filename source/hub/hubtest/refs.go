@@ -71,6 +71,9 @@ func (r *repo) resolve(rev string) (string, error) {
 	if source.ValidateRevision(rev) != "" {
 		return "", noRevision(rev)
 	}
+	if rev == "HEAD" { // what the JavaScript client asks for when nothing is said
+		rev = mainBranch
+	}
 	names := []string{"refs/heads/" + rev, "refs/tags/" + rev}
 	if strings.HasPrefix(rev, "refs/") {
 		names = []string{rev}

@@ -170,8 +170,8 @@ type setup struct {
 	script Script
 }
 
-// With sets all the options at once; Record and NoSync stay on, and the viewer
-// listens.
+// With sets all the options at once; Record, NoSync and ShuffledParts stay on, and
+// the viewer listens.
 func With(o Options) Option { return func(s *setup) { s.Options = o } }
 
 // Tokens lists the valid tokens; without it everybody may do everything.
@@ -223,7 +223,7 @@ func New(t TB, options ...Option) *Running {
 	for _, o := range options {
 		o(s)
 	}
-	s.Record, s.NoSync = true, true
+	s.Record, s.NoSync, s.ShuffledParts = true, true, true
 	if s.ViewerAddress == "" {
 		s.ViewerAddress = "127.0.0.1:0"
 	}
