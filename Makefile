@@ -50,6 +50,18 @@ test-npm: build ## the official JavaScript client against the embedded Hub; need
 	@cd .cache/npm && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --silent
 	@cd .cache/npm && HUBFLIGHT_BINARY=$(BINARY) node --test hub.test.mjs
 
+# Settings of bench-hub: fewer rounds, fewer rows or fewer repositories for a first look; with less than 9 rounds a verdict is only a hint.
+ROUNDS ?= 9
+SCALE ?= 1
+REPOSITORIES ?= flights-small,chat-small,flights-large,chat-large
+BENCH_FLAGS ?=
+
+.PHONY: bench-hub
+bench-hub: build venv ## reading from a Hub at 0 and 30 ms beside pyarrow, Polars, datasets and a plain download (ROUNDS= SCALE= REPOSITORIES=)
+	@go build -trimpath -o bin/netdelay ./benchmarks/netdelay
+	@$(PY) -m benchmarks.hub --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
+	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(REPOSITORIES) $(BENCH_FLAGS)
+
 .PHONY: lint
 lint: venv ## go vet, golangci-lint, gofmt; ruff and mypy (strict)
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
