@@ -113,3 +113,24 @@ func TestTheActionParquetAnswersInTheHubsShapes(t *testing.T) {
 		})
 	}
 }
+
+func TestAPartialConversionSaysSoInThePlanTheSchemaAndExplain(t *testing.T) {
+	f := flighttest.New(t, flighttest.Hub(duorc(t)...))
+	read := client.Read{Dataset: "ibm/duorc", Config: "ParaphraseRC", Split: "validation", Conversion: "always"}
+	if _, err := f.Client.Dataset(read).Plan(t.Context()); source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), `partial="allow"`) {
+		t.Errorf("got %v", err)
+	}
+	read.Partial = "allow"
+	plan, err := f.Client.Dataset(read).Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, _ := plan.Schema.Metadata().GetValue("hubflight")
+	if !plan.Facts.Partial || plan.Facts.Source != "converted" || plan.Facts.Sha == plan.Facts.DataSha || !strings.Contains(facts, `"partial":true`) {
+		t.Errorf("got facts %+v and in the schema %s", plan.Facts, facts)
+	}
+	explained, err := f.Client.Dataset(read).Explain(t.Context())
+	if err != nil || !explained.Totals.Partial {
+		t.Errorf("got %+v, %v", explained, err)
+	}
+}
