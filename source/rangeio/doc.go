@@ -1,11 +1,28 @@
 // Package rangeio stands between a Parquet reader and a source.Reader, and makes
-// fewer and better requests of the many small ones that a Parquet reader makes.
+// few, large and early requests of the many small ones that a Parquet reader
+// makes.
 //
-// At present it remembers the tail of the file that was read for the footer, so
-// that the footer is not fetched twice, and counts what goes through. Merging of
-// neighbouring ranges, reading ahead and caches on disk belong here.
+// Flow: a Reader wraps one open file. Whoever scans the file tells it with Expect
+// what will be read, in the order of need. Ranges with small gaps between them
+// become one run, runs are cut into blocks of at most 8 MiB, and the blocks are
+// fetched ahead of the reads, several at a time, as far as the budget of the
+// Scheduler, which all Readers of a process share, allows. ReadAt copies from the
+// blocks; what nobody announced is fetched as it is asked for. A read at the end
+// of the file (a footer) is made a little longer than asked, in proportion to the
+// file, and remembered.
 //
-// Invariants: memory is bounded by Options; what is served from memory is what
-// the Reader below gave; a failed read leaves nothing behind. It starts no
-// goroutine.
+// A Disk cache, if there is one, is asked before the origin. It is keyed by the
+// content's sha256, so whoever opens a Reader with a cache must say how to confirm
+// that the caller may still read that content: Options.Confirm runs before
+// anything cached is served.
+//
+// Invariants: bytes are those of the Reader below or bytes that it gave earlier
+// for the same content, verified by checksum; memory ahead of the reads is
+// bounded by the Scheduler, and a read that somebody waits for never waits for
+// the budget; a failed read leaves nothing behind, and is tried again when asked
+// again; every goroutine belongs to a Reader, whose Close ends it and waits.
+//
+// What it does not do: retry, resume in the middle of a body, detect stalls,
+// renew signed addresses, decide who may read (the Reader below does); read ahead
+// in local files, which the operating system does better.
 package rangeio

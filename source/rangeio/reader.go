@@ -4,19 +4,37 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hubflight/hubflight/source"
 )
 
-// Large enough for the footers of files with hundreds of columns and row groups;
-// readers of larger ones fetch them a second time.
-const defaultMaxTail = 1 << 20
+const (
+	// defaultMaxTail is large enough for the footers of files with hundreds of
+	// columns and row groups; readers of larger ones fetch them a second time.
+	defaultMaxTail = 1 << 20
+	// A read at the end of a file is made longer, to one part in tailShare of the
+	// file, but not beyond maxTailRead: large files have large footers, and half a
+	// megabyte costs less than a second round trip.
+	tailShare   = 1024
+	maxTailRead = 512 << 10
+)
 
-// Options bounds a Reader. The zero value means the defaults.
+// Options say what a Reader may do. The zero value is a Reader of a local file:
+// it remembers the tail and reads nothing ahead.
 type Options struct {
 	// MaxTail is how many bytes of the file's end are remembered at most; 1 MiB if
 	// zero, negative for none.
 	MaxTail int64
+	// Scheduler lets the Reader read ahead, within its bounds; nil for a local
+	// file.
+	Scheduler *Scheduler
+	// File is whose bytes these are. Only files with an OID are cached on disk.
+	File source.File
+	// Confirm returns nil if the origin has confirmed, within the last minute and
+	// to this caller, that he may read File and that it has this OID. Without it
+	// nothing is served from disk.
+	Confirm func(ctx context.Context) error
 }
 
 // Stats counts what a Reader did.
@@ -25,18 +43,25 @@ type Stats struct {
 	Reads, BytesRead int64
 	// Requests and BytesFetched are what was asked of the Reader below.
 	Requests, BytesFetched int64
+	// BytesCached came from disk.
+	BytesCached int64
 }
 
-// Reader is a source.Reader that remembers the file's tail. It is safe for
-// concurrent use, as the Reader below is.
+// Reader is a source.Reader that plans its requests. It is safe for concurrent
+// use, as the Reader below is.
 type Reader struct {
-	below   source.Reader
-	maxTail int64
+	below     source.Reader
+	maxTail   int64
+	scheduler *Scheduler // nil: one request per read
+	cached    cacheKey   // zero: not cached
+	confirm   func(ctx context.Context) error
+	confirmed chan struct{} // holds one token while somebody confirms
 
 	mu   sync.RWMutex
 	tail []byte // the last bytes of the file; never written to once set
+	plan ahead
 
-	reads, bytesRead, requests, bytesFetched atomic.Int64
+	reads, bytesRead, requests, bytesFetched, bytesCached atomic.Int64
 }
 
 var _ source.Reader = (*Reader)(nil)
@@ -46,51 +71,97 @@ func New(r source.Reader, o Options) *Reader {
 	if o.MaxTail == 0 {
 		o.MaxTail = defaultMaxTail
 	}
-	return &Reader{below: r, maxTail: max(o.MaxTail, 0)}
+	out := &Reader{below: r, maxTail: max(o.MaxTail, 0), scheduler: o.Scheduler, confirmed: make(chan struct{}, 1)}
+	if o.Scheduler != nil && o.Scheduler.disk != nil && o.Confirm != nil && !o.File.At.Local {
+		out.cached, out.confirm = keyOf(o.File), o.Confirm
+	}
+	return out
 }
 
 // Size is the length in bytes.
 func (r *Reader) Size() int64 { return r.below.Size() }
 
-// Close forgets the tail and closes the Reader below.
+// Close ends what is under way and waits for it, forgets everything and closes
+// the Reader below.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	r.tail, r.maxTail = nil, 0
+	r.stopAhead()
 	r.mu.Unlock()
-	return r.below.Close()
+	err := r.below.Close()
+	r.plan.running.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropBlocks()
+	return err
 }
 
-// ReadAt fills p from off. What lies in the remembered tail costs no request;
-// only what lies in front of it is fetched.
+// ReadAt fills p from off. What lies in the remembered tail or was fetched ahead
+// costs no request; what is announced but not there yet is waited for.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	r.reads.Add(1)
 	r.bytesRead.Add(int64(len(p)))
-	missing := int64(len(p))
-	r.mu.RLock()
-	tail := r.tail
-	r.mu.RUnlock()
-	begin := r.Size() - int64(len(tail))
-	if len(tail) > 0 && off >= 0 && off+int64(len(p)) > begin && off+int64(len(p)) <= r.Size() {
-		missing = max(begin-off, 0)
-		copy(p[missing:], tail[off+missing-begin:])
+	if off < 0 || off > r.Size() || int64(len(p)) > r.Size()-off || len(p) == 0 {
+		// The Reader below knows whether it is open and where it ends.
+		return r.below.ReadAt(ctx, p, off)
 	}
-	// A read of nothing goes below too: the Reader below knows whether it is open
-	// and where it ends.
-	if missing > 0 || len(p) == 0 {
-		if err := r.fetch(ctx, p[:missing], off); err != nil {
+	missing := r.fromTail(p, off)
+	if missing > 0 && off+missing == r.Size() {
+		if err := r.fetchTail(ctx, p, off); err != nil {
 			return err
 		}
+		return ctx.Err()
+	}
+	for at := int64(0); at < missing; {
+		n, err := r.piece(ctx, p[at:missing], off+at)
+		if err != nil {
+			return err
+		}
+		at += n
 	}
 	r.remember(p, off)
 	return ctx.Err()
 }
 
-func (r *Reader) fetch(ctx context.Context, p []byte, off int64) error {
-	if len(p) > 0 {
-		r.requests.Add(1)
-		r.bytesFetched.Add(int64(len(p)))
+// fromTail copies what the remembered tail has of p, and returns how many bytes
+// in front of it are missing.
+func (r *Reader) fromTail(p []byte, off int64) int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	begin, end := r.Size()-int64(len(r.tail)), off+int64(len(p))
+	if len(r.tail) == 0 || end <= begin {
+		return int64(len(p))
 	}
-	return r.below.ReadAt(ctx, p, off)
+	missing := max(begin-off, 0)
+	copy(p[missing:], r.tail[off+missing-begin:])
+	return missing
+}
+
+// fetchTail reads to the end of the file, and somewhat more than was asked for
+// where that may save a request.
+func (r *Reader) fetchTail(ctx context.Context, p []byte, off int64) error {
+	size := r.Size()
+	r.mu.RLock()
+	wanted := min(size/tailShare, maxTailRead, r.maxTail)
+	r.mu.RUnlock()
+	if r.scheduler == nil || int64(len(p)) >= wanted || r.planned(off) {
+		for at := int64(0); at < int64(len(p)); {
+			n, err := r.piece(ctx, p[at:], off+at)
+			if err != nil {
+				return err
+			}
+			at += n
+		}
+		r.remember(p, off)
+		return nil
+	}
+	longer := make([]byte, wanted)
+	if _, err := r.fetch(ctx, longer, Range{size - wanted, wanted}, nil); err != nil {
+		return err
+	}
+	copy(p, longer[off-(size-wanted):])
+	r.remember(longer, size-wanted)
+	return nil
 }
 
 // remember keeps a copy of p if it is a longer tail than the one that is known.
@@ -105,10 +176,60 @@ func (r *Reader) remember(p []byte, off int64) {
 	}
 }
 
+// fetch fills p, the bytes at, from disk or from below. If wants are given and the
+// disk has all of them, only they are filled, and partial is true.
+func (r *Reader) fetch(ctx context.Context, p []byte, at Range, wants []Range) (partial bool, err error) {
+	if r.cached != (cacheKey{}) {
+		hit, err := r.fromDisk(ctx, p, at, wants)
+		if hit || err != nil {
+			return wants != nil, err
+		}
+	}
+	r.requests.Add(1)
+	r.bytesFetched.Add(at.Len)
+	began := time.Now()
+	if err := r.below.ReadAt(ctx, p, at.Off); err != nil {
+		return false, err
+	}
+	if r.scheduler != nil {
+		r.scheduler.observe(at.Len, time.Since(began))
+	}
+	if r.cached != (cacheKey{}) {
+		r.scheduler.disk.put(r.cached, at.Off, p)
+	}
+	return false, nil
+}
+
+// fromDisk serves from the disk cache, after the origin has confirmed the
+// caller's right to the content.
+func (r *Reader) fromDisk(ctx context.Context, p []byte, at Range, wants []Range) (hit bool, err error) {
+	if wants == nil {
+		wants = []Range{at}
+	}
+	disk, bytes := r.scheduler.disk, int64(0)
+	for _, w := range wants {
+		if !disk.get(r.cached, w.Off, p[w.Off-at.Off:][:w.Len]) {
+			return false, nil
+		}
+		bytes += w.Len
+	}
+	select {
+	case r.confirmed <- struct{}{}:
+		defer func() { <-r.confirmed }()
+	case <-ctx.Done():
+		return false, source.AsError("read file", ctx.Err())
+	}
+	if err := r.confirm(ctx); err != nil {
+		return false, err
+	}
+	r.bytesCached.Add(bytes)
+	return true, nil
+}
+
 // Stats returns what was counted so far.
 func (r *Reader) Stats() Stats {
 	return Stats{
 		Reads: r.reads.Load(), BytesRead: r.bytesRead.Load(),
-		Requests: r.requests.Load(), BytesFetched: r.bytesFetched.Load(),
+		Requests: r.requests.Load(), BytesFetched: r.bytesFetched.Load(), BytesCached: r.bytesCached.Load(),
 	}
 }
