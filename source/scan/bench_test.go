@@ -95,7 +95,7 @@ func BenchmarkScan(b *testing.B) {
 	})
 }
 
-func benchScan(b *testing.B, t Task) {
+func benchScan(b testing.TB, t Task) {
 	ctx := context.Background()
 	s, err := Open(ctx, t)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// Chunks closer than this are read together: what lies between costs less
-	// than a round trip.
-	mergeGap = 64 << 10
+	// Chunks closer than this are read together. Larger gaps are worth reading
+	// only where requests are slow, which the Reader knows.
+	mergeGap = 4 << 10
 	// mergeMax bounds a merged read, so that the first column need not wait for
 	// the whole row group.
 	mergeMax = 8 << 20
@@ -24,8 +24,8 @@ const (
 
 // chunkReader serves one row group's column chunks to the Parquet library: a
 // small row group from memory, fetched with as few reads as its layout allows, a
-// large one through windows. It is the seam to rangeio: whoever plans reads
-// across row groups does it behind source.Reader.
+// large one through windows. It is the seam to rangeio, which hears from
+// readPlan what all the row groups of a stream will ask for.
 //
 // It belongs to the decoding goroutine. The first failed read is kept, because
 // the library wraps errors in ways that lose them.
@@ -49,7 +49,13 @@ type span struct {
 
 // newChunkReader plans the reads of chunks.
 func newChunkReader(read func(p []byte, off int64) error, size int64, mem memory.Allocator, chunks []chunk) *chunkReader {
-	r := &chunkReader{read: read, size: size, mem: mem}
+	return &chunkReader{read: read, size: size, mem: mem, ranges: planSpans(chunks)}
+}
+
+// planSpans decides which parts of the file are held in memory for the chunks of
+// one row group.
+func planSpans(chunks []chunk) []*span {
+	var spans []*span
 	sorted := slices.Clone(chunks)
 	slices.SortFunc(sorted, func(a, b chunk) int {
 		switch {
@@ -72,17 +78,17 @@ func newChunkReader(read func(p []byte, off int64) error, size int64, mem memory
 		if c.len == 0 {
 			continue
 		}
-		if n := len(r.ranges); n > 0 && window == 0 {
-			last := r.ranges[n-1]
+		if n := len(spans); n > 0 && window == 0 {
+			last := spans[n-1]
 			end := max(last.off+last.len, c.off+c.len)
 			if c.off-(last.off+last.len) <= mergeGap && end-last.off <= mergeMax || c.off+c.len <= last.off+last.len {
 				last.len = end - last.off
 				continue
 			}
 		}
-		r.ranges = append(r.ranges, &span{off: c.off, len: c.len, window: window})
+		spans = append(spans, &span{off: c.off, len: c.len, window: window})
 	}
-	return r
+	return spans
 }
 
 // inMemory reports whether chunks are loaded whole.
@@ -115,12 +121,19 @@ func (r *chunkReader) load(s *span, off, n int64) error {
 	if s.data != nil && off >= s.at && off+n <= s.at+int64(len(s.data)) {
 		return nil
 	}
-	if int64(len(s.data)) != n {
+	have := int64(0)
+	if end := s.at + int64(len(s.data)); s.data != nil && off > s.at && off < end {
+		// A window moves on: what it has already is not read again.
+		next := r.mem.Allocate(int(n))
+		have = int64(copy(next, s.data[off-s.at:]))
+		r.drop(s)
+		s.data = next
+	} else if int64(len(s.data)) != n {
 		r.drop(s)
 		s.data = r.mem.Allocate(int(n))
 	}
 	s.at = off
-	if err := r.read(s.data, off); err != nil {
+	if err := r.read(s.data[have:], off+have); err != nil {
 		r.drop(s)
 		if r.err == nil {
 			r.err = err

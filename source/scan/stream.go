@@ -253,6 +253,7 @@ func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error
 		}
 		d.cleanUp()
 	}()
+	d.announce(ctx)
 	for _, g := range d.task.Groups {
 		if d.reachedLimit() {
 			break

@@ -1,0 +1,93 @@
+package scan
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/hubflight/hubflight/source/rangeio"
+)
+
+// listening notes what a stream announces and what it reads.
+type listening struct {
+	bytesReader
+	announced, read []rangeio.Range
+}
+
+func (l *listening) Expect(_ context.Context, ranges []rangeio.Range) { l.announced = ranges }
+
+func (l *listening) ReadAt(ctx context.Context, p []byte, off int64) error {
+	l.read = append(l.read, rangeio.Range{Off: off, Len: int64(len(p))})
+	return l.bytesReader.ReadAt(ctx, p, off)
+}
+
+func TestAStreamReadsWhatItAnnounced(t *testing.T) {
+	data := write(t, flatBatch(1000), 100)
+	ft := footer(t, data)
+	for name, c := range map[string]struct {
+		task   Task
+		groups int
+	}{
+		"everything":       {Task{Limit: -1}, 10},
+		"some row groups":  {Task{Limit: -1, Groups: []int{2, 3, 7}}, 3},
+		"skip and limit":   {Task{Skip: 250, Limit: 420}, 3},
+		"nothing":          {Task{Limit: 0}, 0},
+		"only row numbers": {Task{Limit: -1, Query: Query{RowsOnly: true}}, 0},
+		"a filter":         {Task{Limit: -1, Query: Query{Filters: mustFilter(t, `[["id",">=",750]]`)}}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader := &listening{bytesReader: bytesReader{data: data}}
+			c.task.Reader, c.task.Footer, c.task.File = reader, ft, testFile
+			benchScan(t, c.task)
+			if !slices.Equal(reader.announced, reader.read) {
+				t.Errorf("announced %v, read %v", reader.announced, reader.read)
+			}
+			if len(reader.read) != c.groups {
+				t.Errorf("%d reads for %d row groups", len(reader.read), c.groups)
+			}
+		})
+	}
+}
+
+func TestWindowsReadEveryByteOnceAndAsAnnounced(t *testing.T) {
+	const mib = 1 << 20
+	chunks := []chunk{{off: 4, len: 100 * mib}, {off: 4 + 100*mib, len: 200*mib + 17}}
+	var read []rangeio.Range
+	r := newChunkReader(func(p []byte, off int64) error {
+		read = append(read, rangeio.Range{Off: off, Len: int64(len(p))})
+		return nil
+	}, 400*mib, memory.NewGoAllocator(), chunks)
+	defer r.close()
+	page := make([]byte, 70_001) // no divisor of a window
+	for i := int64(0); i < 2*100*mib; i += int64(len(page)) {
+		for k, c := range chunks { // the second has twice as many bytes for the same rows
+			at := i / int64(2-k) / int64(len(page)) * int64(len(page))
+			n := min(c.len-at, int64(len(page)))
+			if n <= 0 {
+				continue
+			}
+			if _, err := r.ReadAt(page[:n], c.off+at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	total, plan := int64(0), readPlan(chunks)
+	for _, x := range read {
+		total += x.Len
+	}
+	if want := 300*int64(mib) + 17; total > want {
+		t.Errorf("%d bytes read of %d", total, want)
+	}
+	if len(read) > len(plan)+2*len(chunks) {
+		t.Errorf("%d reads for %d announced windows", len(read), len(plan))
+	}
+	sum := int64(0)
+	for _, x := range plan {
+		sum += x.Len
+	}
+	if sum != 300*int64(mib)+17 {
+		t.Errorf("%d bytes announced", sum)
+	}
+}
