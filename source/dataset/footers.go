@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/source/scan"
 )
 
@@ -100,7 +101,7 @@ func (p *Planner) readFooters(ctx context.Context, data *pinned, files []chosenF
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			f, err := readFooter(ctx, data.store, files[i].File)
+			f, err := p.readFooter(ctx, data.store, files[i].File)
 			if err != nil {
 				return err
 			}
@@ -112,8 +113,8 @@ func (p *Planner) readFooters(ctx context.Context, data *pinned, files []chosenF
 	return group.Wait()
 }
 
-func readFooter(ctx context.Context, store source.Store, f source.File) (_ *scan.Footer, err error) {
-	r, err := store.Open(ctx, f)
+func (p *Planner) readFooter(ctx context.Context, store source.Store, f source.File) (_ *scan.Footer, err error) {
+	r, err := p.openRanges(ctx, store, f)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +124,29 @@ func readFooter(ctx context.Context, store source.Store, f source.File) (_ *scan
 		}
 	}()
 	return scan.ReadFooter(ctx, r, f)
+}
+
+// openRanges opens a file for reading by ranges. What the disk has of it is only
+// served after the Store has opened the file for this caller once more, which for
+// the Hub means: it confirmed, within the last minute, that the caller may read
+// this path and that it holds this content.
+func (p *Planner) openRanges(ctx context.Context, store source.Store, f source.File) (*rangeio.Reader, error) {
+	opened, err := store.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	o := rangeio.Options{File: f}
+	if !f.At.Local {
+		o.Scheduler = p.ranges
+		o.Confirm = func(ctx context.Context) error {
+			again, err := store.Open(ctx, f)
+			if err != nil {
+				return err
+			}
+			return again.Close()
+		}
+	}
+	return rangeio.New(opened, o), nil
 }
 
 // recovered turns a panic at the root of a goroutine into an error.

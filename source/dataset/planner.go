@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/source/scan"
 )
 
@@ -25,6 +26,9 @@ type PlannerOptions struct {
 	FooterCacheBytes int64
 	// Parallel is how many footers one plan reads at a time (16).
 	Parallel int
+	// Ranges decides about reading ahead and holds the cache on disk; nil is one
+	// with the defaults, without a disk.
+	Ranges *rangeio.Scheduler
 	// Memory is where batches are decoded to; nil is one scan.Pool for all streams.
 	Memory memory.Allocator
 	// Logger gets debug lines; nil discards them.
@@ -45,6 +49,7 @@ type Planner struct {
 	parallel   int
 	footers    *footerCache
 	listings   *listingCache
+	ranges     *rangeio.Scheduler
 	memory     memory.Allocator
 	log        *slog.Logger
 }
@@ -60,6 +65,10 @@ func NewPlanner(o PlannerOptions) *Planner {
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
 	}
+	if o.Ranges == nil {
+		// Defaults are valid.
+		o.Ranges, _ = rangeio.NewScheduler(rangeio.SchedulerOptions{})
+	}
 	if o.Memory == nil {
 		o.Memory = scan.NewPool()
 	}
@@ -68,7 +77,7 @@ func NewPlanner(o PlannerOptions) *Planner {
 	}
 	return &Planner{
 		open: o.Open, footersMax: o.FootersMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
-		footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
+		ranges: o.Ranges, footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
-	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/source/scan"
 )
 
@@ -73,12 +72,10 @@ type reading struct {
 // open makes the stream of one file. A nil schema is the one that the file gives.
 func (r *reading) open(ctx context.Context, f source.File, schema *arrow.Schema, skip, limit int64) (*scan.Stream, error) {
 	f.At = r.at
-	opened, err := r.store.Open(ctx, f)
+	reader, err := r.p.openRanges(ctx, r.store, f)
 	if err != nil {
 		return nil, err
 	}
-	// The tail that the footer is in also holds the data of small files.
-	reader := rangeio.New(opened, rangeio.Options{})
 	footer, err := r.footer(ctx, reader, f)
 	if err == nil {
 		err = r.fits(footer, f)
