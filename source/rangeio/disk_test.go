@@ -154,10 +154,10 @@ func TestDamagedEntriesAreDroppedAndFetchedAgain(t *testing.T) {
 		"removed":       func(path string, _ []byte) error { return os.Remove(path) },
 		"removed whole": func(path string, _ []byte) error { return os.RemoveAll(filepath.Dir(path)) },
 	}
-	for i := range 300 { // single bits, in the header too
+	for i := range 60 { // single bits, in the header too
 		damage["bit "+string(rune('a'+i))] = func(path string, raw []byte) error {
 			at := rng.IntN(len(raw))
-			if i < 100 {
+			if i < 20 {
 				at = rng.IntN(80)
 			}
 			raw[at] ^= 1 << rng.IntN(8)
@@ -194,11 +194,12 @@ func TestTheCacheKeepsItsSizeAndWhatWasUsedLast(t *testing.T) {
 	o := newOrigin(50_000)
 	whole := rangeio.Range{Off: 0, Len: 50_000}
 	d := openDisk(t, dir, 1_000_000)
+	readThrough(t, d, o, fileOf(100), whole)
 	long := time.Now().Add(-time.Hour)
 	for n := range byte(60) {
 		readThrough(t, d, o, fileOf(n), whole)
 		for _, path := range entries(t, dir) {
-			if filepath.Base(filepath.Dir(path)) != fileOf(0).OID {
+			if filepath.Base(filepath.Dir(path)) != fileOf(100).OID {
 				at := long.Add(time.Duration(n) * time.Second)
 				if err := os.Chtimes(path, at, at); err != nil {
 					t.Fatal(err)
@@ -216,7 +217,7 @@ func TestTheCacheKeepsItsSizeAndWhatWasUsedLast(t *testing.T) {
 		if total > 1_000_000 {
 			t.Fatalf("%d bytes after %d files", total, n)
 		}
-		if warm := readThrough(t, d, o, fileOf(0), whole); warm.Requests != 0 {
+		if warm := readThrough(t, d, o, fileOf(100), whole); warm.Requests != 0 {
 			t.Fatalf("what was used last is gone after %d files", n)
 		}
 	}
@@ -317,7 +318,7 @@ func TestProcessesShareAFolder(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				for range 150 {
+				for range 60 {
 					mine := &origin{content: o.content}
 					r := rangeio.New(mine, rangeio.Options{Scheduler: s, File: fileOf(byte(rng.IntN(8))), Confirm: func(context.Context) error { return nil }})
 					x := rangeio.Range{Off: rng.Int64N(30_000), Len: 1 + rng.Int64N(10_000)}
