@@ -256,6 +256,9 @@ func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 	}
 	switch n.Kind {
 	case yaml.ScalarNode:
+		if !isText(n) {
+			return DataFiles{}, form()
+		}
 		return NewDataFiles(n.Value), nil
 	case yaml.SequenceNode:
 	default:
@@ -283,7 +286,7 @@ func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 			return DataFiles{}, fmt.Errorf("%w (split name %q should match %s: dashes '-' are not allowed)", form(), split.Value, splitNamePattern)
 		}
 		patterns, ok := r.scalars(path)
-		if !ok {
+		if !ok || path.Kind == yaml.ScalarNode && !isText(path) {
 			return DataFiles{}, form()
 		}
 		if seen[split.Value] {
@@ -294,6 +297,10 @@ func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 	}
 	return d, nil
 }
+
+// isText reports whether a scalar is a string and no number, date or boolean. For
+// paths this is asked, for names it is not: those are taken as they are written.
+func isText(n *yaml.Node) bool { return n.ShortTag() == "!!str" }
 
 // scalars returns the strings of a scalar or of a list of scalars.
 func (r *cardReader) scalars(n *yaml.Node) ([]string, bool) {
@@ -307,7 +314,7 @@ func (r *cardReader) scalars(n *yaml.Node) ([]string, bool) {
 	out := make([]string, 0, len(n.Content))
 	for _, item := range n.Content {
 		item = deref(item)
-		if item.Kind != yaml.ScalarNode || isNull(item) {
+		if item.Kind != yaml.ScalarNode || !isText(item) {
 			return nil, false
 		}
 		out = append(out, item.Value)
