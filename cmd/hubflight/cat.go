@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/csv"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -146,10 +148,42 @@ func newRowSink(format string, out io.Writer, schema *arrow.Schema) (rowSink, er
 	return nil, source.Errorf(source.KindInternal, "cat", "no writer for format %q", format)
 }
 
+// jsonLines writes a JSON object a row, its keys in the order of the columns.
 type jsonLines struct{ out io.Writer }
 
-func (j jsonLines) Write(rec arrow.RecordBatch) error { return array.RecordToJSON(rec, j.out) }
-func (j jsonLines) Close() error                      { return nil }
+func (j jsonLines) Write(rec arrow.RecordBatch) error {
+	keys := make([][]byte, rec.NumCols())
+	for c := range keys {
+		name, err := json.Marshal(rec.ColumnName(c))
+		if err != nil {
+			return err
+		}
+		keys[c] = append(name, ':')
+	}
+	var line bytes.Buffer
+	for row := range int(rec.NumRows()) {
+		line.Reset()
+		line.WriteByte('{')
+		for c, key := range keys {
+			if c > 0 {
+				line.WriteByte(',')
+			}
+			line.Write(key)
+			value, err := json.Marshal(rec.Column(c).GetOneForMarshal(row))
+			if err != nil {
+				return err
+			}
+			line.Write(value)
+		}
+		line.WriteString("}\n")
+		if _, err := j.out.Write(line.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j jsonLines) Close() error { return nil }
 
 type csvSink struct{ w *csv.Writer }
 
@@ -227,6 +261,6 @@ func newProgress(cmd *cobra.Command, plan *client.Plan, output string) func(rows
 		return func(int64) {}
 	}
 	bar := progressbar.NewOptions64(plan.Rows, progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(filepath.Base(output)),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"), progressbar.OptionClearOnFinish())
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 	return func(rows int64) { _ = bar.Add64(rows) } // a bar that cannot be drawn is no failure
 }
