@@ -16,6 +16,7 @@ import (
 	"github.com/hubflight/hubflight/source/dataset"
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/source/localfs"
+	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/writer"
 	"github.com/hubflight/hubflight/writer/hubsink"
 	"github.com/hubflight/hubflight/writer/localsink"
@@ -60,9 +61,15 @@ func assemble(cfg config.Config, log *slog.Logger) (_ *service, err error) {
 		return nil, &usageError{err}
 	}
 
+	ranges, closeCache, err := newRanges(cfg, log)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	closers = append(closers, closeCache)
+
 	locate := locator(roots)
 	planner := dataset.NewPlanner(dataset.PlannerOptions{
-		Open: storeOpener(hubClient, roots), FootersMax: cfg.Plan.FootersMax, FooterCacheBytes: int64(cfg.Cache.Footers), Logger: log,
+		Open: storeOpener(hubClient, roots), FootersMax: cfg.Plan.FootersMax, FooterCacheBytes: int64(cfg.Cache.Footers), Ranges: ranges, Logger: log,
 	})
 	w, err := writer.New(writer.Options{
 		Open: sinkOpener(hubClient, roots, log), SpoolDir: cfg.Write.SpoolDir, SpoolBytes: int64(cfg.Write.SpoolBytes),
@@ -100,6 +107,28 @@ func newHubClient(cfg config.Config, log *slog.Logger) (*hub.Client, error) {
 		Retry:  hub.RetryOptions{Attempts: cfg.Hub.RetryAttempts, Elapsed: cfg.Hub.RetryDeadline},
 		Logger: log,
 	})
+}
+
+// newRanges makes what all streams share in fetching from the Hub: the budget, and
+// the cache on disk if one is configured.
+func newRanges(cfg config.Config, log *slog.Logger) (*rangeio.Scheduler, func() error, error) {
+	o := rangeio.SchedulerOptions{
+		Gap: int64(cfg.Scan.RangeGap), Max: int64(cfg.Scan.RangeMax),
+		InFlight: cfg.Scan.RangeParallel, Ahead: int64(cfg.Scan.PrefetchBytes),
+	}
+	closeCache := func() error { return nil }
+	if cfg.Cache.Dir != "" {
+		disk, err := rangeio.OpenDisk(cfg.Cache.Dir, int64(cfg.Cache.Bytes), log)
+		if err != nil {
+			return nil, nil, fmt.Errorf("cache.dir: %w", err)
+		}
+		o.Disk, closeCache = disk, disk.Close
+	}
+	s, err := rangeio.NewScheduler(o)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeCache())
+	}
+	return s, closeCache, nil
 }
 
 // locator splits the path of a local name into the dataset's folder and a tail.

@@ -74,7 +74,11 @@ type Plan struct {
 
 // Scan bounds decoding.
 type Scan struct {
-	Slots int `key:"scan.slots" help:"streams that decode at the same time; 0 is twice the number of cores"`
+	Slots         int  `key:"scan.slots" help:"streams that decode at the same time; 0 is twice the number of cores"`
+	PrefetchBytes Size `key:"scan.prefetch_bytes" help:"bytes that all streams together fetch from the Hub ahead of decoding; one stream takes a quarter of it at most"`
+	RangeGap      Size `key:"scan.range_gap" help:"wanted ranges with at most so many bytes between them are fetched with one request; less where the Hub answers faster than in 30ms"`
+	RangeMax      Size `key:"scan.range_max" help:"largest range that is fetched with one request"`
+	RangeParallel int  `key:"scan.range_parallel" help:"requests that one stream has under way ahead of decoding"`
 }
 
 // Memory bounds the process.
@@ -82,9 +86,11 @@ type Memory struct {
 	Budget Size `key:"memory.budget" help:"memory the server aims to stay within; 0 is half of what the machine or its container has"`
 }
 
-// Cache bounds what is kept in memory.
+// Cache bounds what is kept in memory and on disk.
 type Cache struct {
-	Footers Size `key:"cache.footers" help:"memory for parsed Parquet footers"`
+	Footers Size   `key:"cache.footers" help:"memory for parsed Parquet footers"`
+	Dir     string `key:"cache.dir" help:"folder, private to this user, that keeps what was fetched from the Hub; several servers may share it; empty keeps nothing"`
+	Bytes   Size   `key:"cache.bytes" help:"most that may lie in cache.dir; what was used longest ago goes first"`
 }
 
 // Write is where and how much is spooled.
@@ -115,7 +121,8 @@ func Default() Config {
 		Auth:  Auth{Mode: "none"},
 		Hub:   Hub{AcceptClientToken: true, Connections: 32, RetryAttempts: 6, RetryDeadline: 90 * time.Second, StallTimeout: 20 * time.Second},
 		Plan:  Plan{FootersMax: 1000},
-		Cache: Cache{Footers: 256 << 20},
+		Scan:  Scan{PrefetchBytes: 256 << 20, RangeGap: 1 << 20, RangeMax: 8 << 20, RangeParallel: 8},
+		Cache: Cache{Footers: 256 << 20, Bytes: 32 << 30},
 		Write: Write{SpoolBytes: 16 << 30, CommitDeadline: 2 * time.Hour},
 		Log:   Log{Level: "info", Format: "text"},
 	}
@@ -220,7 +227,12 @@ func (c Config) validateBounds(bad func(key, format string, args ...any)) {
 		{"plan.footers_max", int64(c.Plan.FootersMax), 1, 1 << 20},
 		{"scan.slots", int64(c.Scan.Slots), 0, 1 << 12},
 		{"memory.budget", int64(c.Memory.Budget), 0, 1 << 50},
+		{"scan.prefetch_bytes", int64(c.Scan.PrefetchBytes), 1 << 20, 1 << 40},
+		{"scan.range_gap", int64(c.Scan.RangeGap), 1, 64 << 20},
+		{"scan.range_max", int64(c.Scan.RangeMax), 64 << 10, 256 << 20},
+		{"scan.range_parallel", int64(c.Scan.RangeParallel), 1, 64},
 		{"cache.footers", int64(c.Cache.Footers), 0, 1 << 40},
+		{"cache.bytes", int64(c.Cache.Bytes), 1 << 20, 1 << 50},
 		{"write.spool_bytes", int64(c.Write.SpoolBytes), 1 << 20, 1 << 50},
 		{"write.commit_deadline", int64(c.Write.CommitDeadline), int64(time.Second), int64(48 * time.Hour)},
 	} {
