@@ -62,6 +62,9 @@ type Config struct {
 	Notes []string
 	// Err is why this config cannot be read; nil if it can. The others can.
 	Err error
+	// Native are the splits of a config that Err refuses because none of them is
+	// in Parquet: what deleting its data would delete.
+	Native []Split
 
 	splitNames []string // in order, also where Err took the splits away
 }
@@ -301,6 +304,7 @@ func (r *resolver) fill(c *Config, dir string, files DataFiles, from patternsFro
 	for i, s := range files.Splits {
 		if formats[i] != parquetFormat && len(lists[i]) > 0 {
 			c.Splits, c.Err = nil, r.otherFormat(formats[i], all)
+			c.Native = native(files.Splits, lists, formats)
 			return
 		}
 		parquet, err := r.onlyParquet(lists[i], from)
@@ -333,6 +337,23 @@ func (r *resolver) oneFormat(splits []SplitPatterns, lists [][]treePath, formats
 	}
 	return source.Errorf(source.KindUnsupported, "data files", "Couldn't infer the same data file format for all splits. Got {%s}", strings.Join(got, ", ")).
 		WithFile(r.name, "").WithHint("choose the Parquet files with data_files")
+}
+
+// native lists the splits of a config of another format; nil if one of them is
+// in Parquet after all.
+func native(splits []SplitPatterns, lists [][]treePath, formats []string) []Split {
+	var out []Split
+	for i, s := range splits {
+		if formats[i] == parquetFormat {
+			return nil
+		}
+		split := Split{Name: s.Split}
+		for _, p := range lists[i] {
+			split.Files = append(split.Files, p.file)
+		}
+		out = append(out, split)
+	}
+	return out
 }
 
 // split returns the data files of one split: pattern by pattern in the order
