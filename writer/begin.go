@@ -45,6 +45,7 @@ func (w *Writer) Begin(ctx context.Context, token source.HubToken, r BeginReques
 	if err != nil {
 		return BeginResult{}, err
 	}
+	p.Job.Publish, p.Job.ReplaceFormat = r.Publish, r.ReplaceFormat
 	if err := p.decideMode(); err != nil {
 		if r.Mode != ModeIgnore || source.KindOf(err) != source.KindExists {
 			return BeginResult{}, err
@@ -68,11 +69,14 @@ func targetPlanner(state *State, t target, dir string) (*planner, error) {
 
 // countCommits estimates the commits of the job, with the default batch.
 func (w *Writer) countCommits(result *BeginResult, p *planner, files int) {
-	operations := files
-	if p.Job.Mode == ModeOverwrite {
+	operations := files + len(p.outgoing())
+	if p.Job.Naming == NamingParts && p.Job.Mode == ModeOverwrite {
 		operations += len(p.existing())
 	}
 	result.CommitsNeeded = (operations + DefaultMaxOperations - 1) / DefaultMaxOperations
+	if p.Job.Publish == PublishSwitch && result.CommitsNeeded > 1 {
+		result.CommitsNeeded += 2 // the README is prepared, and switched
+	}
 	if result.CommitsNeeded > manyCommits && result.Reason == "" {
 		result.Reason = fmt.Sprintf("the job needs %d commits of %d operations; the Hub's hourly quota may make it wait: fewer, larger files need fewer", result.CommitsNeeded, DefaultMaxOperations)
 	}

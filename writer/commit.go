@@ -152,7 +152,7 @@ func (w *Writer) Write(ctx context.Context, token source.HubToken, r WriteReques
 // the schema under features that the card declares.
 func PlanJob(ctx context.Context, s *State, job Job, past Past) (*Plan, error) {
 	in := PlanInput{State: s, Job: job, Past: past}
-	if job.Mode == ModeOverwrite && job.Naming == NamingDataset && len(job.Files) > 0 && s.Readme != nil {
+	if (job.Mode == ModeOverwrite || job.ReplaceFormat) && job.Naming == NamingDataset && len(job.Files) > 0 && s.Readme != nil {
 		drop, err := changesFeatures(ctx, s, job)
 		if err != nil {
 			return nil, err
@@ -172,7 +172,7 @@ func changesFeatures(ctx context.Context, s *State, job Job) (bool, error) {
 	}
 	f, ok := p.slot.firstFile()
 	if !ok {
-		return false, nil
+		return p.replacing(), nil // the types of another format are not looked up
 	}
 	old, err := readSchema(ctx, s.Store, f)
 	if err != nil {
@@ -187,7 +187,11 @@ func changesFeatures(ctx context.Context, s *State, job Job) (bool, error) {
 // Describe is the line by which a job is found in the history: it begins with
 // marker, and ParseDescription reads it.
 func (j Job) Describe(b Batch, names Names) string {
-	return fmt.Sprintf("%s%s batch=%d/%d ops=%s files=%s offset=%d names=%s", marker, j.ID, b.Index, b.Of, b.Digest(), j.Digest, names.Offset, names)
+	line := fmt.Sprintf("%s%s batch=%d/%d ops=%s files=%s offset=%d names=%s", marker, j.ID, b.Index, b.Of, b.Digest(), j.Digest, names.Offset, names)
+	if b.Step != "" {
+		line += " step=" + string(b.Step)
+	}
+	return line
 }
 
 // Title is a batch's commit message: numbered as the documented helper does, if

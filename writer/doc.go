@@ -30,6 +30,10 @@
 //     everything else as it was. It proves that by running dataset resolution on
 //     the tree as it will be, after every batch, before anything is sent. What
 //     cannot be expressed is refused here.
+//     With publish=switch a job of more than one commit adds its files where
+//     resolution does not look, makes them visible by one commit of the README, and
+//     deletes what they replace after that (Step): readers see the old state or the
+//     new one. Files of another format are always replaced so.
 //  6. The batches are committed in order, each naming the one before as its
 //     parent, so that at most one of two attempts at the same batch can land.
 //  7. Somebody else was faster, or the answer was lost: back to 4. Everything is

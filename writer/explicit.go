@@ -61,7 +61,7 @@ func (p *planner) explicitReadme(c candidate, keep bool) ([]byte, error) {
 	}
 	configs := card.get("configs")
 	if !p.before.FromReadme || configs == nil || configs.Kind != yaml.SequenceNode {
-		if configs, err = p.inferredEntries(); err != nil {
+		if configs, err = p.inferredEntries(false); err != nil {
 			return nil, err
 		}
 	}
@@ -93,11 +93,21 @@ func (c candidate) patterns() ([]string, error) {
 
 func hasGlob(text string) bool { return strings.ContainsAny(text, "*?[]") }
 
-// inferredEntries writes down what resolution inferred.
-func (p *planner) inferredEntries() (*yaml.Node, error) {
+// replaces reports whether c is the config of another format whose files the job
+// deletes.
+func (p *planner) replaces(c dataset.Config) bool {
+	return p.replacing() && c.Name == p.slot.config
+}
+
+// inferredEntries writes down what resolution inferred; native says whether files
+// of another format that the job replaces are among it.
+func (p *planner) inferredEntries(native bool) (*yaml.Node, error) {
 	entries := sequence()
 	for _, c := range p.before.Configs {
-		if c.Err != nil {
+		if p.replaces(c) && !native {
+			continue // enter makes its entry
+		}
+		if c.Err != nil && !p.replaces(c) {
 			return nil, broken("config %s cannot be read now: %s", c.Name, text(c.Err))
 		}
 		files, err := p.splitsOf(c)
@@ -112,7 +122,7 @@ func (p *planner) inferredEntries() (*yaml.Node, error) {
 // splitsOf writes a config's splits as data_files.
 func (p *planner) splitsOf(c dataset.Config) (*yaml.Node, error) {
 	out := sequence()
-	for _, s := range c.Splits {
+	for _, s := range slices.Concat(c.Splits, c.Native) {
 		patterns, err := p.cover(s.Files)
 		if err != nil {
 			return nil, err
@@ -203,6 +213,15 @@ func (p *planner) matches(prefix string, files []source.File) bool {
 // enter adds the job's patterns to the target's entry, or makes one.
 func (p *planner) enter(configs *yaml.Node, patterns []string, keep bool) error {
 	entry := entryOf(configs, p.slot.config)
+	if entry != nil && p.replacing() {
+		// What else the entry says are options of the other format's reader.
+		fresh := mapping("config_name", scalar(p.slot.config), "data_files", sequence(splitEntry(p.slot.split, patterns)))
+		if mark := lookup(entry, "default"); mark != nil {
+			put(fresh, "default", mark)
+		}
+		*entry = *fresh
+		return nil
+	}
 	if entry == nil {
 		configs.Content = append(configs.Content, mapping("config_name", scalar(p.slot.config),
 			"data_files", sequence(splitEntry(p.slot.split, patterns))))

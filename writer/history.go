@@ -7,7 +7,7 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-var descriptionLine = regexp.MustCompile(`(?m)^` + marker + `([0-9a-f-]{36}) batch=([0-9]{1,6})/([0-9]{1,6}) ops=([0-9a-f]{64}) files=([0-9a-f]{64}) offset=([0-9]{1,5}) names=(\S+)\s*$`)
+var descriptionLine = regexp.MustCompile(`(?m)^` + marker + `([0-9a-f-]{36}) batch=([0-9]{1,6})/([0-9]{1,6}) ops=([0-9a-f]{64}) files=([0-9a-f]{64}) offset=([0-9]{1,5}) names=(\S+)(?: step=([a-z]{1,16}))?\s*$`)
 
 // Record is what a commit's text says about a job.
 type Record struct {
@@ -15,6 +15,7 @@ type Record struct {
 	Batch, Of int
 	Digest    string
 	Names     Names
+	Step      Step // "" if the job is not published by a switch
 }
 
 // ParseDescription finds the line that Describe wrote in a commit's text.
@@ -30,7 +31,7 @@ func ParseDescription(text string) (Record, bool) {
 		return Record{}, false
 	}
 	names, ok := parseNames(m[7], offset)
-	return Record{Job: m[1], Batch: batch, Of: of, Digest: m[5], Names: names}, ok
+	return Record{Job: m[1], Batch: batch, Of: of, Digest: m[5], Names: names, Step: Step(m[8])}, ok
 }
 
 // Note adds a commit of the job to what is known of it. Commits are noted newest
@@ -44,6 +45,8 @@ func (p *Past) Note(commit string, r Record, job Job) error {
 	p.Batches = max(p.Batches, r.Batch)
 	p.Complete = p.Complete || r.Batch >= r.Of
 	p.Digest = r.Digest
+	p.Hidden = p.Hidden || r.Step != ""
+	p.Switched = p.Switched || r.Step == StepSwitch
 	names := r.Names
 	p.Names = &names // the oldest is noted last and counts
 	return nil

@@ -62,6 +62,26 @@ func (c *cardInfo) after(readme []byte, b Batch) ([]byte, error) {
 		c.deleted += c.p.index[path].Size
 		delete(c.left, path)
 	}
+	return c.rewrite(readme)
+}
+
+// switched returns readme as it must be when the plan's files appear at once and
+// what they replace is no longer read.
+func (c *cardInfo) switched(readme []byte) ([]byte, error) {
+	c.own, c.added = sums{}, sums{}
+	for _, f := range c.p.Job.Files {
+		c.own.add(f)
+	}
+	c.added = c.own
+	for _, f := range c.p.outgoing() {
+		c.deleted += f.Size
+		delete(c.left, f.Path)
+	}
+	return c.rewrite(readme)
+}
+
+// rewrite makes a card's dataset_info say what has been counted.
+func (c *cardInfo) rewrite(readme []byte) ([]byte, error) {
 	if readme == nil {
 		return nil, nil
 	}
@@ -152,6 +172,12 @@ func (c *cardInfo) updateSplits(entry, splits *yaml.Node) bool {
 		return false
 	default:
 		now = sums{rows: oldRows + c.added.rows, bytes: oldBytes + c.added.bytes}
+	}
+	if c.p.replacing() { // the config's other splits go with their format
+		splits.Content = nil
+		if split != nil {
+			splits.Content = append(splits.Content, split)
+		}
 	}
 	if split == nil {
 		bytesKnown = true

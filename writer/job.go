@@ -28,6 +28,10 @@ type Job struct {
 	// Dir has no slash at either end.
 	Dir     string
 	Message string
+	// Publish is PublishBatches or PublishSwitch.
+	Publish string
+	// ReplaceFormat deletes the files of a config that is not in Parquet.
+	ReplaceFormat bool
 	// MaxOperations of one commit; 0 is no limit.
 	MaxOperations int
 	// Deadline bounds the whole commit, quota waits included.
@@ -69,7 +73,7 @@ func newJob(r CommitRequest, deadline time.Duration) (Job, error) {
 	all := r.Sorted()
 	return Job{
 		ID: r.Job, Ref: ref, Revision: revision, Base: r.Base, Mode: r.Mode, Naming: t.namingOrDataset(), Config: r.Config, Split: t.splitOrTrain(),
-		Dir: dir, Message: message, MaxOperations: r.Operations(), Deadline: deadline,
+		Dir: dir, Message: message, Publish: r.Publish, ReplaceFormat: r.ReplaceFormat, MaxOperations: r.Operations(), Deadline: deadline,
 		Files: chosen(all, keepsFile(t.namingOrDataset(), r.Mode)), Digest: digest(t, dir, all),
 	}, nil
 }

@@ -24,6 +24,14 @@ type Past struct {
 	Digest string
 	// Names are the names that the first commit fixed; nil if there is none.
 	Names *Names
+	// Hidden is true if the job's files are made visible by a switch.
+	Hidden bool
+	// Switched is true if that has happened; SwitchParent is the commit before it.
+	Switched     bool
+	SwitchParent string
+	// Replaced are the files that the target held at SwitchParent and that the job
+	// removes: since the switch, nothing in the tree tells which they are.
+	Replaced []source.File
 }
 
 // Add is one file at its final path.
@@ -41,6 +49,8 @@ type Batch struct {
 	// Readme and Attributes are the new texts of README.md and .gitattributes,
 	// nil where they stay as they are. They are not counted as operations.
 	Readme, Attributes []byte
+	// Step is set in jobs that are published by a switch.
+	Step Step
 }
 
 // Operations is the number of files that the batch adds and deletes.
@@ -64,6 +74,8 @@ type Plan struct {
 	Batches []Batch
 	// Paths are the paths of all files of the job, also those that are there.
 	Paths []string
+	// Atomic is true if readers see nothing between before and after.
+	Atomic bool
 	// Resolves is true if dataset resolution finds the files in the end.
 	Resolves bool
 	// Stale are files of an earlier, longer write that stay.
@@ -93,9 +105,17 @@ func NewPlan(in PlanInput) (*Plan, error) {
 	if err := p.decideMode(); err != nil {
 		return nil, err
 	}
+	if p.hides() {
+		return p.first(p.hiddenCandidates(), p.tryHidden)
+	}
+	return p.first(p.candidates(), p.try)
+}
+
+// first plans the first candidate that keeps everything readable.
+func (p *planner) first(candidates []candidate, try func(candidate) (*Plan, error)) (*Plan, error) {
 	var reasons []error
-	for _, c := range p.candidates() {
-		plan, err := p.try(c)
+	for _, c := range candidates {
+		plan, err := try(c)
 		if err == nil {
 			return plan, nil
 		}
@@ -123,6 +143,7 @@ type slot struct {
 	known     bool // the config is in the layout
 	split     string
 	files     []source.File // of the split, in reading order
+	native    []source.File // of the config, if it is in another format than Parquet
 	err       error         // why the config cannot be read now
 }
 
@@ -174,6 +195,9 @@ func findSlot(l *dataset.Layout, config, split string) (slot, error) {
 				s.files = have.Files
 			}
 		}
+		for _, have := range c.Native {
+			s.native = append(s.native, have.Files...)
+		}
 	}
 	if !s.known {
 		s.isDefault = s.config == "default"
@@ -202,15 +226,15 @@ func defaultName(l *dataset.Layout) (string, error) {
 
 // decideMode refuses targets that the mode does not allow.
 func (p *planner) decideMode() error {
-	if p.slot.err != nil && source.KindOf(p.slot.err) == source.KindUnsupported {
+	if p.slot.err != nil && source.KindOf(p.slot.err) == source.KindUnsupported && !p.replacing() {
 		return &source.Error{Op: "commit", Kind: source.KindUnsupported, Ref: p.State.At.Short(), Err: p.slot.err,
 			Msg:  fmt.Sprintf("config %q is not in Parquet, and adding Parquet files would hide what is there: %s", p.slot.config, text(p.slot.err)),
-			Hint: "write to another config or dataset"}
+			Hint: "write to another config or dataset, or set replace_format to delete what is there"}
 	}
 	if p.Job.Mode != ModeErrorIfExists && p.Job.Mode != ModeIgnore {
 		return nil
 	}
-	if there := p.existing(); len(there) > 0 && p.Past.Names == nil {
+	if there := slices.Concat(p.existing(), p.slot.native); len(there) > 0 && p.Past.Names == nil {
 		return existsError("commit", p.State.At, there)
 	}
 	return nil
@@ -243,6 +267,7 @@ type candidate struct {
 	names    Names
 	explicit bool
 	exact    bool // with a pattern for exactly these names
+	literal  bool // of a hidden job: the card's patterns are replaced by what they find
 }
 
 // candidates are the ways to name the files, the most wanted first.
@@ -375,9 +400,12 @@ func (p *planner) lost(path string) error {
 func (p *planner) deletions(paths []string) (deletes, stale []string, err error) {
 	own := setOf(paths)
 	switch {
+	case p.Job.Naming == NamingDataset:
+		deletes, err = p.replaced(own)
+		return deletes, nil, err
 	case p.Job.Naming == NamingFile || p.Job.Mode == ModeAppend:
 		return nil, nil, nil
-	case p.Job.Naming == NamingParts:
+	default:
 		for _, f := range p.existing() {
 			if own[f.Path] {
 				continue
@@ -389,28 +417,50 @@ func (p *planner) deletions(paths []string) (deletes, stale []string, err error)
 			}
 		}
 		return deletes, stale, nil
-	case p.Job.Mode != ModeOverwrite:
-		return nil, nil, nil
 	}
-	for _, f := range p.slot.files {
+}
+
+// outgoing are the files of the target that the job does away with.
+func (p *planner) outgoing() []source.File {
+	var files []source.File
+	if p.Job.Mode == ModeOverwrite {
+		files = append(files, p.slot.files...)
+	}
+	if p.replacing() {
+		files = append(files, p.slot.native...)
+	}
+	return files
+}
+
+// replacing reports whether the job deletes a config's files of another format.
+func (p *planner) replacing() bool {
+	return p.Job.ReplaceFormat && p.Job.Naming == NamingDataset && len(p.slot.native) > 0
+}
+
+// replaced are the paths of outgoing, checked: nobody else reads them.
+func (p *planner) replaced(own map[string]bool) (deletes []string, err error) {
+	if p.Past.Switched {
+		return p.leftOver(own), nil
+	}
+	for _, f := range p.outgoing() {
 		if own[f.Path] {
 			continue
 		}
 		if other := p.alsoIn(f.Path); other != "" {
-			return nil, nil, (&source.Error{Op: "commit", Kind: source.KindInvalid, Ref: p.State.At.Short(), Path: f.Path,
+			return nil, (&source.Error{Op: "commit", Kind: source.KindInvalid, Ref: p.State.At.Short(), Path: f.Path,
 				Msg: fmt.Sprintf("the file belongs to %s too, so overwriting this split would change that one", other)}).
 				WithHint("give each split files of its own in the README's configs")
 		}
 		deletes = append(deletes, f.Path)
 	}
-	return deletes, nil, nil
+	return deletes, nil
 }
 
 // alsoIn names another split that reads a file, or "".
 func (p *planner) alsoIn(path string) string {
 	for _, c := range p.before.Configs {
-		for _, s := range c.Splits {
-			if c.Name == p.slot.config && s.Name == p.slot.split {
+		for _, s := range slices.Concat(c.Splits, c.Native) {
+			if c.Name == p.slot.config && (s.Name == p.slot.split || p.replacing()) {
 				continue
 			}
 			if slices.ContainsFunc(s.Files, func(f source.File) bool { return f.Path == path }) {

@@ -162,13 +162,21 @@ func validateBase(op, base string) error {
 	return nil
 }
 
-func validatePublish(op, publish string) error {
+// validatePublish: a switch is made by the README, which knows the files of a
+// config and split only.
+func (t target) validatePublish(op, publish string, replaceFormat bool) error {
+	if replaceFormat && !t.named() {
+		return invalid(op, "replace_format does not go with naming %q: it replaces a config", t.naming)
+	}
 	switch publish {
 	case "", PublishBatches:
 		return nil
 	case PublishSwitch:
-		return (&source.Error{Op: op, Kind: source.KindUnsupported, Msg: "publish=switch is not supported yet"}).
-			WithHint("use publish=batches, or max_operations_per_commit=0 for one commit")
+		if t.named() {
+			return nil
+		}
+		return invalid(op, "publish=switch does not go with naming %q", t.naming).
+			WithHint("use naming dataset, or max_operations_per_commit=0 for one commit")
 	}
 	return invalid(op, "publish %q is unknown: use batches or switch", clip(publish))
 }

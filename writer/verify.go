@@ -164,7 +164,7 @@ func (v view) sameConfig(before, after dataset.Config) error {
 	switch {
 	case before.Err == nil && after.Err != nil && !v.emptied(before):
 		return broken("config %s could no longer be read: %s", before.Name, text(after.Err))
-	case before.Err != nil && after.Err == nil && !empty:
+	case before.Err != nil && after.Err == nil && !empty && !(v.p.replacing() && before.Name == v.p.slot.config):
 		return broken("config %s cannot be read now (%s), and would be read as the new files only", before.Name, text(before.Err))
 	case before.Err == nil && after.Err == nil:
 		return v.sameSplits(before, after)

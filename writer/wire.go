@@ -99,7 +99,7 @@ func (r BeginRequest) Validate() error {
 	if len(r.Schema) > maxSchemaText {
 		return &source.Error{Op: "begin", Kind: source.KindLimit, Msg: "the schema is larger than 4 MiB"}
 	}
-	if err := validatePublish("begin", r.Publish); err != nil {
+	if err := r.target().validatePublish("begin", r.Publish, r.ReplaceFormat); err != nil {
 		return err
 	}
 	return r.target().validate("begin", r.V)
@@ -352,7 +352,7 @@ func (r CommitRequest) Validate() error {
 	if err := validateBase("commit", r.Base); err != nil {
 		return err
 	}
-	if err := validatePublish("commit", r.Publish); err != nil {
+	if err := r.target().validatePublish("commit", r.Publish, r.ReplaceFormat); err != nil {
 		return err
 	}
 	if r.Operations() < 0 || r.Operations() > 10_000 {

@@ -77,6 +77,11 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 			return writer.CommitResult{Head: head, PathsTotal: len(c.job.Files), Rows: c.job.Rows(), PR: pr(c.branch), Already: true, Resolves: true}, err
 		}
 	}
+	if past.Switched {
+		if past.Replaced, err = c.replaced(ctx, past.SwitchParent); err != nil {
+			return writer.CommitResult{}, err
+		}
+	}
 	plan, err := writer.PlanJob(ctx, state, c.job, past)
 	if err != nil {
 		return writer.CommitResult{}, c.reading(err)
@@ -102,7 +107,7 @@ func (c *committer) carryOut(ctx context.Context, head string, past writer.Past,
 		c.advanced, c.pauses, c.parent = time.Now(), 0, ""
 		c.report(writer.CommitEvent{Progress: &writer.CommitProgress{Commit: oid, Index: b.Index, Of: b.Of, Operations: b.Operations()}})
 	}
-	result.Atomic = len(result.Commits) <= 1
+	result.Atomic = len(result.Commits) <= 1 || plan.Atomic
 	c.items(plan.Paths)
 	return result, nil
 }
@@ -211,7 +216,7 @@ func (c *committer) stored(ctx context.Context, state *writer.State, plan *write
 func (c *committer) finished(ctx context.Context, past writer.Past) (writer.CommitResult, error) {
 	last := past.Commits[len(past.Commits)-1]
 	result := writer.CommitResult{Head: last, Commits: past.Commits, PathsTotal: len(c.job.Files), Rows: c.job.Rows(), PR: pr(c.branch),
-		Already: c.posted == 0 && !c.doubted, Atomic: len(past.Commits) <= 1}
+		Already: c.posted == 0 && !c.doubted, Atomic: len(past.Commits) <= 1 || past.Switched}
 	state, err := c.sink.At(ctx, c.branch, last)
 	if err != nil {
 		return writer.CommitResult{}, c.reading(err)

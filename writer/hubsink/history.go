@@ -32,6 +32,9 @@ func (c *committer) history(ctx context.Context, head string) (past writer.Past,
 		if err != nil {
 			return past, false, c.reading(err)
 		}
+		if past.Switched && past.SwitchParent == "" {
+			past.SwitchParent = commit.ID
+		}
 		foundParent = foundParent || commit.ID == c.parent && commit.ID != head
 		if commit.ID == c.job.Base {
 			return past, true, nil
@@ -46,6 +49,15 @@ func (c *committer) history(ctx context.Context, head string) (past writer.Past,
 		}
 	}
 	return past, past.Names != nil, nil
+}
+
+// replaced are the files that the job's switch made superfluous.
+func (c *committer) replaced(ctx context.Context, switchParent string) ([]source.File, error) {
+	state, err := c.sink.At(ctx, c.branch, switchParent)
+	if err != nil {
+		return nil, c.reading(err)
+	}
+	return writer.Replaced(state, c.job)
 }
 
 // settle decides about a POST whose answer is missing. A commit after its parent

@@ -149,7 +149,8 @@ func (j *job) Stage(partition int, attempt string, in writer.Batches) ([]writer.
 func (j *job) body() writer.CommitRequest {
 	b := j.begin
 	return writer.CommitRequest{V: 1, Job: b.Job, Dataset: b.Dataset, Revision: j.base.Revision, Base: j.base.Base, Mode: b.Mode, Config: b.Config,
-		Split: b.Split, Naming: b.Naming, Dir: b.Dir, Files: j.staged, MaxOperations: j.maxOps, Message: j.message}
+		Split: b.Split, Naming: b.Naming, Dir: b.Dir, Files: j.staged, MaxOperations: j.maxOps, Message: j.message,
+		Publish: b.Publish, ReplaceFormat: b.ReplaceFormat}
 }
 
 func (j *job) Commit() (writer.CommitResult, error) {
