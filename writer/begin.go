@@ -23,8 +23,29 @@ func (w *Writer) Begin(ctx context.Context, token source.HubToken, r BeginReques
 	if err := r.Validate(); err != nil {
 		return BeginResult{}, err
 	}
+	result, err := w.begin(ctx, token, r)
+	return result, beginning(err)
+}
+
+// beginning: what a commit or a stage would refuse too, begin says under its own
+// name.
+func beginning(err error) error {
+	var e *source.Error
+	if errors.As(err, &e) && (e.Op == "commit" || e.Op == "stage") {
+		named := *e
+		named.Op = "begin"
+		return &named
+	}
+	return err
+}
+
+func (w *Writer) begin(ctx context.Context, token source.HubToken, r BeginRequest) (BeginResult, error) {
 	t := r.target()
 	ref, revision, dir, err := t.place()
+	if err != nil {
+		return BeginResult{}, err
+	}
+	given, err := givenSchema(r.Schema) // refused before anything is created
 	if err != nil {
 		return BeginResult{}, err
 	}
@@ -52,7 +73,7 @@ func (w *Writer) Begin(ctx context.Context, token source.HubToken, r BeginReques
 		}
 		result.Skip, result.Reason = true, text(err)
 	}
-	if result.Schema, err = w.beginSchema(ctx, token, ref, p, r); err != nil {
+	if result.Schema, err = w.beginSchema(ctx, token, ref, p, given); err != nil {
 		return BeginResult{}, err
 	}
 	if r.FilesExpected > 0 {
@@ -82,19 +103,21 @@ func (w *Writer) countCommits(result *BeginResult, p *planner, files int) {
 	}
 }
 
+// givenSchema is the caller's schema as it would be written; nil if it sent none.
+func givenSchema(text string) (*arrow.Schema, error) {
+	if text == "" {
+		return nil, nil
+	}
+	given, err := decodeSchema(text)
+	if err != nil {
+		return nil, err
+	}
+	return fileSchema(given, true)
+}
+
 // beginSchema is the schema to write: the existing split's for an append, else the
 // caller's as it will be written.
-func (w *Writer) beginSchema(ctx context.Context, token source.HubToken, ref source.Ref, p *planner, r BeginRequest) (string, error) {
-	var given *arrow.Schema
-	if r.Schema != "" {
-		var err error
-		if given, err = decodeSchema(r.Schema); err != nil {
-			return "", err
-		}
-		if given, err = fileSchema(given, true); err != nil {
-			return "", err
-		}
-	}
+func (w *Writer) beginSchema(ctx context.Context, token source.HubToken, ref source.Ref, p *planner, given *arrow.Schema) (string, error) {
 	write := given
 	if appends(p.Job) {
 		existing, err := w.schemas.of(ctx, token, ref, p)
@@ -113,7 +136,7 @@ func (w *Writer) beginSchema(ctx context.Context, token source.HubToken, ref sou
 	if write == nil {
 		return "", nil
 	}
-	return encodeSchema(write)
+	return EncodeSchema(write)
 }
 
 // appends reports whether a job adds to rows that are there, and so takes their

@@ -130,7 +130,7 @@ func (w *Writer) Write(ctx context.Context, token source.HubToken, r WriteReques
 	if err := r.Validate(); err != nil {
 		return CommitResult{}, err
 	}
-	schema, err := encodeSchema(in.Schema())
+	schema, err := EncodeSchema(in.Schema())
 	if err != nil {
 		return CommitResult{}, err
 	}

@@ -28,6 +28,8 @@ const (
 	// sliceBytes is how much is given to the encoder between two looks at the
 	// sizes: small enough that files and groups end near their limits.
 	sliceBytes = 1 << 20
+	// minSlice is the least of it, for limits that are smaller.
+	minSlice = 16 << 10
 )
 
 // codec reads a compression by the name that pyarrow gives it.
@@ -107,10 +109,13 @@ func (e Encoding) properties(schema *arrow.Schema, rowBytes int64) (*parquet.Wri
 	}
 	// The library looks at a page's size once per batch of this many values; with
 	// its own 1024, rows of 100 KB make pages of 100 MB.
-	batch := min(max(e.DataPageSize/max(rowBytes, 1), 16), 1024)
+	// A file's size is known by its pages, so these, and dictionaries, are smaller.
+	page := min(e.DataPageSize, max(e.MaxBytesPerFile/8, 4<<10))
+	batch := min(max(page/max(rowBytes, 1), 16), 1024)
 	options := []parquet.WriterProperty{
 		parquet.WithCompression(c),
-		parquet.WithDataPageSize(e.DataPageSize),
+		parquet.WithDataPageSize(page),
+		parquet.WithDictionaryPageSizeLimit(min(parquet.DefaultDictionaryPageSizeLimit, max(e.MaxBytesPerFile/8, 4<<10))),
 		parquet.WithBatchSize(batch),
 		parquet.WithMaxRowGroupLength(math.MaxInt32), // groups are cut here, not there
 		parquet.WithPageIndexEnabled(isOn(e.PageIndex)),
@@ -194,7 +199,8 @@ type encoder struct {
 }
 
 func newEncoder(e Encoding, schema *arrow.Schema, sp *spool.Spool, whole bool) *encoder {
-	return &encoder{encoding: e, schema: schema, physical: newPhysical(schema), spool: sp, whole: whole, mem: memory.DefaultAllocator, step: sliceBytes}
+	return &encoder{encoding: e, schema: schema, physical: newPhysical(schema), spool: sp, whole: whole, mem: memory.DefaultAllocator,
+		step: min(sliceBytes, max(e.MaxBytesPerFile/8, minSlice))}
 }
 
 // encoded is a finished file in the spool.
@@ -285,7 +291,7 @@ func (e *encoder) ensure(ctx context.Context, perRow int64) error {
 	}
 	return guarded(func() error {
 		// ARROW:schema is what the rows are, not how they are written.
-		arrowSchema, err := encodeSchema(e.schema)
+		arrowSchema, err := EncodeSchema(e.schema)
 		if err != nil {
 			return err
 		}

@@ -543,7 +543,7 @@ func TestNaNAndInfinitySurviveNarrowing(t *testing.T) {
 func TestASchemaSurvivesBase64(t *testing.T) {
 	rec := numbers(0)
 	defer rec.Release()
-	text, err := encodeSchema(rec.Schema())
+	text, err := EncodeSchema(rec.Schema())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -217,8 +217,8 @@ func typeText(dt arrow.DataType) string {
 	return dt.String()
 }
 
-// encodeSchema is the base64 of an IPC stream that has only the schema.
-func encodeSchema(s *arrow.Schema) (string, error) {
+// EncodeSchema is the form of a BeginRequest's Schema: the base64 of an IPC stream that has only the schema.
+func EncodeSchema(s *arrow.Schema) (string, error) {
 	var b bytes.Buffer
 	w := ipc.NewWriter(&b, ipc.WithSchema(s))
 	if err := w.Close(); err != nil {

@@ -25,10 +25,13 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 	}
 	ctx, leave := w.enter(ctx, r.Job)
 	defer leave()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	s, err := w.newStage(ctx, token, r, in.Schema())
 	if err != nil {
 		return StageResult{}, err
 	}
+	s.stop = stop
 	defer func() {
 		err = errors.Join(err, s.enc.abandon())
 		if err != nil {
@@ -36,7 +39,7 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 			result = StageResult{}
 		}
 	}()
-	if err := s.run(ctx, in, progress); err != nil {
+	if err := s.whole(ctx, in, progress); err != nil {
 		return StageResult{}, err
 	}
 	w.remember(r.Job, s.forgets)
@@ -54,6 +57,16 @@ type stage struct {
 	records  []StagedFile
 	forgets  []func()
 	keeps    bool // a job without rows leaves a file
+
+	stop   context.CancelCauseFunc
+	flying *upload // the file that is being put while the next one is encoded
+}
+
+// upload is a file on its way to the sink. Its goroutine owns the file, and, until
+// done is closed, the records and forgets of the stage.
+type upload struct {
+	done chan struct{}
+	err  error
 }
 
 func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageRequest, in *arrow.Schema) (*stage, error) {
@@ -127,9 +140,58 @@ func stagePath(t target, dir string, r StageRequest) string {
 	return join(plainFolder(dir, t.config, t.config == "" || t.config == "default"), t.splitOrTrain()+"-00000-of-00001.parquet")
 }
 
+// whole runs the attempt and waits for its last upload. Of an encoder and an upload
+// that both end in an error, one has stopped the other: the first one's counts.
+func (s *stage) whole(ctx context.Context, in Batches, progress func(int64)) error {
+	err := s.run(ctx, in, progress)
+	if err != nil {
+		s.stop(err)
+	}
+	landed := s.landed()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	return landed
+}
+
+// send puts a file while the caller goes on: one at a time, so that an attempt has
+// at most two files in the spool.
+func (s *stage) send(ctx context.Context, f encoded) error {
+	if err := s.landed(); err != nil {
+		return errors.Join(err, f.file.Remove())
+	}
+	up := &upload{done: make(chan struct{})}
+	s.flying = up
+	go func() {
+		defer close(up.done)
+		defer func() {
+			if r := recover(); r != nil {
+				up.err = errors.Join(source.Errorf(source.KindInternal, "stage", "the upload failed: %v", r), f.file.Remove())
+			}
+			if up.err != nil {
+				s.stop(up.err) // what is being encoded is in vain
+			}
+		}()
+		up.err = s.put(ctx, f)
+	}()
+	return nil
+}
+
+// landed waits for the upload that is under way.
+func (s *stage) landed() error {
+	if s.flying == nil {
+		return nil
+	}
+	<-s.flying.done
+	return s.flying.err
+}
+
 // run reads, encodes and puts until the input ends.
 func (s *stage) run(ctx context.Context, in Batches, progress func(int64)) error {
-	done := func(f encoded) error { return s.put(ctx, f) }
+	done := func(f encoded) error { return s.send(ctx, f) }
 	var read, told int64
 	for {
 		rec, err := in.Next(ctx)
@@ -149,6 +211,9 @@ func (s *stage) run(ctx context.Context, in Batches, progress func(int64)) error
 		}
 	}
 	if err := s.enc.finish(done); err != nil {
+		return err
+	}
+	if err := s.landed(); err != nil {
 		return err
 	}
 	if len(s.records) == 0 && s.keeps {

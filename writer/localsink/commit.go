@@ -122,7 +122,7 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 		return committed{}, err
 	}
 	in.Result = result.CommitResult
-	in.Result.Atomic = len(in.Moves)+len(in.Deletes) <= 1
+	in.Result.Atomic = true // our readers wait for the lock, and refuse an intent that is not carried out
 	head, err := f.carryOut(ctx, in)
 	if err != nil {
 		return committed{}, err

@@ -48,6 +48,20 @@ func TestBeginRefusesWhatCannotBeWritten(t *testing.T) {
 	}
 }
 
+func TestBeginCreatesNothingForASchemaThatCannotBeWritten(t *testing.T) {
+	r := newRig(t)
+	schema, err := writer.EncodeSchema(arrow.NewSchema([]arrow.Field{{Name: "d", Type: arrow.FixedWidthTypes.Duration_us}}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.job(writer.ModeAppend, func(b *writer.BeginRequest) { b.Schema = schema }).Begin()
+	wantKind(t, err, source.KindUnsupported)
+	if !strings.Contains(err.Error(), "begin:") {
+		t.Errorf("the error is not begin's: %v", err)
+	}
+	equal(t, "requests", len(r.hub.Requests()), 0)
+}
+
 func TestAnUploadThatFailsIsATypedErrorAndNothingIsVisible(t *testing.T) {
 	r := newRig(t, oldData(t))
 	j := r.job(writer.ModeAppend, nil)

@@ -1,6 +1,7 @@
 package writertest
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,4 +167,68 @@ func TestAFolderOutsideTheRootsIsDenied(t *testing.T) {
 	j := r.local(writer.ModeAppend, nil)
 	j.begin.Dataset = "file://" + t.TempDir()
 	wantKind(t, j.Begin(), source.KindDenied)
+}
+
+// TestALocalReaderSeesAllOfACommitOrNothing lists the folder all the time.
+func TestALocalReaderSeesAllOfACommitOrNothing(t *testing.T) {
+	r := newLocalRig(t)
+	const files = 12
+	partitions := make([][]int64, files)
+	for i := range partitions {
+		partitions[i] = from(int64(i), 1)
+	}
+	r.local(writer.ModeAppend, nil).must(partitions...)
+	first := r.sample()
+	quit, seen := make(chan struct{}), make(chan map[string]int, 1)
+	go func() {
+		states := map[string]int{}
+		defer func() { seen <- states }()
+		for {
+			select {
+			case <-quit:
+				return
+			default:
+				states[r.sample()]++
+			}
+		}
+	}()
+	states := map[string]bool{first: true}
+	for range 5 {
+		result := r.local(writer.ModeOverwrite, nil).must(partitions...)
+		equal(t, "atomic", result.Atomic, true)
+		states[r.sample()] = true
+	}
+	close(quit)
+	for state, n := range <-seen {
+		if !states[state] {
+			t.Errorf("%d times a state between two commits:\n%s", n, state)
+		}
+	}
+}
+
+// sample lists the folder's files as a reader of ours does.
+func (r *rig) sample() string {
+	ref, err := source.ParseRef("file://" + filepath.Join(r.dir, "set"))
+	if err != nil {
+		return err.Error()
+	}
+	store, err := r.roots.Store(ref)
+	if err != nil {
+		return err.Error()
+	}
+	at, err := store.Resolve(context.Background(), "")
+	if err != nil {
+		return err.Error()
+	}
+	var paths []string
+	for f, err := range store.Files(context.Background(), at, "") {
+		if source.KindOf(err) == source.KindChanged { // a commit came between: the reader begins again
+			return r.sample()
+		}
+		if err != nil {
+			return err.Error()
+		}
+		paths = append(paths, f.Path)
+	}
+	return strings.Join(paths, "\n")
 }
