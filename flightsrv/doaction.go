@@ -33,6 +33,7 @@ func actions() map[string]action {
 		"parquet": {`{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, (*Server).parquetAction},
 		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},
 		"commit":  {"makes a job's staged files visible; repeating it is safe", (*Server).commitAction},
+		"jobs":    {`{"dataset"?,"job"?} → one item per job that is known here or told by the dataset's history`, (*Server).jobsAction},
 		"abort":   {`{"job"} → forgets what is spooled`, (*Server).abortAction},
 	}
 }

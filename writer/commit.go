@@ -46,6 +46,7 @@ func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequ
 	if err != nil {
 		return CommitResult{}, err
 	}
+	w.known.forget(job.ID)
 	w.mu.Lock()
 	delete(w.jobs, job.ID) // an abort has nothing left to drop
 	w.mu.Unlock()

@@ -43,12 +43,14 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 		return StageResult{}, err
 	}
 	w.remember(r.Job, s.forgets)
+	w.known.note(token, s.ref, s.request.Revision, r.Job, len(s.records))
 	return StageResult{Type: "result", V: Version, Files: s.records}, nil
 }
 
 // stage is one attempt.
 type stage struct {
 	request  StageRequest
+	ref      source.Ref
 	sink     Sink
 	path     string // of the kind that the files will have
 	coercion *coercion
@@ -94,7 +96,7 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 		return nil, err
 	}
 	return &stage{
-		request: r, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
+		request: r, ref: ref, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
 		keeps: keepsFile(t.namingOrDataset(), r.Mode),
 		enc:   newEncoder(r.Encoding.with(w.defaults), schema, w.spool, r.Naming == NamingFile),
 	}, nil

@@ -36,6 +36,7 @@ type Writer struct {
 	log      *slog.Logger
 	repos    keyedMutex // one commit at a time per dataset
 	schemas  schemaCache
+	known    knownJobs
 
 	mu   sync.Mutex
 	jobs map[string]*jobState // attempts that are running or staged here
@@ -140,6 +141,7 @@ func (w *Writer) sweep() {
 // refer to. It never fails, also for unknown jobs, and never touches what a commit
 // may refer to.
 func (w *Writer) Abort(_ context.Context, job string) error {
+	w.known.forget(job)
 	w.mu.Lock()
 	st := w.jobs[job]
 	delete(w.jobs, job)

@@ -139,3 +139,27 @@ func slices(rec arrow.RecordBatch) iter.Seq[arrow.RecordBatch] {
 		}
 	}
 }
+
+// JobItem is what is known of one write job.
+type JobItem = writer.JobItem
+
+// Jobs lists write jobs, newest first: those of a dataset by its history, or, with
+// dataset "", those that the server knows of this caller. job "" is all of them;
+// a job that nobody knows is KindNotFound.
+func (c *Client) Jobs(ctx context.Context, dataset, revision, job string) (items []JobItem, err error) {
+	body := map[string]any{"dataset": dataset, "revision": revision, "job": job}
+	for key, value := range body {
+		if value == "" {
+			delete(body, key)
+		}
+	}
+	err = c.Action(ctx, "jobs", body, &struct{}{}, func(raw json.RawMessage) error {
+		var item JobItem
+		if err := json.Unmarshal(raw, &item); err != nil {
+			return err
+		}
+		items = append(items, item)
+		return nil
+	})
+	return items, err
+}
