@@ -387,7 +387,7 @@ func TestActionsAreWhatListActionsSays(t *testing.T) {
 		}
 		names = append(names, a.Type)
 	}
-	if got := strings.Join(names, " "); got != "abort begin commit count explain parquet splits version" {
+	if got := strings.Join(names, " "); got != "abort begin commit count explain jobs parquet splits version" {
 		t.Errorf("the actions are %s", got)
 	}
 	if err := f.Client.Action(t.Context(), "explian", struct{}{}, &struct{}{}, nil); source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), `did you mean "explain"?`) {
