@@ -54,6 +54,8 @@ type Stream struct {
 	done   chan struct{} // closed when the decoder has ended
 	end    error         // how the decoder ended; set before items is closed
 	err    error         // what Next says from now on, io.EOF included
+	start  func()        // starts the decoder
+	begin  sync.Once     // at the first Next
 	close  sync.Once
 }
 
@@ -63,9 +65,10 @@ type item struct {
 	bytes int64
 }
 
-// Open checks the task and starts decoding. It takes ownership of t.Reader, also
-// when it fails. The stream lives as long as ctx: when it ends, Next fails and
-// the decoder stops.
+// Open checks the task; decoding starts with the first Next, so that a stream
+// whose consumer waits for its turn holds nothing but its footer. Open takes
+// ownership of t.Reader, also when it fails. The stream lives as long as ctx:
+// when it ends, Next fails and the decoder stops.
 func Open(ctx context.Context, t Task) (*Stream, error) {
 	s, err := open(ctx, t)
 	if err != nil && t.Reader != nil {
@@ -101,7 +104,7 @@ func open(ctx context.Context, t Task) (*Stream, error) {
 		items: make(chan item, queueLength), room: semaphore.NewWeighted(ahead), space: ahead,
 		done: make(chan struct{}),
 	}
-	go s.run(ctx, newDecoder(t, plan))
+	s.start = func() { go s.run(ctx, newDecoder(t, plan)) }
 	return s, nil
 }
 
@@ -152,6 +155,7 @@ func (s *Stream) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
+	s.begin.Do(s.start)
 	select {
 	case it, ok := <-s.items:
 		switch {
@@ -173,6 +177,10 @@ func (s *Stream) Close() error {
 	var err error
 	s.close.Do(func() {
 		s.cancel()
+		s.begin.Do(func() { // it never started
+			close(s.items)
+			close(s.done)
+		})
 		for it := range s.items {
 			it.batch.Release()
 		}

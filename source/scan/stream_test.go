@@ -496,3 +496,22 @@ func TestOneFooterServesManyStreamsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsReadBeforeTheFirstNext(t *testing.T) {
+	data := write(t, flatBatch(100), 50)
+	r := &bytesReader{data: data}
+	s, err := Open(t.Context(), Task{Reader: r, Footer: footer(t, data), Limit: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond) // a decoder that runs would have read by now
+	if r.reads != 0 {
+		t.Errorf("%d reads before the first Next", r.reads)
+	}
+	if err := s.Close(); err != nil || r.closed != 1 {
+		t.Errorf("closing an unused stream: %v, reader closed %d times", err, r.closed)
+	}
+	if _, err := s.Next(t.Context()); source.KindOf(err) != source.KindCanceled {
+		t.Errorf("Next after Close: %v", err)
+	}
+}
