@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from benchmarks.hub.peers import PEERS
 
 def main() -> int:
     arguments = _arguments()
+    # Ends as an interrupt does: through everything that stops what was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     cache = arguments.cache.resolve()
     made = [_made(arguments, name) for name in arguments.repositories]
