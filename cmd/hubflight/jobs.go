@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hubflight/hubflight/flightsrv/client"
+)
+
+func newJobsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "jobs",
+		Short: "Tell what became of write jobs",
+		Long: `Tell what became of write jobs. A commit whose answer was lost is found in the
+dataset's history by the job's id; complete means that all rows are there.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newJobsListCommand(), newJobsShowCommand(), newJobsAbortCommand())
+	return cmd
+}
+
+func newJobsListCommand() *cobra.Command {
+	var f readFlags
+	cmd := &cobra.Command{
+		Use:     "list [DATASET]",
+		Short:   "List the jobs of a dataset, or those that the server has begun for you",
+		Example: `  hubflight jobs list demo/flights`,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				items, err := c.Jobs(ctx, firstOf(args), f.revision, "")
+				if err != nil {
+					return err
+				}
+				return printJobs(cmd, f.asJSON, items)
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func newJobsShowCommand() *cobra.Command {
+	var f readFlags
+	cmd := &cobra.Command{
+		Use:   "show JOB [DATASET]",
+		Short: "Show one job and its commits",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				items, err := c.Jobs(ctx, firstOf(args[1:]), f.revision, args[0])
+				if err != nil {
+					return err
+				}
+				if err := printJobs(cmd, f.asJSON, items); err != nil || f.asJSON {
+					return err
+				}
+				for _, item := range items {
+					for _, commit := range item.Commits {
+						fmt.Fprintln(cmd.OutOrStdout(), commit)
+					}
+				}
+				return nil
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func newJobsAbortCommand() *cobra.Command {
+	var f readFlags
+	cmd := &cobra.Command{
+		Use:   "abort JOB",
+		Short: "Stop a job's uploads and forget what is spooled; commits stay",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error { return c.Abort(ctx, args[0]) })
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func printJobs(cmd *cobra.Command, asJSON bool, items []client.JobItem) error {
+	if asJSON {
+		if items == nil {
+			items = []client.JobItem{}
+		}
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(items)
+	}
+	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "JOB\tSTATE\tCOMMITS\tUPDATED\tDATASET")
+	for _, item := range items {
+		of := "?"
+		if item.Of > 0 {
+			of = fmt.Sprint(item.Of)
+		}
+		fmt.Fprintf(out, "%s\t%s\t%d of %s\t%s\t%s\n", item.Job, item.State, len(item.Commits), of, item.Updated, item.Dataset)
+	}
+	return out.Flush()
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/google/uuid"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/hubflight/hubflight/flightsrv/client"
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// putFlags are what put writes and where.
+type putFlags struct {
+	readFlags
+	config, split, mode, message string
+	create, public, dryRun       bool
+}
+
+func newPutCommand() *cobra.Command {
+	var f putFlags
+	cmd := &cobra.Command{
+		Use:   "put FILE... DATASET",
+		Short: "Write Parquet, Arrow, CSV or JSON-lines files to a dataset",
+		Long: `Write files to a split of a dataset, as one job: all of their rows or none.
+
+The format follows from a file's name: .parquet, .arrow (a file or a stream), .csv
+(with a header) or .jsonl. All files must have the same columns.`,
+		Example: `  hubflight put flights-*.csv demo/flights --create-repo
+  hubflight put new.parquet demo/flights --split test --mode overwrite --dry-run`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, args[:len(args)-1], args[len(args)-1])
+		},
+	}
+	f.add(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.config, "config-name", "", "`name` of the dataset's config (the Hub's subset)")
+	fs.StringVar(&f.split, "split", "", "`name` of the split (default: train)")
+	fs.StringVar(&f.mode, "mode", string(writer.ModeAppend), "what happens to rows that are there: `append`, overwrite, errorifexists or ignore")
+	fs.StringVar(&f.message, "message", "", "`text` of the commit")
+	fs.BoolVar(&f.create, "create-repo", false, "create the dataset if it is missing")
+	fs.BoolVar(&f.public, "public", false, "with --create-repo: not private")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "check files, target and rights, and write nothing")
+	return cmd
+}
+
+func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error {
+	inputs := make([]*rowFile, 0, len(files))
+	defer func() {
+		for _, in := range inputs {
+			in.close()
+		}
+	}()
+	// Every file is opened before anything is sent: a wrong name costs nothing.
+	for _, name := range files {
+		in, err := openRows(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		inputs = append(inputs, in)
+		if got, want := columnsText(in.schema), columnsText(inputs[0].schema); got != want {
+			return source.Errorf(source.KindInvalid, "put", "%s has other columns than %s: %s; not %s", name, files[0], got, want)
+		}
+	}
+	schema, err := writer.EncodeSchema(inputs[0].schema)
+	if err != nil {
+		return err
+	}
+	private := !f.public
+	begin := writer.BeginRequest{V: writer.Version, Job: uuid.NewString(), Dataset: dataset, Revision: f.revision, Config: f.config, Split: f.split,
+		Mode: writer.Mode(f.mode), CreateRepo: f.create && !f.dryRun, Private: &private, FilesExpected: len(files), Schema: schema}
+	if err := begin.Validate(); err != nil {
+		return &usageError{err}
+	}
+	return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+		begun, err := c.Begin(ctx, begin)
+		if f.dryRun && f.create && source.KindOf(err) == source.KindNotFound {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s would be created\n", dataset)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		if begun.Reason != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), begun.Reason)
+		}
+		if f.dryRun || begun.Skip {
+			for _, in := range inputs {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size))
+			}
+			return nil
+		}
+		result, err := f.write(ctx, cmd, c, begin, begun, inputs)
+		if err != nil {
+			return err
+		}
+		return f.print(cmd, begin.Job, result)
+	})
+}
+
+// columnsText is what files of one job have in common: names and types, not what a
+// format adds to them.
+func columnsText(s *arrow.Schema) string {
+	columns := make([]string, s.NumFields())
+	for i, f := range s.Fields() {
+		columns[i] = f.Name + " " + f.Type.String()
+	}
+	return strings.Join(columns, ", ")
+}
+
+// write stages every file and commits them.
+func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Client, b writer.BeginRequest, begun writer.BeginResult, inputs []*rowFile) (writer.CommitResult, error) {
+	bar := putProgress(cmd, inputs)
+	var staged []writer.StagedFile
+	for i, in := range inputs {
+		result, err := c.Stage(ctx, writer.StageRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base,
+			Mode: b.Mode, Config: b.Config, Split: b.Split, Partition: i, Attempt: "0"}, in.schema, watched(in.rows, bar), nil)
+		if err != nil {
+			_ = c.Abort(context.WithoutCancel(ctx), b.Job) // nothing is visible in any case
+			return writer.CommitResult{}, err
+		}
+		staged = append(staged, result.Files...)
+	}
+	commit := writer.CommitRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base, Mode: b.Mode,
+		Config: b.Config, Split: b.Split, Files: staged, Message: f.message}
+	for again := 0; ; again++ {
+		result, err := c.Commit(ctx, commit, nil)
+		kind := source.KindOf(err)
+		if err == nil || again == 2 || ctx.Err() != nil || kind != source.KindUnknownOutcome && kind != source.KindUpstream {
+			return result, err
+		}
+	}
+}
+
+func (f *putFlags) print(cmd *cobra.Command, job string, r writer.CommitResult) error {
+	if f.asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"job": job, "head": r.Head, "commits": r.Commits, "rows": r.Rows, "files": r.PathsTotal, "resolves": r.Resolves})
+	}
+	if r.Hint != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), r.Hint)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d rows in %d files, commit %.12s, job %s\n", r.Rows, r.PathsTotal, r.Head, job)
+	return err
+}
+
+// watched tells the bar how far the input has been read.
+func watched(rows iter.Seq2[arrow.RecordBatch, error], bar func()) iter.Seq2[arrow.RecordBatch, error] {
+	return func(yield func(arrow.RecordBatch, error) bool) {
+		for rec, err := range rows {
+			bar()
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// putProgress draws a bar of the bytes that have been read, on a terminal.
+func putProgress(cmd *cobra.Command, inputs []*rowFile) func() {
+	stderr, ok := cmd.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(stderr.Fd())) {
+		return func() {}
+	}
+	var total int64
+	for _, in := range inputs {
+		total += in.size
+	}
+	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
+	return func() {
+		var read int64
+		for _, in := range inputs {
+			read += min(in.read(), in.size)
+		}
+		_ = bar.Set64(read) // a bar that cannot be drawn is no failure
+	}
+}
