@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/hubflight/hubflight/source"
-	"github.com/hubflight/hubflight/source/dataset"
 )
 
 // A budget is the memory that open scans may take together. Streams are not
@@ -39,20 +38,3 @@ func (b budget) lease(ctx context.Context, n int64, patience time.Duration) (rel
 }
 
 func nothing() {}
-
-const (
-	// smallestScan covers a scan's batches, page buffers and dictionaries.
-	smallestScan = 16 << 20
-	// usualGroup is what writers aim at for a row group; most are smaller.
-	usualGroup = 128 << 20
-)
-
-// scanBytes estimates what reading a partition holds: a row group, which is no
-// larger than its file, and what is decoded of it.
-func scanBytes(p dataset.Partition) int64 {
-	largest := p.File.Size
-	for _, f := range p.Files {
-		largest = max(largest, f.Size)
-	}
-	return smallestScan + min(largest, usualGroup)
-}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
-	"github.com/hubflight/hubflight/source/dataset"
 )
 
 func TestABudgetIsSharedGivenBackAndNeverRefusesTheFirst(t *testing.T) {
@@ -30,15 +29,4 @@ func TestABudgetIsSharedGivenBackAndNeverRefusesTheFirst(t *testing.T) {
 		t.Fatalf("after the release: %v", err)
 	}
 	again()
-}
-
-func TestAScanIsEstimatedByItsLargestFile(t *testing.T) {
-	small := dataset.Partition{File: source.File{Size: 1000}}
-	if got := scanBytes(small); got != smallestScan+1000 {
-		t.Errorf("a small file: %d", got)
-	}
-	large := dataset.Partition{File: source.File{Size: 1}, Files: []source.File{{Size: 1}, {Size: 1 << 40}}}
-	if got := scanBytes(large); got != smallestScan+usualGroup {
-		t.Errorf("a large file: %d", got)
-	}
 }

@@ -52,14 +52,14 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 		if err != nil {
 			return err
 		}
-		return s.send(ctx, stream, rows, compression, scanBytes(part), wait)
+		return s.send(ctx, stream, rows, compression, wait)
 	})
 }
 
 // send moves batches from the scan to the client. The schema goes at once; the
 // scan starts when the memory it takes has been leased. A decode slot is held
 // while the next batch is made, and never while one is sent.
-func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServer, rows dataset.Stream, compression string, size int64, wait await) (err error) {
+func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServer, rows dataset.Stream, compression string, wait await) (err error) {
 	release := nothing
 	defer func() {
 		err = errors.Join(err, rows.Close())
@@ -69,7 +69,7 @@ func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServ
 	if err := out.schema(rows.Schema()); err != nil {
 		return err
 	}
-	if release, err = s.memory.lease(ctx, size, s.limits.QueueTimeout); err != nil {
+	if release, err = s.memory.lease(ctx, rows.Holds(), s.limits.QueueTimeout); err != nil {
 		return err
 	}
 	for {

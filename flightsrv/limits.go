@@ -2,6 +2,7 @@ package flightsrv
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,24 @@ type streams struct {
 	max  int64
 }
 
+// idleAfter is how long nothing has to run before memory goes back to the system.
+const idleAfter = 5 * time.Second
+
+// leave counts a stream out. A server that has become idle would keep what its
+// pools and the collector hold, gigabytes after a busy hour, because nothing
+// allocates any more: so it is given back.
+func (c *streams) leave() {
+	if c.open.Add(-1) > 0 {
+		return
+	}
+	time.AfterFunc(idleAfter, func() {
+		if c.open.Load() == 0 {
+			debug.FreeOSMemory() // moves the pools' buffers to the victims …
+			debug.FreeOSMemory() // … and frees those
+		}
+	})
+}
+
 // enter counts one stream in, or answers busy. leave must follow.
 func (c *streams) enter() (leave func(), err error) {
 	if c.open.Add(1) > c.max {
@@ -68,7 +87,7 @@ func (c *streams) enter() (leave func(), err error) {
 		return nil, &source.Error{Op: "open stream", Kind: source.KindBusy, Msg: "the server's stream limit is reached",
 			Hint: "try again, or raise server.max_streams", RetryAfter: time.Second}
 	}
-	return func() { c.open.Add(-1) }, nil
+	return c.leave, nil
 }
 
 // await runs one blocking exchange with the peer: a Send or a Recv.

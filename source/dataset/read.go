@@ -15,6 +15,9 @@ import (
 type Stream interface {
 	// Schema is the planned one, also if there are no rows.
 	Schema() *arrow.Schema
+	// Holds estimates the most memory in bytes that the stream takes at one time,
+	// from its first Next to Close.
+	Holds() int64
 	// Next returns the next batch, which the caller releases, or io.EOF.
 	Next(ctx context.Context) (arrow.RecordBatch, error)
 	// Close stops the reading and waits until nothing of it runs.
@@ -134,7 +137,7 @@ func (r *reading) serial(ctx context.Context, skip, limit int64) (Stream, error)
 	if err != nil {
 		return nil, named(err, r.at)
 	}
-	return &serialStream{reading: r, schema: first.Schema(), current: first, rest: r.part.Files[1:], skip: skip, limit: limit}, nil
+	return &serialStream{reading: r, schema: first.Schema(), holds: first.Holds(), current: first, rest: r.part.Files[1:], skip: skip, limit: limit}, nil
 }
 
 // serialStream reads files one after the other and counts rows over all of them.
@@ -142,6 +145,7 @@ func (r *reading) serial(ctx context.Context, skip, limit int64) (Stream, error)
 type serialStream struct {
 	*reading
 	schema  *arrow.Schema
+	holds   int64
 	current *scan.Stream // nil between files
 	rest    []source.File
 	skip    int64 // output rows still to leave out
@@ -149,6 +153,9 @@ type serialStream struct {
 }
 
 func (s *serialStream) Schema() *arrow.Schema { return s.schema }
+
+// Holds is the first file's: files of one plan are of a kind.
+func (s *serialStream) Holds() int64 { return s.holds }
 
 func (s *serialStream) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	for s.limit != 0 {

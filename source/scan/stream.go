@@ -54,8 +54,9 @@ type Stream struct {
 	done   chan struct{} // closed when the decoder has ended
 	end    error         // how the decoder ended; set before items is closed
 	err    error         // what Next says from now on, io.EOF included
-	start  func()        // starts the decoder
-	begin  sync.Once     // at the first Next
+	holds  int64
+	start  func()    // starts the decoder
+	begin  sync.Once // at the first Next
 	close  sync.Once
 }
 
@@ -104,8 +105,23 @@ func open(ctx context.Context, t Task) (*Stream, error) {
 		items: make(chan item, queueLength), room: semaphore.NewWeighted(ahead), space: ahead,
 		done: make(chan struct{}),
 	}
+	s.holds = t.holds(plan) + 2*ahead
 	s.start = func() { go s.run(ctx, newDecoder(t, plan)) }
 	return s, nil
+}
+
+// holds is the compressed size of the largest row group, as far as it is read
+// and kept in memory.
+func (t *Task) holds(plan *layout) int64 {
+	largest := int64(0)
+	for _, g := range t.Groups {
+		bytes := int64(0)
+		for _, leaf := range plan.order {
+			bytes += t.Footer.chunks[g][leaf].len
+		}
+		largest = max(largest, bytes)
+	}
+	return min(largest, maxGroupBytes) // larger ones go through windows
 }
 
 // prepare fills in what the task left open.
@@ -145,6 +161,10 @@ func (t *Task) prepare() error {
 	}
 	return nil
 }
+
+// Holds estimates the most memory in bytes that the stream takes at one time: the
+// chunks of its largest row group, and batches at both ends of the decoder.
+func (s *Stream) Holds() int64 { return s.holds }
 
 // Schema is the schema of every batch.
 func (s *Stream) Schema() *arrow.Schema { return s.schema }
