@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Ref is what a user calls a dataset. It is parsed and validated once, by
@@ -85,8 +86,8 @@ func ParseRef(text string) (Ref, error) {
 		return refuse("the dataset name is empty")
 	case len(text) > maxRefLength:
 		return refuse("the dataset name is %d bytes long; at most %d are accepted", len(text), maxRefLength)
-	case strings.ContainsAny(text, "\x00\r\n"):
-		return refuse("the dataset name holds a control character")
+	case strings.ContainsAny(text, "\x00\r\n") || !utf8.ValidString(text):
+		return refuse("the dataset name holds a control character or is not UTF-8")
 	}
 	if rest, ok := strings.CutPrefix(text, "file://"); ok {
 		if !strings.HasPrefix(rest, "/") {
@@ -151,6 +152,9 @@ func parseHubRef(text string, inHub bool, refuse func(string, ...any) (Ref, erro
 		}
 		if strings.Contains(rev, "/") && !slashedRevision.MatchString(rev) {
 			return refuse("revision %q holds a slash; write it as %%2F", clip(rev, 80))
+		}
+		if why := ValidateRevision(unescaped); why != "" {
+			return refuse("revision %q %s", clip(unescaped, 80), why)
 		}
 		ref.Revision, ref.Path = unescaped, below
 	}
