@@ -3,6 +3,7 @@ package flightsrv_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -175,5 +176,20 @@ func TestAPanicCostsOneCall(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "secret of the inside") < 6 || !strings.Contains(text, "drain_test.go") {
 		t.Errorf("the log does not say what happened:\n%s", text)
+	}
+}
+
+func TestADrainBeforeServingIsNoFailure(t *testing.T) {
+	s := flightsrv.New(flightsrv.Options{})
+	s.Drain(time.Second)
+	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(lis); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if err := lis.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener was left open: %v", err)
 	}
 }

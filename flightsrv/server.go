@@ -3,6 +3,7 @@ package flightsrv
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -114,7 +115,9 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 	}
 	var first error
 	for range listeners {
-		if err := <-errs; err != nil && first == nil {
+		// A drain may come before grpc has taken the listener: that is an end like
+		// any other.
+		if err := <-errs; err != nil && first == nil && !errors.Is(err, grpc.ErrServerStopped) {
 			first = err
 			s.grpc.Stop() // one lost listener ends them all: half a server helps nobody
 		}
