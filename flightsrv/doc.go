@@ -12,7 +12,8 @@
 //	getschema.go    command.go  →  dataset.Planner.Schema
 //	doget.go        ticket.go   →  dataset.Planner.Read  →  record batches
 //	doput.go        ipcguard    →  writer.Writer.Stage   →  staged records
-//	doaction.go     one function per action
+//	doaction.go     one function per action; jobsaction.go and parquetaction.go
+//	                hold the longer ones
 //	listflights.go  splits of one dataset
 //
 // # Invariants
@@ -23,9 +24,11 @@
 //     is decoded.
 //   - An error after batches ends the stream with a status, never with a clean
 //     end.
-//   - A stream that its client does not drain holds no decode slot (gate.go).
-//   - No byte of a DoPut reaches arrow-go before internal/ipcguard has walked it.
-//   - Nothing here logs or returns a token, a signed URL or an absolute path.
+//   - A stream that its client does not drain holds no decode slot (gate.go), and
+//     all open scans together hold no more than their budget (budget.go).
+//   - No byte of a DoPut reaches arrow-go before source/ipcguard has walked it.
+//   - Nothing here logs or returns a token, a signed URL or a local path that the
+//     caller did not name.
 //
 // What it does not do: resolve names, read Parquet, talk to the Hub.
 package flightsrv
