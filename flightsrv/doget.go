@@ -1,7 +1,6 @@
 package flightsrv
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +9,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"google.golang.org/grpc"
 
+	"github.com/hubflight/hubflight/flightsrv/internal/frame"
 	"github.com/hubflight/hubflight/source/dataset"
 )
 
@@ -96,46 +97,38 @@ func (s *Server) nextBatch(ctx context.Context, rows dataset.Stream) (arrow.Reco
 	return rows.Next(ctx)
 }
 
-// batchSender encodes batches as FlightData. grpc copies a message while it is
-// marshalled, inside Send, so one body buffer serves the whole stream.
+// batchSender encodes batches as FlightData and sends them without a copy: what
+// it sends stays alive, and unchanged, until it has left.
 type batchSender struct {
-	stream interface {
-		Send(*flight.FlightData) error
-	}
-	wait await
-	opts []ipc.Option
-	body bytes.Buffer
+	stream grpc.ServerStream
+	wait   await
+	opts   []ipc.Option
 }
 
-func newBatchSender(stream interface {
-	Send(*flight.FlightData) error
-}, compression string, wait await) *batchSender {
+func newBatchSender(stream grpc.ServerStream, compression string, wait await) *batchSender {
 	return &batchSender{stream: stream, wait: wait, opts: append(ipcOptions(compression), ipc.WithAllocator(memory.DefaultAllocator))}
 }
 
 // schema sends the schema message, before anything is decoded.
 func (b *batchSender) schema(schema *arrow.Schema) error {
 	payload := ipc.GetSchemaPayload(schema, memory.DefaultAllocator)
-	return b.send(&payload)
+	return b.send(&payload, nil)
 }
 
-// batch sends one batch; it keeps no reference to it.
+// batch sends one batch; a reference to it is kept until its bytes have left.
 func (b *batchSender) batch(rec arrow.RecordBatch) error {
 	payload, err := ipc.GetRecordBatchPayload(rec, b.opts...)
 	if err != nil {
 		return err
 	}
-	return b.send(&payload)
+	return b.send(&payload, rec)
 }
 
-func (b *batchSender) send(payload *ipc.Payload) error {
-	defer payload.Release()
-	meta := payload.Meta()
-	defer meta.Release()
-	b.body.Reset()
-	if err := payload.SerializeBody(&b.body); err != nil {
+func (b *batchSender) send(payload *ipc.Payload, rec arrow.RecordBatch) error {
+	msg, err := frame.NewMessage(payload, rec)
+	if err != nil {
 		return err
 	}
-	data := &flight.FlightData{DataHeader: meta.Bytes(), DataBody: b.body.Bytes()}
-	return b.wait(func() error { return b.stream.Send(data) })
+	defer msg.Release()
+	return b.wait(func() error { return b.stream.SendMsg(msg) })
 }

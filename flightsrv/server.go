@@ -12,11 +12,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/hubflight/hubflight/flightsrv/internal/frame"
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/dataset"
 	"github.com/hubflight/hubflight/writer"
@@ -87,6 +89,8 @@ func New(o Options) *Server {
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(limits.MaxMessage),
 		grpc.MaxSendMsgSize(1<<30), // one row may be large; clients bound what they take
+		grpc.ForceServerCodecV2(frame.NewCodec()),
+		experimental.BufferPool(new(frame.Pool)),
 		// Fewer, larger writes: 128 KiB buffers against the default 32 KiB.
 		grpc.WriteBufferSize(128<<10),
 		grpc.ReadBufferSize(128<<10),
