@@ -9,11 +9,11 @@ directly (0 ms) and through ``benchmarks/netdelay`` (30 ms).
 ``rig``           the processes: Hub, delayed links, Flight server; what they served and what they cost
 ``peers``         one class per reader
 ``worker``        the process in which a reader lives, so that its CPU seconds are its own
-``digest``        a checksum of rows that does not depend on batch borders
-``judge``         ratios, intervals, PASS and MISS
 ``rounds``        the order of measurements
+``targets``       what was promised
 ``report``        the table and the JSON
 ================  =================================================================================================
 
-Nothing leaves loopback, and every process is stopped by the handle that started it.
+How rounds take turns and are judged is ``benchmarks.measure``'s business.  Nothing leaves loopback, and every process is stopped by the
+handle that started it.
 """

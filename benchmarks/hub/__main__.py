@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import signal
 import subprocess
 import sys
@@ -17,8 +16,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from benchmarks.hub import report, repositories, rig, rounds
-from benchmarks.hub.digest import Digest
 from benchmarks.hub.peers import PEERS
+from benchmarks.measure import results
+from benchmarks.measure.digest import Digest
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
     cache = arguments.cache.resolve()
     made = [_made(arguments, name) for name in arguments.repositories]
     cells: list[rounds.Cell] = []
-    judged: list[report.Verdict] = []
+    judged: list[results.Verdict] = []
     with (
         tempfile.TemporaryDirectory(prefix="hubflight-bench-") as scratch,
         rig.running(arguments.hubflight.resolve(), arguments.netdelay.resolve(), cache / "hub", Path(scratch), arguments.latencies) as rigs,
@@ -110,19 +110,10 @@ def _expected(repository: repositories.Repository, case: repositories.Case) -> t
     return digest.rows, digest.text()
 
 
-def _write(arguments: argparse.Namespace, cells: list[rounds.Cell], judged: list[report.Verdict]) -> None:
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    name = datetime.datetime.now(datetime.timezone.utc).strftime("hub-%Y%m%dT%H%M%SZ")
-    settings = {
-        key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items() if key not in _MACHINE_PATHS
-    }
-    (arguments.results / f"{name}.json").write_text(report.as_json(cells, judged, settings) + "\n", encoding="utf-8")
+def _write(arguments: argparse.Namespace, cells: list[rounds.Cell], judged: list[results.Verdict]) -> None:
     lines = [str(report.machine()), *(line for cell in cells for line in report.table(cell)), "", *(verdict.line() for verdict in judged)]
-    (arguments.results / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _say(f"written: {arguments.results}/{name}.json and .txt")
-
-
-_MACHINE_PATHS = ("hubflight", "netdelay", "cache", "results")
+    written = results.write(arguments.results, "hub", report.as_json(cells, judged, results.settings(arguments)), lines)
+    _say(f"written: {written}.json and .txt")
 
 
 def _show(lines: Any) -> None:

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Iterator
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from benchmarks.hub.judge import LEAST_ROUNDS, Ratio, ratio, target
 from benchmarks.hub.rounds import OURS, REFERENCE, Cell
+from benchmarks.hub.targets import target
+from benchmarks.measure import results
+from benchmarks.measure.judge import Ratio, ratio
+from benchmarks.measure.results import Verdict, judged
 
 _BYTES_TARGET = 1.1
 _VERSIONS = ("pyarrow", "polars", "datasets", "huggingface_hub", "fsspec")
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """One target: what was measured, what was wanted."""
-
-    what: str
-    measured: str
-    wanted: str
-    met: bool
-    note: str = ""
-
-    def line(self) -> str:
-        return f"{'PASS' if self.met else 'MISS'}  {self.what:<44} {self.measured:<22} target {self.wanted}{self.note}"
 
 
 def table(cell: Cell) -> Iterator[str]:
@@ -60,7 +44,7 @@ def table(cell: Cell) -> Iterator[str]:
     plan, scan = cell.plan_traffic, cell.scan_traffic
     yield (
         f"  hubflight alone: plan {plan.hub_requests} + {plan.cdn_requests} requests, {plan.cdn_bytes / 1e6:.2f} MB of footers; "
-        f"then scan {scan.hub_requests} + {scan.cdn_requests} requests, {scan.cdn_bytes / 1e6:.2f} MB; {_noise(cell)}"
+        f"then scan {scan.hub_requests} + {scan.cdn_requests} requests, {scan.cdn_bytes / 1e6:.2f} MB; {cell.turns.noise()}"
     )
 
 
@@ -72,23 +56,19 @@ def verdicts(cells: list[Cell]) -> Iterator[Verdict]:
             yield Verdict(where, "wrong rows or error", "equal rows", False, f"  ({wrong})")
         wanted = target(cell.case.name, cell.rtt_ms)
         if wanted is not None and cell.samples[OURS]:
-            measured = _wall(cell)
-            note = f"  ({_noise(cell)})" if cell.loaded else ""
-            if measured.rounds < LEAST_ROUNDS:
-                note += f"  (a hint: {measured.rounds} of {LEAST_ROUNDS} rounds)"
-            yield Verdict(where, measured.text(), f"≥ {wanted:g}×", measured.meets(wanted), note)
+            yield judged(where, _wall(cell), wanted, f"  ({cell.turns.noise()})" if cell.turns.loaded else "")
         if cell.case.name == "2 columns" and cell.rtt_ms == 0 and cell.traffic:
             share = cell.scan_traffic.cdn_bytes / cell.column_bytes()
             yield Verdict(where + ", bytes", f"{share:.3f}", f"≤ {_BYTES_TARGET:g}× of what the columns occupy", share <= _BYTES_TARGET)
 
 
-def as_json(cells: list[Cell], judged: list[Verdict], settings: dict[str, Any]) -> str:
+def as_json(cells: list[Cell], found: list[Verdict], settings: dict[str, Any]) -> str:
     """Everything that was measured, each sample included."""
     return json.dumps(
         {
             "machine": machine(),
             "settings": settings,
-            "verdicts": [dataclasses.asdict(verdict) for verdict in judged],
+            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
             "cells": [_cell(cell) for cell in cells],
         },
         indent=1,
@@ -98,23 +78,11 @@ def as_json(cells: list[Cell], judged: list[Verdict], settings: dict[str, Any]) 
 
 def machine() -> dict[str, Any]:
     """What ran where."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line),
-        "",
-    )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "commit": commit,
-        "packages": {name: metadata.version(name) for name in _VERSIONS},
-    }
+    return results.machine(_VERSIONS)
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    judged = {"wall_ratio": dataclasses.asdict(_wall(cell)), "cpu_ratio": dataclasses.asdict(_cpu(cell))} if cell.samples[OURS] else {}
+    ratios = {"wall_ratio": dataclasses.asdict(_wall(cell)), "cpu_ratio": dataclasses.asdict(_cpu(cell))} if cell.samples[OURS] else {}
     return {
         "repository": cell.repository.name,
         "bytes": cell.repository.size(),
@@ -123,10 +91,10 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "rows": cell.rows,
         "digest": cell.digest,
         "column_bytes": cell.column_bytes(),
-        "repeated_rounds": cell.repeated,
-        "loaded_rounds": cell.loaded,
+        "repeated_rounds": cell.turns.repeated,
+        "loaded_rounds": cell.turns.loaded,
         "wrong": cell.wrong,
-        **judged,
+        **ratios,
         "plan_traffic": dataclasses.asdict(cell.plan_traffic),
         "scan_traffic": dataclasses.asdict(cell.scan_traffic),
         "readers": {
@@ -142,10 +110,6 @@ def _wall(cell: Cell) -> Ratio:
 
 def _cpu(cell: Cell) -> Ratio:
     return ratio([max(sample.cpu, 1e-3) for sample in cell.samples[REFERENCE]], [max(sample.cpu, 1e-3) for sample in cell.samples[OURS]])
-
-
-def _noise(cell: Cell) -> str:
-    return f"{cell.repeated} rounds repeated, {cell.loaded} kept under foreign load"
 
 
 def _median(samples: list[Any], key: str) -> float:

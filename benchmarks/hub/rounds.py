@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.hub.peers import PEERS, Question
 from benchmarks.hub.repositories import Case, Repository
-from benchmarks.hub.rig import Load, Rig, Traffic, machine_cpu
+from benchmarks.hub.rig import Rig, Traffic
+from benchmarks.measure import turns
+from benchmarks.measure.load import Load, machine_cpu
 
 OURS, REFERENCE = "hubflight", "pyarrow"
-_SHORTEST_SECONDS = 0.5
 _MOST_REPEATS = 12
-_FOREIGN_CORES = 0.15
-_OTHERS_EVERY = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Cell:
     repository: Repository
     case: Case
     rtt_ms: int
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: {name: [] for name in PEERS})
+    turns: turns.Turns[Sample] = field(default_factory=lambda: turns.Turns({name: [] for name in PEERS}))
     traffic: dict[str, Traffic] = field(default_factory=dict)
     """Of one question to a reader that knew nothing."""
     plan_traffic: Traffic = field(default_factory=Traffic)
@@ -53,11 +51,11 @@ class Cell:
     """Of hubflight's scan, with the plan and the footers known."""
     rows: int = 0
     digest: str = ""
-    repeated: int = 0
-    """Rounds measured again because others used the machine."""
-    loaded: int = 0
-    """Rounds kept although others used the machine, after too many repeats."""
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def samples(self) -> dict[str, list[Sample]]:
+        return self.turns.samples
 
     def column_bytes(self) -> int:
         """What the wanted column chunks occupy."""
@@ -70,22 +68,8 @@ def run(rig: Rig, cell: Cell, rounds: int, names: list[str], say: Callable[[str]
     good = {name: count for name, count in repeats.items() if count}
     if OURS not in good or REFERENCE not in good:
         return
-    done = spare = 0
-    while done < rounds:
-        pair = (OURS, REFERENCE) if done % 2 == 0 else (REFERENCE, OURS)
-        samples = {name: _measure(rig, cell, name, good[name]) for name in pair}
-        if max(sample.foreign for sample in samples.values()) > _FOREIGN_CORES:
-            if spare < rounds:
-                spare += 1
-                cell.repeated += 1
-                continue
-            cell.loaded += 1
-        for name, sample in samples.items():
-            cell.samples[name].append(sample)
-        if done % _OTHERS_EVERY == 0:
-            for name in good.keys() - set(pair):
-                cell.samples[name].append(_measure(rig, cell, name, good[name]))
-        done += 1
+    others = good.keys() - {OURS, REFERENCE}
+    turns.take((OURS, REFERENCE), others, rounds, lambda name: _measure(rig, cell, name, good[name]), cell.turns)
 
 
 def _check(rig: Rig, cell: Cell, name: str, say: Callable[[str], None]) -> int:
@@ -102,8 +86,7 @@ def _check(rig: Rig, cell: Cell, name: str, say: Callable[[str], None]) -> int:
         if name == OURS:
             _split_traffic(rig, cell)
         # The first question pays for imports; this one tells how long a timing is.
-        once = _measure(rig, cell, name, 1).wall
-        return min(max(math.ceil(_SHORTEST_SECONDS / once), 1), _MOST_REPEATS)
+        return turns.repeats(_measure(rig, cell, name, 1).wall, _MOST_REPEATS)
     say(f"WRONG {cell.wrong[-1]}")
     return 0
 

@@ -11,8 +11,8 @@ import time
 import traceback
 from typing import Any
 
-from benchmarks.hub.digest import Digest
 from benchmarks.hub.peers import PEERS, Peer, Question
+from benchmarks.measure.digest import Digest
 
 
 def measure(peer: Peer, question: Question, checked: bool) -> dict[str, Any]:

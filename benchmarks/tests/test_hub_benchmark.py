@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.demo.rows import read_files
-from benchmarks.hub import judge, repositories
-from benchmarks.hub.digest import Digest
+from benchmarks.hub import repositories
+from benchmarks.measure import judge
+from benchmarks.measure.digest import Digest
 
 ROOT = Path(__file__).resolve().parents[2]
 TALK = pa.table(

@@ -1,4 +1,4 @@
-"""A checksum of rows that depends on values and their order alone: not on batch borders, offsets, or string against large string."""
+"""A checksum of rows that depends on values and their order alone: not on batch borders, offsets, or the width of offsets."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Digest:
             self._add(path, array.cast(kind.value_type))
         elif kind in (pa.large_string(), pa.string_view()):
             self._add(path, array.cast(pa.string()))
+        elif kind in (pa.large_binary(), pa.binary_view()):
+            self._add(path, array.cast(pa.binary()))
         elif pa.types.is_struct(kind):
             self._take(path + "?", array.is_null().cast(pa.uint8()))
             for index in range(kind.num_fields):
@@ -39,7 +41,7 @@ class Digest:
         elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
             self._take(path + "#", pc.fill_null(pc.list_value_length(array).cast(pa.int64()), -1))
             self._add(path + "[]", array.flatten())
-        elif pa.types.is_string(kind):
+        elif pa.types.is_string(kind) or pa.types.is_binary(kind):
             self._take(path + "#", pc.fill_null(pc.binary_length(array), -1))
             self._take_text(path, array)
         else:
@@ -53,7 +55,7 @@ class Digest:
 
     def _take_text(self, leaf: str, array: pa.Array) -> None:
         if array.null_count:
-            array = pc.fill_null(array, "")
+            array = pc.fill_null(array, pa.scalar(b"", pa.binary()).cast(array.type))
         _, offsets, data = array.buffers()
         if len(array) == 0 or data is None:
             return

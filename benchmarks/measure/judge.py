@@ -1,4 +1,4 @@
-"""Ratios of rounds, their bootstrap interval, and the verdict.
+"""Ratios of rounds, their bootstrap interval, and when a target is met.
 
 A ratio above 1 means that hubflight was better in that round.  A target is met if the favourable end of the interval reaches it and the
 median is not more than 5 % below it.
@@ -38,10 +38,3 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
     chance = random.Random(1)
     medians = sorted(statistics.median(chance.choices(each, k=len(each))) for _ in range(_RESAMPLES))
     return Ratio(statistics.median(each), medians[_RESAMPLES // 20], medians[-_RESAMPLES // 20 - 1], len(each))
-
-
-def target(case: str, rtt_ms: int) -> float | None:
-    """How many times faster than pyarrow over HfFileSystem a read has to be; ``None`` where nothing was promised."""
-    if rtt_ms == 0:
-        return 1.1
-    return {"full": 1.5, "2 columns": 3.0, "1 % filter": 2.0}.get(case) if rtt_ms == 30 else None
