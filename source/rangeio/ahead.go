@@ -3,7 +3,6 @@ package rangeio
 import (
 	"context"
 	"slices"
-	"sort"
 	"sync"
 
 	"github.com/hubflight/hubflight/source"
@@ -12,49 +11,53 @@ import (
 // ahead is a Reader's plan and how far it has come. The Reader's mutex guards it,
 // running excepted.
 type ahead struct {
-	ctx      context.Context // ends the fetches
+	ctx      context.Context // ends the fetches; nil before the first Expect
 	cancel   context.CancelFunc
 	blocks   []*block // in order of need
-	byOffset []*block
-	next     int   // blocks before this one have been started once
-	inFlight int   // fetches under way
-	held     int64 // bytes of blocks that are fetching or ready
-	broken   bool  // a fetch failed: nothing more ahead until somebody asks
+	byOffset []*block // those that are not spent; they do not overlap
+	next     int      // blocks before this one have been started once
+	inFlight int      // fetches under way
+	held     int64    // bytes of blocks that are fetching or ready
+	broken   bool     // a fetch failed: nothing more ahead until somebody asks
 	closed   bool
 	running  sync.WaitGroup
 }
 
-// Expect announces what will be read, in the order of need, and begins to fetch
-// it. It is called once, before the reads; ctx bounds the fetching. Announcing
-// what is not read, or reading what is not announced, costs requests, never
-// correctness.
+// Expect announces what will be read next, in the order of need, and begins to
+// fetch it. It may be called again, also while reads are under way: what is new
+// comes behind what was announced before, what was announced before and not yet
+// read is not fetched twice. The ctx of the first call bounds all fetching.
+// Announcing what is not read, or reading what is not announced, costs requests
+// and memory, never correctness.
 func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 	if r.scheduler == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.plan.closed || r.plan.blocks != nil {
+	p := &r.plan
+	if p.closed {
 		return
 	}
 	end := r.Size() - int64(len(r.tail))
-	kept := make([]Range, 0, len(ranges))
+	before := len(p.blocks)
+	runs := runner{plan: p, gap: r.scheduler.gap(), limit: r.scheduler.max}
 	for _, x := range ranges {
 		if x.Off < 0 || x.Len < 0 || x.End() < x.Off || x.End() > r.Size() {
-			return // the reads will fail with an error of their own
+			break // the reads will fail with an error of their own
 		}
 		if x.Len = min(x.Len, end-x.Off); x.Len > 0 {
-			kept = append(kept, x)
+			runs.add(x)
 		}
 	}
-	p := &r.plan
-	if p.blocks = planBlocks(kept, r.scheduler.gap(), r.scheduler.max); len(p.blocks) == 0 {
+	runs.close()
+	if len(p.blocks) == before {
 		return
 	}
-	p.byOffset = slices.Clone(p.blocks)
-	slices.SortFunc(p.byOffset, byOffset)
-	p.ctx, p.cancel = context.WithCancel(ctx)
-	r.scheduler.join()
+	if p.ctx == nil {
+		p.ctx, p.cancel = context.WithCancel(ctx)
+		r.scheduler.join()
+	}
 	r.pump()
 }
 
@@ -69,6 +72,7 @@ func (r *Reader) pump() {
 			}
 			r.start(b)
 		}
+		p.blocks[p.next] = nil // its place by offset remembers it until it is read
 		p.next++
 	}
 }
@@ -95,6 +99,8 @@ func (r *Reader) run(b *block, wants []Range) {
 	b.state, b.err, b.only = blockReady, err, nil
 	if partial {
 		b.only = wants
+		// What was announced meanwhile is not in it: read when asked for.
+		b.wants = slices.DeleteFunc(b.wants, func(w Range) bool { return !b.has(w) })
 	}
 	if err != nil {
 		r.free(b)
@@ -132,15 +138,8 @@ func (r *Reader) planned(off int64) bool {
 // find returns the block with the byte at off and how many of n bytes it has, or
 // nil and how many bytes come before the next block. r.mu is held.
 func (r *Reader) find(off, n int64) (*block, int64) {
-	all := r.plan.byOffset
-	i := sort.Search(len(all), func(i int) bool { return all[i].End() > off })
-	switch {
-	case i == len(all):
-		return nil, n
-	case all[i].Off > off:
-		return nil, min(n, all[i].Off-off)
-	}
-	return all[i], min(n, all[i].End()-off)
+	b, end := r.plan.at(off)
+	return b, min(n, end-off)
 }
 
 // piece reads the beginning of p, as far as one block or one gap between blocks
@@ -148,7 +147,7 @@ func (r *Reader) find(off, n int64) (*block, int64) {
 func (r *Reader) piece(ctx context.Context, p []byte, off int64) (int64, error) {
 	r.mu.Lock()
 	b, n := r.find(off, int64(len(p)))
-	if b == nil || b.state == blockSpent || b.state == blockReady && !b.has(Range{off, n}) || r.plan.closed {
+	if b == nil || b.state == blockReady && !b.has(Range{off, n}) || r.plan.closed {
 		r.mu.Unlock()
 		_, err := r.fetch(ctx, p[:n], Range{off, n}, nil)
 		return n, err
@@ -169,7 +168,7 @@ func (r *Reader) piece(ctx context.Context, p []byte, off int64) (int64, error) 
 	case b.state == blockReady && b.has(Range{off, n}):
 		copy(p[:n], b.data[off-b.Off:])
 		if b.read(Range{off, n}) {
-			b.state = blockSpent
+			r.plan.spend(b)
 			r.free(b)
 			r.pump()
 		}
@@ -199,7 +198,7 @@ func (r *Reader) demand(off, n int64) {
 
 // stopAhead cancels the fetches. r.mu is held.
 func (r *Reader) stopAhead() {
-	if r.plan.cancel != nil && !r.plan.closed {
+	if r.plan.ctx != nil && !r.plan.closed {
 		r.plan.cancel()
 		r.scheduler.leave()
 	}
@@ -209,7 +208,7 @@ func (r *Reader) stopAhead() {
 // dropBlocks gives back what was fetched for nothing. No fetch runs any more, and
 // r.mu is held.
 func (r *Reader) dropBlocks() {
-	for _, b := range r.plan.blocks {
+	for _, b := range r.plan.byOffset {
 		if b.state == blockReady {
 			b.state = blockSpent
 			r.free(b)

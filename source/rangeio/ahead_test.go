@@ -117,9 +117,10 @@ func TestAnnouncedRangesBecomeFewRequests(t *testing.T) {
 		"long runs are cut in equal blocks": {[]rangeio.Range{{0, 90}, {90, 120}}, []rangeio.Range{{0, 70}, {70, 70}, {140, 70}}},
 		"what goes back is a run of its own": {
 			[]rangeio.Range{{500, 10}, {505 - 400, 10}}, []rangeio.Range{{105, 10}, {500, 10}}},
-		"overlaps are read as asked for": {[]rangeio.Range{{0, 10}, {5, 10}}, []rangeio.Range{{0, 10}, {5, 10}}},
-		"empty ranges are nothing":       {[]rangeio.Range{{0, 0}, {7, 3}}, []rangeio.Range{{7, 3}}},
-		"nothing":                        {nil, nil},
+		"what overlaps is fetched once, and again if it is read again": {[]rangeio.Range{{0, 10}, {5, 10}}, []rangeio.Range{{0, 10}, {5, 5}, {10, 5}}},
+		"what lies in a gap is fetched once":                           {[]rangeio.Range{{0, 10}, {20, 10}, {12, 5}}, []rangeio.Range{{0, 30}}},
+		"empty ranges are nothing":                                     {[]rangeio.Range{{0, 0}, {7, 3}}, []rangeio.Range{{7, 3}}},
+		"nothing":                                                      {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(1000)
@@ -135,6 +136,51 @@ func TestAnnouncedRangesBecomeFewRequests(t *testing.T) {
 				t.Errorf("asked for %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+func TestLaterAnnouncementsComeBehindEarlierOnes(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second, want []rangeio.Range
+	}{
+		"behind":                              {[]rangeio.Range{{0, 10}}, []rangeio.Range{{10, 10}}, []rangeio.Range{{0, 10}, {10, 10}}},
+		"in front":                            {[]rangeio.Range{{500, 10}}, []rangeio.Range{{400, 10}}, []rangeio.Range{{400, 10}, {500, 10}}},
+		"the same again":                      {[]rangeio.Range{{0, 30}}, []rangeio.Range{{0, 30}}, []rangeio.Range{{0, 30}}},
+		"a part of it":                        {[]rangeio.Range{{0, 30}}, []rangeio.Range{{10, 5}}, []rangeio.Range{{0, 30}}},
+		"its end and more":                    {[]rangeio.Range{{0, 30}}, []rangeio.Range{{20, 20}}, []rangeio.Range{{0, 30}, {30, 10}}},
+		"around it":                           {[]rangeio.Range{{10, 10}}, []rangeio.Range{{0, 30}}, []rangeio.Range{{0, 10}, {10, 10}, {20, 10}}},
+		"no gap is merged over what is known": {[]rangeio.Range{{10, 5}}, []rangeio.Range{{0, 10}, {15, 5}}, []rangeio.Range{{0, 10}, {10, 5}, {15, 5}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(1000)
+			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 100})})
+			defer closeReader(t, r)
+			r.Expect(t.Context(), c.first)
+			r.Expect(t.Context(), c.second)
+			for _, x := range c.want {
+				readRange(t, r, o, x)
+			}
+			if got := o.requests(); !slices.Equal(got, c.want) {
+				t.Errorf("asked for %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatWasReadMayBeAnnouncedAgain(t *testing.T) {
+	o := newOrigin(1000)
+	s := scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 100})
+	r := rangeio.New(o, rangeio.Options{Scheduler: s})
+	defer closeReader(t, r)
+	for range 3 {
+		r.Expect(t.Context(), []rangeio.Range{{0, 250}})
+		readRange(t, r, o, rangeio.Range{Off: 0, Len: 250})
+		if s.Held() != 0 {
+			t.Errorf("%d bytes are held after everything was read", s.Held())
+		}
+	}
+	if got := len(o.requests()); got != 9 {
+		t.Errorf("%d requests", got)
 	}
 }
 
@@ -317,8 +363,12 @@ func TestSeededReadsGiveTheFilesBytes(t *testing.T) {
 				plan = append(plan, rangeio.Range{Off: at, Len: n})
 				at += n
 			}
-			r.Expect(t.Context(), plan)
+			first := rng.IntN(len(plan) + 1)
+			r.Expect(t.Context(), plan[:first])
 			var wait sync.WaitGroup
+			wait.Go(func() {
+				r.Expect(t.Context(), plan[first/2:]) // some for the second time, while reads are under way
+			})
 			for w := range 2 {
 				rng := rand.New(rand.NewPCG(seed, uint64(w)))
 				wait.Go(func() {

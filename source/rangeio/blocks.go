@@ -1,6 +1,10 @@
 package rangeio
 
-import "slices"
+import (
+	"math"
+	"slices"
+	"sort"
+)
 
 // Range is Len bytes of a file from Off.
 type Range struct{ Off, Len int64 }
@@ -33,39 +37,85 @@ const (
 	blockSpent                      // all that was wanted has been read
 )
 
-// planBlocks merges ranges, in the order given, over gaps of at most gap bytes,
-// and cuts the runs into equal blocks of at most limit bytes. It returns nil for
-// ranges that overlap: no sound file has them, and they are read as they are
-// asked for.
-func planBlocks(ranges []Range, gap, limit int64) []*block {
-	var blocks []*block
-	for i := 0; i < len(ranges); {
-		run, j := ranges[i], i+1
-		for j < len(ranges) && ranges[j].Off >= run.End() && ranges[j].Off-run.End() <= gap {
-			run.Len = ranges[j].End() - run.Off
-			j++
-		}
-		blocks = append(blocks, cut(run, ranges[i:j], limit)...)
-		i = j
+// at returns the block that holds the byte at off and where that block ends, or
+// nil and where the next one begins.
+func (p *ahead) at(off int64) (*block, int64) {
+	i := p.search(off)
+	switch {
+	case i == len(p.byOffset):
+		return nil, math.MaxInt64
+	case p.byOffset[i].Off > off:
+		return nil, p.byOffset[i].Off
 	}
-	inOrder := slices.Clone(blocks)
-	slices.SortFunc(inOrder, byOffset)
-	for i := 1; i < len(inOrder); i++ {
-		if inOrder[i].Off < inOrder[i-1].End() {
-			return nil
-		}
-	}
-	return blocks
+	return p.byOffset[i], p.byOffset[i].End()
 }
 
-func byOffset(a, b *block) int {
-	switch {
-	case a.Off < b.Off:
-		return -1
-	case a.Off > b.Off:
-		return 1
+// search is the index of the first block that ends behind off.
+func (p *ahead) search(off int64) int {
+	return sort.Search(len(p.byOffset), func(i int) bool { return p.byOffset[i].End() > off })
+}
+
+// insert takes up new blocks, neighbours of each other, which overlap no other.
+func (p *ahead) insert(blocks []*block) {
+	p.blocks = append(p.blocks, blocks...)
+	p.byOffset = slices.Insert(p.byOffset, p.search(blocks[0].Off), blocks...)
+}
+
+// spend forgets a block that has been read to its end: if its bytes are announced
+// or read once more, they are fetched once more.
+func (p *ahead) spend(b *block) {
+	b.state = blockSpent
+	i := p.search(b.Off)
+	p.byOffset = slices.Delete(p.byOffset, i, i+1)
+}
+
+// runner merges announced ranges over gaps of at most gap bytes, in the order
+// given, and cuts the runs into equal blocks of at most limit bytes. What a block
+// holds already is wanted of that block.
+type runner struct {
+	plan       *ahead
+	gap, limit int64
+	run        Range // being merged
+	wants      []Range
+}
+
+func (m *runner) add(x Range) {
+	if m.run.Len > 0 && x.Off < m.run.End() && x.End() > m.run.Off {
+		m.close() // now it is found like everything else
 	}
-	return 0
+	for x.Len > 0 {
+		b, end := m.plan.at(x.Off)
+		part := Range{x.Off, min(x.End(), end) - x.Off}
+		x = Range{part.End(), x.Len - part.Len}
+		switch {
+		case b == nil:
+			m.merge(part)
+		case b.state != blockReady || b.has(part):
+			b.wants = append(b.wants, part)
+		} // else the block came from disk without these bytes: read when asked for
+	}
+}
+
+// merge makes the run longer by a part that no block holds, or begins the next
+// run. Over a gap that is another block's, wholly or partly, nothing is merged.
+func (m *runner) merge(x Range) {
+	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap {
+		if b, next := m.plan.at(m.run.End()); b == nil && next >= x.Off {
+			m.run.Len = x.End() - m.run.Off
+			m.wants = append(m.wants, x)
+			return
+		}
+	}
+	m.close()
+	m.run, m.wants = x, []Range{x}
+}
+
+// close makes blocks of the run.
+func (m *runner) close() {
+	if m.run.Len > 0 {
+		m.plan.insert(cut(m.run, m.wants, m.limit))
+	}
+	m.run, m.wants = Range{}, nil
 }
 
 // cut divides a run, and gives every block its part of the wants.
