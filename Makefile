@@ -50,6 +50,12 @@ test-npm: build ## the official JavaScript client against the embedded Hub; need
 	@cd .cache/npm && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --silent
 	@cd .cache/npm && HUBFLIGHT_BINARY=$(BINARY) node --test hub.test.mjs
 
+# nightly: what CI runs with reduced counts, in full. Seeds go on from HUBFLIGHT_ORACLE_FIRST, so that every night can be another one.
+ORACLE_CASES ?= 60000
+.PHONY: nightly-exact
+nightly-exact: venv ## the scan against pyarrow, Spark, DuckDB and Polars with full counts (ORACLE_CASES=)
+	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ORACLE_CASES=$(ORACLE_CASES) go test -timeout 4h -run 'Pyarrow|Spark|Foreign|Skip' -v ./source/scan | grep -Ev '^ *(=== RUN|--- PASS)'
+
 # Settings of bench-hub: fewer rounds, fewer rows or fewer repositories for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1

@@ -29,11 +29,14 @@ const (
 	kindLargeBinary   arrowKind = 19
 	kindLargeUtf8     arrowKind = 20
 	kindLargeList     arrowKind = 21
+	kindListView      arrowKind = 25
+	kindLargeListView arrowKind = 26
 	kindLargestKnown  arrowKind = 26
 )
 
-// hint is what the stored schema says about one field. A dictionary's hint is
-// that of its values.
+// hint is what the stored schema says about one field. Views are hints of the
+// plain types that every client knows. A dictionary gives none, as with pyarrow:
+// its values have the type that Parquet alone gives them.
 type hint struct {
 	kind     arrowKind
 	unit     int16  // timestamp, duration: 0 s, 1 ms, 2 µs, 3 ns
@@ -227,7 +230,7 @@ func (b *flatbuf) fieldList(table, slot, depth int) []hint {
 	return out
 }
 
-// field reads one Field table: 2 type kind, 3 type, 5 children, 6 metadata.
+// field reads one Field table: 2 type kind, 3 type, 4 dictionary, 5 children, 6 metadata.
 func (b *flatbuf) field(at, depth int) hint {
 	h := hint{kind: arrowKind(b.u8(at, 2))}
 	if h.kind > kindLargestKnown {
@@ -235,7 +238,14 @@ func (b *flatbuf) field(at, depth int) hint {
 		return h
 	}
 	typ := b.ref(at, 3)
+	if b.ref(at, 4) >= 0 { // dictionary-encoded
+		h.kind = 0
+	}
 	switch h.kind {
+	case kindListView:
+		h.kind = kindList
+	case kindLargeListView:
+		h.kind = kindLargeList
 	case kindTimestamp:
 		h.unit, h.zone = b.i16(typ, 0, 0), b.str(typ, 1)
 		if h.unit < 0 || h.unit > 3 || len(h.zone) > maxZone {
