@@ -24,11 +24,12 @@ const module = "github.com/hubflight/hubflight"
 // where it stands and write it down here. Tests may import more (stand-ins, conformance suites), so only production imports count.
 var mayImport = map[string][]string{
 	"source":             {},
+	"source/filelock":    {},
 	"source/filter":      {"source"},
 	"source/rangeio":     {"source"},
 	"source/localfs":     {"source"},
 	"source/hub":         {"source"},
-	"source/hub/hubtest": {"source"},
+	"source/hub/hubtest": {"source", "source/filelock"},
 	"source/sourcetest":  {"source"},
 	"source/ipcguard":    {"source"},
 	"source/scan":        {"source", "source/ipcguard", "source/filter", "source/rangeio", "source/scan/column"},
@@ -37,9 +38,9 @@ var mayImport = map[string][]string{
 
 	// The writer resolves (parent tree + its operations) before every commit, hence source/dataset.
 	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool"},
-	"writer/spool":      {"source"},
+	"writer/spool":      {"source", "source/filelock"},
 	"writer/hubsink":    {"source", "source/hub", "writer", "writer/spool"},
-	"writer/localsink":  {"source", "source/localfs", "writer", "writer/spool"},
+	"writer/localsink":  {"source", "source/filelock", "source/localfs", "writer", "writer/spool"},
 	"writer/writertest": {"source", "writer", "writer/spool"},
 
 	"flightsrv":            {"source", "source/ipcguard", "source/filter", "source/scan", "source/dataset", "writer", "flightsrv/config"},

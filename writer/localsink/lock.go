@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/filelock"
 )
 
 const lockPoll = 25 * time.Millisecond
@@ -22,12 +23,12 @@ func (f *folder) tryLock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, f.sink.wrap("lock", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // descriptors are small
-	if err == nil {
+	held, err := filelock.TryLock(file)
+	if held {
 		return file.Close, nil // closing gives the lock back
 	}
 	_ = file.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err == nil {
 		return nil, f.sink.fail("lock", source.KindBusy, "another process is committing to this folder")
 	}
 	return nil, f.sink.fail("lock", source.KindUnsupported, "the folder's filesystem has no working locks").

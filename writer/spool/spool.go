@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/filelock"
 )
 
 const (
@@ -55,8 +56,12 @@ func Open(dir string, max int64) (*Spool, error) {
 		return nil, fail(err)
 	}
 	lock, err := os.OpenFile(filepath.Join(own, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	var held bool
 	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		held, err = filelock.TryLock(lock)
+	}
+	if err == nil && !held { // somebody sweeps for dead folders, and has this one in hand
+		err = errors.Join(errors.New("the new folder was taken for a dead one"), lock.Close())
 	}
 	if err != nil {
 		_ = os.RemoveAll(own)
@@ -84,7 +89,7 @@ func removeDead(dir string) {
 			}
 			continue
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if held, _ := filelock.TryLock(lock); held {
 			_ = os.RemoveAll(path)
 		}
 		_ = lock.Close()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/filelock"
 )
 
 // Settings are the facts of a repository that are not in git.
@@ -263,7 +264,7 @@ func (r *repo) lock() (unlock func(), err error) {
 		r.mu.Unlock()
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	if err := filelock.Lock(file); err != nil {
 		file.Close()
 		r.mu.Unlock()
 		return nil, err
