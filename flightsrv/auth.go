@@ -75,6 +75,9 @@ type Auth struct {
 	OwnHubToken source.HubToken
 	// AcceptClientToken allows the x-hubflight-hub-token header.
 	AcceptClientToken bool
+	// Anonymous lets callers without a Hub token in, in mode hub: they read what
+	// everybody may. It is for servers that only their own user reaches.
+	Anonymous bool
 
 	tokens []serverToken
 }
@@ -134,7 +137,7 @@ func (a *Auth) principal(ctx context.Context) (Principal, error) {
 	case AuthToken:
 		return a.tokenPrincipal(bearer, hub)
 	case AuthHub:
-		return hubPrincipal(bearer, hub)
+		return hubPrincipal(bearer, hub, a.Anonymous)
 	default:
 		if hub.IsZero() {
 			hub = a.OwnHubToken
@@ -164,9 +167,12 @@ func (a *Auth) tokenPrincipal(bearer string, hub source.HubToken) (Principal, er
 	return p, nil
 }
 
-func hubPrincipal(bearer string, hub source.HubToken) (Principal, error) {
+func hubPrincipal(bearer string, hub source.HubToken, anonymous bool) (Principal, error) {
 	if bearer != "" {
 		hub = source.NewHubToken(bearer)
+	}
+	if hub.IsZero() && anonymous {
+		return Principal{Name: "anyone", Write: true}, nil
 	}
 	if hub.IsZero() {
 		return Principal{}, unauthenticated("this server wants the caller's Hub token").

@@ -64,6 +64,8 @@ func (s *Server) intercept(ctx context.Context, method string, setHeader, setTra
 		if exempt(method) {
 			return call(ctx)
 		}
+		s.calls.enter()
+		defer s.calls.leave()
 		p, err := s.auth.principal(ctx)
 		if err != nil {
 			return err

@@ -62,6 +62,28 @@ type streams struct {
 	max  int64
 }
 
+// calls tells for how long nobody has called.
+type calls struct {
+	running atomic.Int64
+	ended   atomic.Int64 // when the last one did, in nanoseconds of the monotonic clock since began
+	began   time.Time
+}
+
+// enter counts one call in; leave must follow.
+func (c *calls) enter() { c.running.Add(1) }
+
+func (c *calls) leave() {
+	c.ended.Store(int64(time.Since(c.began)))
+	c.running.Add(-1)
+}
+
+func (c *calls) idle() time.Duration {
+	if c.running.Load() > 0 {
+		return 0
+	}
+	return time.Since(c.began) - time.Duration(c.ended.Load())
+}
+
 // idleAfter is how long nothing has to run before memory goes back to the system.
 const idleAfter = 5 * time.Second
 

@@ -65,6 +65,7 @@ type Server struct {
 	gate    *gate
 	memory  budget
 	streams streams
+	calls   calls
 	grpc    *grpc.Server
 	health  *health.Server
 }
@@ -75,7 +76,7 @@ func New(o Options) *Server {
 	s := &Server{
 		planner: o.Planner, writer: o.Writer, locate: o.Locate, auth: o.Auth, limits: limits,
 		version: o.Version, endpoint: o.HubEndpoint, log: o.Logger,
-		gate: newGate(limits.DecodeSlots), memory: newBudget(limits.ScanMemory), streams: streams{max: int64(limits.MaxStreams)},
+		gate: newGate(limits.DecodeSlots), memory: newBudget(limits.ScanMemory), streams: streams{max: int64(limits.MaxStreams)}, calls: calls{began: time.Now()},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -128,6 +129,10 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 	}
 	return first
 }
+
+// Idle reports for how long nobody has called: 0 while a call runs. Health checks
+// and reflection do not count.
+func (s *Server) Idle() time.Duration { return s.calls.idle() }
 
 // Drain stops accepting, lets running calls finish within grace and then ends
 // them. GracefulStop alone waits for ever on a client that reads nothing.

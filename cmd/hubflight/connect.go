@@ -101,7 +101,13 @@ func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location st
 	if cfg.Write.SpoolDir == "" {
 		cfg.Write.SpoolDir = filepath.Join(dir, "spool")
 	}
-	svc, err := assemble(cfg, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	auth, err := newAuth(cfg, log)
+	if err != nil {
+		remove()
+		return nil, "", &usageError{err}
+	}
+	svc, err := assemble(cfg, auth, log)
 	if err != nil {
 		remove()
 		return nil, "", err

@@ -96,7 +96,7 @@ or  file:///folder  (below a folder given with --local.roots).`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	addGroup(root, "Datasets:", newLsCommand(), newSchemaCommand(), newPlanCommand(), newCatCommand(), newPutCommand(), newJobsCommand())
 	addGroup(root, "Servers:", newServeCommand(), newConfigCommand(), newHubCommand())
-	root.AddCommand(newVersionCommand())
+	root.AddCommand(newVersionCommand(), newEmbeddedCommand())
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)))
 	for _, verb := range allCommands(root) {
 		verb.SuggestionsMinimumDistance = 2 // two letters swapped are a distance of two

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hubflight/hubflight/flightsrv"
 	"github.com/hubflight/hubflight/flightsrv/config"
 )
 
@@ -32,19 +33,39 @@ in upper case with _ for dots) or a key of the file given with --config; see
 			if err != nil {
 				return &usageError{err}
 			}
-			return serve(cmd.Context(), cfg, newLogger(cfg, cmd.ErrOrStderr()))
+			log := newLogger(cfg, cmd.ErrOrStderr())
+			auth, err := newAuth(cfg, log)
+			if err != nil {
+				return &usageError{err}
+			}
+			return serveUntil(cmd.Context(), cfg, auth, log, announced(cfg))
 		},
 	}
 	config.AddFlags(cmd.Flags())
 	return cmd
 }
 
-// serve runs a server until ctx ends and then drains it.
-func serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+// A ready function is called once a server listens. It may wrap the listeners, and
+// returns a channel that ends the server by being closed; nil never does.
+type ready func(svc *service, listeners []net.Listener, location string) ([]net.Listener, <-chan struct{}, error)
+
+// announced tells scripts where the server listens.
+func announced(cfg config.Config) ready {
+	return func(_ *service, listeners []net.Listener, location string) ([]net.Listener, <-chan struct{}, error) {
+		if cfg.Server.PortFile == "" {
+			return listeners, nil, nil
+		}
+		return listeners, nil, writePortFile(cfg.Server.PortFile, location)
+	}
+}
+
+// serveUntil runs a server until ctx ends, or what ready returned, and then
+// drains it.
+func serveUntil(ctx context.Context, cfg config.Config, auth flightsrv.Auth, log *slog.Logger, then ready) error {
 	// The collector works harder near the budget instead of letting garbage of
 	// finished streams stand: decoded batches are large and short-lived.
 	debug.SetMemoryLimit(cfg.MemoryBudget())
-	svc, err := assemble(cfg, log)
+	svc, err := assemble(cfg, auth, log)
 	if err != nil {
 		return err
 	}
@@ -53,10 +74,14 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	if err := writeLocation(cfg.Server.PortFile, location); err != nil {
+	listeners, over, err := then(svc, listeners, location)
+	if err != nil {
+		for _, l := range listeners {
+			err = errors.Join(err, l.Close())
+		}
 		return err
 	}
-	log.Info("serving", "location", location, "auth", cfg.Auth.Mode, "hub", svc.hubEndpoint, "roots", len(cfg.Local.Roots))
+	log.Info("serving", "location", location, "auth", string(auth.Mode), "hub", svc.hubEndpoint, "roots", len(cfg.Local.Roots))
 
 	served := make(chan error, 1)
 	go func() { served <- svc.server.Serve(listeners...) }()
@@ -64,10 +89,11 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
-		log.Info("draining", "grace", cfg.Server.DrainGrace)
-		svc.server.Drain(cfg.Server.DrainGrace)
-		return <-served
+	case <-over:
 	}
+	log.Info("draining", "grace", cfg.Server.DrainGrace)
+	svc.server.Drain(cfg.Server.DrainGrace)
+	return <-served
 }
 
 // listen opens the listeners and returns the location that clients should use.
@@ -125,12 +151,4 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
-}
-
-// writeLocation tells scripts where the server listens.
-func writeLocation(file, location string) error {
-	if file == "" {
-		return nil
-	}
-	return writePortFile(file, location)
 }

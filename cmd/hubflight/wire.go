@@ -31,7 +31,7 @@ type service struct {
 
 // assemble puts the parts together: this is the one place where the Hub, the
 // local folders, the planner, the writer and the Flight service meet.
-func assemble(cfg config.Config, log *slog.Logger) (_ *service, err error) {
+func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *service, err error) {
 	var closers []func() error
 	closeAll := func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -56,10 +56,6 @@ func assemble(cfg config.Config, log *slog.Logger) (_ *service, err error) {
 		return nil, &usageError{err}
 	}
 	closers = append(closers, roots.Close)
-	auth, err := newAuth(cfg, log)
-	if err != nil {
-		return nil, &usageError{err}
-	}
 
 	ranges, closeCache, err := newRanges(cfg, log)
 	if err != nil {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from hubflight.connection import Connection, Retry, Server, resolve_server
+from hubflight.connection import Connection, Retry, Server, connect_to
 from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
 from hubflight.options import parse_read, parse_write, split_revision
 from hubflight.reading import Plan, check_snapshot, pinned, read_partition, snapshot_of
@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Dataset", "Explanation", "connect"]
 
 
-def connect(server: str | None = None, token: str | None = None, *, server_token: str | None = None) -> Client:
-    """A client of a hubflight server.
+def connect(
+    server: str | None = None,
+    token: str | None = None,
+    *,
+    server_token: str | None = None,
+    endpoint: str | None = None,
+) -> Client:
+    """A client of a hubflight server; without one configured, of this user's own on this machine.
 
     Args:
         server: ``grpc://host:8815``, ``grpc+tls://…`` or ``grpc+unix:///path``; else the environment variable
-            HUBFLIGHT_SERVER.
+            HUBFLIGHT_SERVER. Where there is neither, one is started, shared with this user's other processes and
+            ended when nobody has used it for a while.
         token: the Hub token to read and write with; else HF_TOKEN or the login file.
         server_token: the server's own bearer token, if it wants one; else HUBFLIGHT_SERVER_TOKEN.
+        endpoint: the Hub's address, for a server that is started here; else HF_ENDPOINT. A server that is configured
+            has its own, and another one is refused.
     """
-    options = parse_read({"path": "any", "server": server, "token": token, "server_token": server_token})
-    return Client(resolve_server(options.connecting))
+    given = {"server": server, "token": token, "server_token": server_token, "endpoint": endpoint}
+    return Client(connect_to(parse_read({"path": "any", **given}).connecting))
 
 
 class Client:

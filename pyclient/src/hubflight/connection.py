@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import flight
 
 from hubflight._secret import Secret, find_hub_token
+from hubflight.embedded import Embedded, locate, wanted
 from hubflight.errors import (
     CommitStateUnknown,
     DeadlineExceeded,
@@ -31,7 +32,7 @@ from hubflight.errors import (
 )
 from hubflight.options import Connecting
 
-__all__ = ["PATIENT", "Connection", "Retry", "Server", "locations_of", "resolve_server"]
+__all__ = ["EMBEDDED", "PATIENT", "Connection", "Retry", "Server", "connect_to", "locations_of", "resolve_server"]
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ MAX_INFO = 256 << 20
 CALL_TIMEOUT = 15 * 60.0
 _SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
 _REUSE = "arrow-flight-reuse-connection:"
+EMBEDDED = "embedded"  # in the place of an address: that of this machine's own server
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,22 @@ PATIENT = Retry(unreachable=180.0)
 
 @dataclass(frozen=True)
 class Server:
-    """A server's address and the tokens that are sent to it. Picklable; its repr holds no token."""
+    """A server's address and the tokens that are sent to it. Picklable; its repr holds no token.
+
+    With ``embedded`` it is the server of whichever machine asks, found or started when it is needed.
+    """
 
     uri: str
     server_token: Secret | None = None
     hub_token: Secret | None = None
+    embedded: Embedded | None = None
+
+    def here(self) -> Server:
+        """The server with the address that it has on this machine."""
+        if self.embedded is None:
+            return self
+        found = locate(self.embedded)
+        return Server(found.uri, found.token, self.hub_token)
 
     def at(self, uri: str) -> Server:
         """The same credentials for another address that the server named."""
@@ -97,16 +110,12 @@ class Server:
 
 
 def resolve_server(given: Connecting) -> Server:
-    """The one place that decides which server is used: the option, else the environment.
-
-    This is also where an embedded server will be started when there is neither; until then that is an error.
-    """
+    """The one place that decides which server is used: the option, the environment, else an embedded one."""
     uri = given.server or os.environ.get("HUBFLIGHT_SERVER") or None
     if uri is None:
-        raise InvalidOption(
-            "[invalid] server: no hubflight server is configured: start one with `hubflight serve` and give its "
-            "address as the option server (grpc://127.0.0.1:8815) or in the environment variable HUBFLIGHT_SERVER"
-        )
+        if given.server_token:
+            raise InvalidOption("[invalid] option server_token: it belongs to a server: give the option server, too")
+        return Server(EMBEDDED, None, given.token or find_hub_token(), wanted(given.endpoint))
     server_token = given.server_token or Secret(os.environ.get("HUBFLIGHT_SERVER_TOKEN", "")) or None
     uri = _checked_uri(uri, given.token or server_token)
     hub_token = given.token
@@ -158,10 +167,21 @@ class Connection:
     def __init__(self, server: Server, retry: Retry | None = None) -> None:
         self.server = server
         self.retry = retry or Retry()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._at = self.server.here()
         try:
-            self._client = flight.connect(server.uri, generic_options=_options(server.uri))
+            self._client = flight.connect(self._at.uri, generic_options=_options(self._at.uri))
         except Exception as exc:
             raise self.error(exc) from None
+
+    def renew(self, error: HubflightError) -> None:
+        """Connects again if ``error`` may mean that an embedded server has ended: the next one may be elsewhere."""
+        if self.server.embedded is not None and isinstance(error, ServerUnreachable):
+            old = self._client
+            self._connect()
+            old.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -180,15 +200,15 @@ class Connection:
 
     def error(self, exc: BaseException) -> HubflightError:
         """``exc``, raised by pyarrow on this connection, as one of ours and without tokens."""
-        return from_arrow(exc, self.server.uri, self.server.server_token, self.server.hub_token)
+        return from_arrow(exc, self._at.uri, self._at.server_token, self._at.hub_token)
 
     def call_options(self, headers: Mapping[str, str] | None = None, timeout: float | None = None) -> Any:
         """pyarrow's per-call options with the headers of wire.md §2; ``timeout`` in seconds."""
         sent = {"x-hubflight-max-info": str(MAX_INFO), **(headers or {})}
-        if self.server.server_token:
-            sent["authorization"] = "Bearer " + self.server.server_token.reveal()
-        if self.server.hub_token:
-            sent["x-hubflight-hub-token"] = self.server.hub_token.reveal()
+        if self._at.server_token:
+            sent["authorization"] = "Bearer " + self._at.server_token.reveal()
+        if self._at.hub_token:
+            sent["x-hubflight-hub-token"] = self._at.hub_token.reveal()
         pairs = [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
         return flight.FlightCallOptions(timeout=timeout, headers=pairs)
 
@@ -199,7 +219,9 @@ class Connection:
             try:
                 return operation()
             except Exception as exc:
-                raise self.error(exc) from None
+                error = self.error(exc)
+            self.renew(error)
+            raise error
 
         return self.retry.run(once)
 
@@ -262,6 +284,7 @@ class Connection:
                 return self.action_once("commit", body, max(1.0, deadline - (time.monotonic() - since)))
             except Exception as exc:
                 error = self.error(exc)
+            self.renew(error)
             unanswered = isinstance(error, (ServerUnreachable, DeadlineExceeded)) or error.kind in (
                 "canceled",
                 "internal",
@@ -281,6 +304,20 @@ class Connection:
                 ) from None
             time.sleep(pause)
             attempt += 1
+
+
+def connect_to(given: Connecting) -> Server:
+    """The server that options name; an ``endpoint`` that is not that server's Hub is refused."""
+    server = resolve_server(given)
+    if given.endpoint is not None and server.embedded is None:
+        with Connection(server) as connection:
+            own = str(connection.action("version", {})[1].get("hub_endpoint", ""))
+        if own.rstrip("/") != given.endpoint.rstrip("/"):
+            raise InvalidOption(
+                f"[invalid] option endpoint: the server at {server.uri} reads from {own}: a client does not choose a "
+                "server's Hub: leave the option out, or use a server that is configured for that Hub"
+            )
+    return server
 
 
 def _options(uri: str) -> list[tuple[str, int]]:

@@ -129,9 +129,9 @@ def _mode(mode: object) -> str | None:
 
 
 def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) -> Job:
+    from hubflight.connection import connect_to
     from hubflight.writing import Job
     from pyspark_hubflight.schemas import arrow_schema
-    from pyspark_hubflight.source import connect_to
 
     return Job.begin(connect_to(options.connecting), options, mode, arrow_schema(df.schema), naming)
 

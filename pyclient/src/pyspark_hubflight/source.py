@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from hubflight.connection import Server
-    from hubflight.options import Connecting
     from pyspark_hubflight.reader import Reader
     from pyspark_hubflight.writer import Writer
 
@@ -65,6 +64,7 @@ class DefaultSource(DataSource):
         return Reader(server, command, schema, self._facts)
 
     def writer(self, schema: StructType, overwrite: bool) -> Writer:
+        from hubflight.connection import connect_to
         from hubflight.options import parse_write
         from hubflight.writing import Job
         from pyspark_hubflight.schemas import arrow_schema
@@ -77,6 +77,7 @@ class DefaultSource(DataSource):
 
     def _read(self) -> tuple[dict[str, Any], Server]:
         """The read command and the server; options that are wrong are refused here."""
+        from hubflight.connection import connect_to
         from hubflight.options import parse_read
 
         options = parse_read(_with_profile(self._options))
@@ -94,23 +95,6 @@ class PythonSource(DefaultSource):
 def _with_profile(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, asking for Spark's types unless the user asks for others."""
     return dict(options) if any(k.lower() == "profile" for k in options) else {**options, "profile": "spark"}
-
-
-def connect_to(connecting: Connecting) -> Server:
-    """The server that options name; an `endpoint` that is not that server's Hub is refused."""
-    from hubflight.connection import Connection, resolve_server
-    from hubflight.errors import InvalidOption
-
-    server = resolve_server(connecting)
-    if connecting.endpoint is not None:
-        with Connection(server) as connection:
-            own = str(connection.action("version", {})[1].get("hub_endpoint", ""))
-        if own.rstrip("/") != connecting.endpoint.rstrip("/"):
-            raise InvalidOption(
-                f"[invalid] option endpoint: the server at {server.uri} reads from {own}: a client does not choose a "
-                "server's Hub: leave the option out, or use a server that is configured for that Hub"
-            )
-    return server
 
 
 def register_as(name: str, spark: SparkSession | None = None) -> None:
