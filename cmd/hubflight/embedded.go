@@ -105,6 +105,11 @@ func startEmbedded(ctx context.Context, at place) (location string, err error) {
 	if location, ok := at.answering(ctx); ok {
 		return location, nil
 	}
+	// What a dead server has published must not be taken for the new one's, which
+	// holds the lock from its first moment on: its port may be a stranger's by now.
+	if err := os.Remove(at.base + ".json"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", source.AsError("start server", err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return "", source.AsError("start server", err)

@@ -5,7 +5,9 @@ The program is HUBFLIGHT_BINARY, else it is built once with go. Nothing here tou
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,16 @@ for _name in [n for n in os.environ if n.startswith(("HF_", "HUGGING")) or n.sta
     del os.environ[_name]
 os.environ["HF_HOME"] = _home.name
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Spark's workers get the environment of the JVM's start: servers that they start are ended after the last test.
+os.environ["HUBFLIGHT_EMBEDDED_DIR"] = os.path.join(_home.name, "run")
+os.environ["HUBFLIGHT_LOCAL_ROOTS"] = tempfile.gettempdir()
+
+
+def pytest_unconfigure() -> None:
+    """Ends embedded servers that tests have started."""
+    for lock in Path(_home.name, "run").glob("*.lock"):
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            os.kill(int(lock.read_text()), signal.SIGKILL)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
