@@ -7,6 +7,8 @@
 //	bind.go      Bind: a Filter meets a schema: names, types and literals are
 //	             checked once, and every term becomes a test on stored values
 //	stats.go     Bound.MayMatch: can a row group hold a wanted row at all?
+//	chances.go   Chances: the same from more than statistics: values that are known
+//	             to be absent, all the values there are, statistics of pages
 //	eval.go      Bound.Eval: which rows of this record batch are wanted?
 //	             (kernel.go holds its loops)
 //

@@ -31,35 +31,17 @@ type Stats struct {
 // that Eval keeps. It answers false only if none can; stats says false for a
 // leaf of which nothing is known, and is asked once per leaf.
 func (b *Bound) MayMatch(stats func(path []string) (Stats, bool)) bool {
-	known := make([]Stats, len(b.leaves))
-	for i, l := range b.leaves {
-		known[i] = Stats{Nulls: -1}
-		if l.col.family == famOther || stats == nil {
-			continue // a struct, list or map has no statistics of its own
+	c := b.Chances()
+	c.ByStats(func(leaf int) (Stats, bool) {
+		if stats == nil {
+			return Stats{}, false
 		}
-		if s, ok := stats(l.path); ok {
-			known[i] = s
-		}
-	}
-	for _, and := range b.or {
-		may := true
-		for i := range and {
-			if may = and[i].may(known); !may {
-				break
-			}
-		}
-		if may {
-			return true
-		}
-	}
-	return false
+		return stats(b.leaves[leaf].path)
+	})
+	return c.Any()
 }
 
-func (t *boundTerm) may(known []Stats) bool {
-	if t.leaf < 0 {
-		return t.onNull
-	}
-	s := known[t.leaf]
+func (t *boundTerm) may(s Stats) bool {
 	if t.onNull && s.Nulls != 0 {
 		return true
 	}
