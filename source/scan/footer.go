@@ -37,13 +37,17 @@ type Footer struct {
 	roots  []*node // one per top-level field
 	chunks [][]chunk
 	size   int64
+	tail   tail // what is known of indexes already
 }
 
 // chunk is one column chunk's place, checked against the file.
 type chunk struct {
 	off, len     int64 // bytes of the file: dictionary page to last data page
+	data         int64 // where the footer says that data pages begin, in off … off+len
 	uncompressed int64
 	values       int64
+	// What a query may ask before it reads the chunk; of length 0 if there is none.
+	columnIndex, offsetIndex, bloom section
 }
 
 // ReadFooter reads and checks a file's footer: one read of the last 64 KiB, a
@@ -51,47 +55,54 @@ type chunk struct {
 // whose footer contradicts itself or the file's size, is KindCorrupt; an
 // encrypted one is KindUnsupported.
 func ReadFooter(ctx context.Context, r source.Reader, f source.File) (*Footer, error) {
-	raw, err := readFooterBytes(ctx, r, f)
+	raw, before, err := readFooterBytes(ctx, r, f)
 	if err != nil {
 		return nil, err
 	}
-	return parseFooter(raw, r.Size(), f)
+	ft, err := parseFooter(raw, r.Size(), f)
+	if err != nil {
+		return nil, err
+	}
+	ft.keepTail(before)
+	return ft, nil
 }
 
-func readFooterBytes(ctx context.Context, r source.Reader, f source.File) ([]byte, error) {
+// readFooterBytes returns the footer, and what lies before it as far as the same
+// read brought it along.
+func readFooterBytes(ctx context.Context, r source.Reader, f source.File) ([]byte, tail, error) {
 	size := r.Size()
 	const magics = 4 + trailerBytes
 	if size < magics {
-		return nil, corrupt(f, "the file has %d bytes, which is too short for Parquet", size)
+		return nil, tail{}, corrupt(f, "the file has %d bytes, which is too short for Parquet", size)
 	}
-	tail := make([]byte, min(size, tailBytes))
-	if err := r.ReadAt(ctx, tail, size-int64(len(tail))); err != nil {
-		return nil, readError(f, err)
+	end := make([]byte, min(size, tailBytes))
+	if err := r.ReadAt(ctx, end, size-int64(len(end))); err != nil {
+		return nil, tail{}, readError(f, err)
 	}
-	switch magic := string(tail[len(tail)-4:]); magic {
+	switch magic := string(end[len(end)-4:]); magic {
 	case "PAR1":
 	case "PARE":
-		return nil, unsupported(f, "the file is encrypted")
+		return nil, tail{}, unsupported(f, "the file is encrypted")
 	default:
-		return nil, corrupt(f, "the file does not end with Parquet's magic bytes")
+		return nil, tail{}, corrupt(f, "the file does not end with Parquet's magic bytes")
 	}
-	length := int64(binary.LittleEndian.Uint32(tail[len(tail)-trailerBytes:]))
-	switch {
+	length := int64(binary.LittleEndian.Uint32(end[len(end)-trailerBytes:]))
+	end = end[:len(end)-trailerBytes]
+	switch have := int64(len(end)); {
 	case length == 0 || length > size-magics:
-		return nil, corrupt(f, "the footer claims %d bytes of a file of %d", length, size)
+		return nil, tail{}, corrupt(f, "the footer claims %d bytes of a file of %d", length, size)
 	case length > maxFooterBytes:
-		return nil, unsupported(f, "the footer has %d bytes; at most %d are read", length, maxFooterBytes)
-	case length <= int64(len(tail))-trailerBytes:
-		end := int64(len(tail)) - trailerBytes
-		return tail[end-length : end], nil
+		return nil, tail{}, unsupported(f, "the footer has %d bytes; at most %d are read", length, maxFooterBytes)
+	case length <= have:
+		return end[have-length:], tail{off: size - trailerBytes - have, data: end[:have-length]}, nil
 	}
 	// Only the part in front of the tail is missing.
 	raw := make([]byte, length)
-	have := copy(raw[length-(int64(len(tail))-trailerBytes):], tail[:len(tail)-trailerBytes])
+	have := copy(raw[length-int64(len(end)):], end)
 	if err := r.ReadAt(ctx, raw[:length-int64(have)], size-trailerBytes-length); err != nil {
-		return nil, readError(f, err)
+		return nil, tail{}, readError(f, err)
 	}
-	return raw, nil
+	return raw, tail{}, nil
 }
 
 // parseFooter decodes a footer's bytes. The guard runs first, so that what the
@@ -117,6 +128,7 @@ func parseFooter(raw []byte, size int64, f source.File) (out *Footer, err error)
 		return nil, unsupported(f, "the file is encrypted")
 	}
 	meta.SetSourceFileSize(size)
+	meta.WriterVersion() // is parsed at the first call; from now on it is only read
 	ft := &Footer{file: f, meta: meta, size: int64(len(raw)) * decodedPerByte}
 	if err := ft.checkGroups(size); err != nil {
 		return nil, err
@@ -226,12 +238,15 @@ func (ft *Footer) checkChunk(group, column int, size int64) (chunk, error) {
 	case leaf.MaxRepetitionLevel() == 0 && md.NumValues != rg.NumRows:
 		return bad("the column chunk has %d values for %d rows", md.NumValues, rg.NumRows)
 	}
-	if cc.OffsetIndexOffset != nil || cc.ColumnIndexOffset != nil {
-		// Page indexes are not used, and a bad one must not stop a read.
-		cc.OffsetIndexOffset, cc.OffsetIndexLength = nil, nil
-		cc.ColumnIndexOffset, cc.ColumnIndexLength = nil, nil
-	}
-	return chunk{off: start, len: md.TotalCompressedSize, uncompressed: md.TotalUncompressedSize, values: md.NumValues}, nil
+	c := chunk{off: start, len: md.TotalCompressedSize, data: md.DataPageOffset, uncompressed: md.TotalUncompressedSize, values: md.NumValues}
+	c.columnIndex = indexSection(cc.ColumnIndexOffset, cc.ColumnIndexLength, size)
+	c.offsetIndex = indexSection(cc.OffsetIndexOffset, cc.OffsetIndexLength, size)
+	c.bloom = bloomSection(md.BloomFilterOffset, md.BloomFilterLength, size)
+	// The library is not to read them: a bad one must not stop a read.
+	cc.OffsetIndexOffset, cc.OffsetIndexLength = nil, nil
+	cc.ColumnIndexOffset, cc.ColumnIndexLength = nil, nil
+	md.BloomFilterOffset, md.BloomFilterLength = nil, nil
+	return c, nil
 }
 
 // checkCodec refuses codecs that the library does not have, by name.

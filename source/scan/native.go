@@ -12,7 +12,8 @@ import (
 // node is one field of a file: its native Arrow field, and the leaves below.
 type node struct {
 	field    arrow.Field
-	leaf     int // index of the Parquet leaf, or −1 for a group
+	leaf     int            // index of the Parquet leaf, or −1 for a group
+	read     arrow.DataType // of a leaf: what decoding gives, before it becomes field.Type
 	repeated bool
 	children []*node
 }
@@ -107,7 +108,7 @@ func (ft *Footer) buildNode(sf *pqarrow.SchemaField, h hint) *node {
 			n.field.Type = arrow.ListOfField(item.field)
 		}
 	default:
-		n.leaf = sf.ColIndex
+		n.leaf, n.read = sf.ColIndex, sf.Field.Type
 		leaf := ft.meta.Schema.Column(sf.ColIndex)
 		n.field.Type = leafType(typ, leaf, h)
 		n.field.Metadata = leafMetadata(leaf, h)

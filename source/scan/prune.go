@@ -1,16 +1,24 @@
 package scan
 
 import (
+	"context"
 	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/filter"
 )
 
-// Layers name what decided about a row group.
+// Layers name what decided about a row group: in the first four cases, what proved
+// that no row can match.
 const (
-	LayerStatistics = "statistics" // no row can match
-	LayerSelection  = "selection"  // not among the row groups asked for
+	LayerStatistics = "statistics"
+	LayerBloom      = "bloom"
+	LayerDictionary = "dictionary"
+	LayerPageIndex  = "page index"
+	LayerSelection  = "selection" // it is not among the row groups asked for
+	LayerLimit      = "limit"     // there are enough rows before it
 )
 
 // Decision is what becomes of one row group.
@@ -20,6 +28,9 @@ type Decision struct {
 	Layer string // "" if kept
 	Rows  int64
 	Bytes int64 // compressed bytes of the leaves that the query reads
+	// Candidates are the rows that may match, Read the bytes that finding out takes
+	// at most: 0 if the group is not kept; without the page index Rows and Bytes.
+	Candidates, Read int64
 }
 
 // Prune decides for every row group of a file whether a row of it can match the
@@ -42,10 +53,48 @@ func (q Query) Prune(ft *Footer) ([]Decision, error) {
 		for _, leaf := range leaves {
 			d.Bytes += ft.chunks[g][leaf].len
 		}
-		if bound != nil && !bound.MayMatch(ft.groupStats(g)) {
+		if bound != nil && q.off&offStatistics == 0 && !bound.MayMatch(ft.groupStats(g)) {
 			d.Keep, d.Layer = false, LayerStatistics
+		} else {
+			d.Candidates, d.Read = d.Rows, d.Bytes
 		}
 		out[g] = d
+	}
+	return out, nil
+}
+
+// Examine is Prune with everything that a stream of the file would ask before it
+// decodes a row group: bloom filters, dictionary pages and the page index, which it
+// reads from r.
+func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer) ([]Decision, error) {
+	out, err := q.Prune(ft)
+	if err != nil || q.Filters == nil {
+		return out, err
+	}
+	t := Task{File: ft.file, Reader: r, Footer: ft, Query: q, Groups: []int{}, Memory: memory.DefaultAllocator}
+	for _, d := range out {
+		if d.Keep {
+			t.Groups = append(t.Groups, d.Group)
+		}
+	}
+	if t.Out, err = q.Output(ft.schema); err != nil {
+		return nil, inFile(ft.file, err)
+	}
+	plan, err := newLayout(ft, q, t.Out)
+	if err != nil {
+		return nil, err
+	}
+	p := newProspector(&t, plan)
+	for _, g := range t.Groups {
+		c, err := p.group(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		d := &out[g]
+		d.Keep, d.Layer, d.Candidates = c.layer == "", c.layer, countRows(c.spans)
+		if d.Read, err = c.bytes(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

@@ -29,6 +29,8 @@ type Query struct {
 	// the spark profile 10,000; 2 MiB).
 	BatchRows  int
 	BatchBytes int64
+
+	off layerSet // of pruning; tests only
 }
 
 // Validate refuses what no schema could make right.

@@ -26,39 +26,66 @@ import (
 // are known to have computed them wrongly.
 func (ft *Footer) groupStats(group int) func(path []string) (filter.Stats, bool) {
 	return func(path []string) (filter.Stats, bool) {
-		n := ft.root(path[0])
-		for _, name := range path[1:] {
-			if n == nil || n.repeated {
-				return filter.Stats{}, false
-			}
-			n = n.child(name)
-		}
-		if n == nil || n.leaf < 0 {
+		n := ft.flat(path)
+		if n == nil {
 			return filter.Stats{}, false
 		}
 		return ft.leafStats(group, n)
 	}
 }
 
+// flat finds the leaf at a path through structs, or nil: of which a row has at most
+// one value.
+func (ft *Footer) flat(path []string) *node {
+	n := ft.root(path[0])
+	for _, name := range path[1:] {
+		if n == nil || n.repeated {
+			return nil
+		}
+		n = n.child(name)
+	}
+	if n == nil || n.leaf < 0 || ft.meta.Schema.Column(n.leaf).MaxRepetitionLevel() > 0 {
+		return nil
+	}
+	return n
+}
+
 func (ft *Footer) leafStats(group int, n *node) (filter.Stats, bool) {
 	rg := ft.meta.RowGroups[group]
-	md := rg.Columns[n.leaf].MetaData
-	leaf := ft.meta.Schema.Column(n.leaf)
-	if md.Statistics == nil || leaf.MaxRepetitionLevel() > 0 {
+	st := rg.Columns[n.leaf].MetaData.Statistics
+	if st == nil || !ft.correctBounds(n.leaf, st.MinValue, st.MaxValue) {
 		return filter.Stats{}, false
 	}
-	st := md.Statistics
 	out := filter.Stats{Nulls: -1, Rows: rg.NumRows}
-	low, high := st.MinValue, st.MaxValue
-	encoded := metadata.EncodedStatistics{Min: low, Max: high, HasMin: low != nil, HasMax: high != nil}
-	if !ft.meta.WriterVersion().HasCorrectStatistics(leaf.PhysicalType(), leaf.LogicalType(), encoded, leaf.SortOrder()) {
-		return filter.Stats{}, false
-	}
 	if st.NullCount != nil && *st.NullCount >= 0 && *st.NullCount <= rg.NumRows {
 		out.Nulls = *st.NullCount
 	}
+	cut := st.IsMinValueExact != nil && !*st.IsMinValueExact || st.IsMaxValueExact != nil && !*st.IsMaxValueExact
+	whole := st.IsMinValueExact != nil && *st.IsMinValueExact && st.IsMaxValueExact != nil && *st.IsMaxValueExact
+	ft.bound(&out, n, st.MinValue, st.MaxValue, cut)
+	// Numbers are stored whole; byte strings may be cut, and only the flags say
+	// that they are not.
+	out.Exact = !cut && (whole || !ft.storedAsBytes(n.leaf))
+	return out, true
+}
+
+// correctBounds reports whether the file's writer is not known to have computed
+// bounds of such columns wrongly.
+func (ft *Footer) correctBounds(leaf int, low, high []byte) bool {
+	c := ft.meta.Schema.Column(leaf)
+	encoded := metadata.EncodedStatistics{Min: low, Max: high, HasMin: low != nil, HasMax: high != nil}
+	return ft.meta.WriterVersion().HasCorrectStatistics(c.PhysicalType(), c.LogicalType(), encoded, c.SortOrder())
+}
+
+// bound sets the bounds of a row group's or a page's values, as far as they can be
+// trusted; nil is unknown. cut says that they may be shortened byte strings.
+func (ft *Footer) bound(out *filter.Stats, n *node, low, high []byte, cut bool) {
+	leaf := ft.meta.Schema.Column(n.leaf)
 	if !ft.typeOrdered(n.leaf) || leaf.PhysicalType() == parquet.Types.Int96 {
-		return out, true
+		return
+	}
+	if _, decimal := n.field.Type.(arrow.DecimalType); decimal && cut && ft.storedAsBytes(n.leaf) {
+		return // half of a number is another number
 	}
 	if low != nil {
 		out.Min = statScalar(low, leaf, n.field.Type, false)
@@ -66,19 +93,19 @@ func (ft *Footer) leafStats(group int, n *node) (filter.Stats, bool) {
 	if high != nil {
 		out.Max = statScalar(high, leaf, n.field.Type, true)
 	}
-	if out.Min != nil && out.Max != nil && statLess(high, low, leaf, n.field.Type) {
+	switch {
+	case low != nil && out.Min == nil, high != nil && out.Max == nil:
+		// One of them is not of the type: values are cut when they are read, or the
+		// writer compared in an order of its own.
+		out.Min, out.Max = nil, nil
+	case out.Min != nil && out.Max != nil && statLess(high, low, leaf, n.field.Type):
 		out.Min, out.Max = nil, nil // no order in which this makes sense
 	}
-	// Numbers are stored whole; byte strings may be cut, and only the flags say
-	// that they are not.
-	out.Exact = true
-	if leaf.PhysicalType() == parquet.Types.ByteArray || leaf.PhysicalType() == parquet.Types.FixedLenByteArray {
-		out.Exact = st.IsMinValueExact != nil && *st.IsMinValueExact && st.IsMaxValueExact != nil && *st.IsMaxValueExact
-	}
-	if st.IsMinValueExact != nil && !*st.IsMinValueExact || st.IsMaxValueExact != nil && !*st.IsMaxValueExact {
-		out.Exact = false
-	}
-	return out, true
+}
+
+func (ft *Footer) storedAsBytes(leaf int) bool {
+	t := ft.meta.Schema.Column(leaf).PhysicalType()
+	return t == parquet.Types.ByteArray || t == parquet.Types.FixedLenByteArray
 }
 
 // typeOrdered reports whether the column's bounds follow its type's own order.
@@ -173,7 +200,7 @@ func statDecimal(b []byte, leaf *schema.Column) (*big.Int, bool) {
 		v, ok := statInt(b, leaf)
 		return big.NewInt(v), ok
 	}
-	if len(b) == 0 || len(b) > 32 {
+	if len(b) == 0 || len(b) > 32 || leaf.PhysicalType() == parquet.Types.FixedLenByteArray && len(b) != leaf.TypeLength() {
 		return nil, false
 	}
 	v := new(big.Int).SetBytes(b)
