@@ -68,6 +68,10 @@ bench-hub: build venv ## reading from a Hub at 0 and 30 ms beside pyarrow, Polar
 	@$(PY) -m benchmarks.hub --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(REPOSITORIES) $(BENCH_FLAGS)
 
+.PHONY: wheel
+wheel: build venv ## the Python wheels with the program inside, for Linux, macOS and Windows, in pyclient/dist (PLATFORMS=host for this machine's)
+	@$(PY) pyclient/build_wheels.py --out pyclient/dist $(PLATFORMS)
+
 .PHONY: lint
 lint: venv ## go vet, golangci-lint, gofmt; ruff and mypy (strict)
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \

@@ -1,0 +1,30 @@
+"""The part of the wheel's build that puts the hubflight program of one platform into it.
+
+`build_wheels.py` names the program and the platform in the environment. Without them the wheel is a pure one, and its
+users need a server somewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class ProgramHook(BuildHookInterface):  # type: ignore[type-arg,misc,unused-ignore]
+    """Adds ``hubflight/_bin`` with the program and BUILD, its digest, by which embedded servers are told apart."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        given = os.environ.get("HUBFLIGHT_WHEEL_PROGRAM")
+        if version == "editable" or not given:
+            return
+        program = Path(given)
+        build = program.with_name("BUILD")
+        build.write_text(hashlib.sha256(program.read_bytes()).hexdigest() + "\n", encoding="ascii")
+        build_data["pure_python"] = False
+        build_data["tag"] = "py3-none-" + os.environ["HUBFLIGHT_WHEEL_PLATFORM"]
+        build_data["force_include"][str(program)] = f"hubflight/_bin/{program.name}"
+        build_data["force_include"][str(build)] = "hubflight/_bin/BUILD"

@@ -1,0 +1,86 @@
+"""The wheel: installed where there is nothing else of ours, it reads and writes without any server configured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from build_wheels import PLATFORMS, host
+
+from conftest import WRITER
+from hubserver import binary
+
+if TYPE_CHECKING:
+    from hubserver import HubServer
+
+pytestmark = pytest.mark.server
+
+SCRIPT = """
+import os, pathlib, signal, sys
+import hubflight, pyarrow as pa
+from hubflight import embedded
+assert pathlib.Path(hubflight.__file__).is_relative_to(sys.prefix), hubflight.__file__
+assert pathlib.Path(embedded.program()).is_relative_to(sys.prefix), embedded.program()
+client = hubflight.connect()
+name = "demo/of-the-wheel"
+client.write(pa.table({"a": [1, 2, 3]}), name, create_repo=True)
+print(client.dataset(name).to_table()["a"].to_pylist(), client.dataset("demo/flights").num_rows)
+(lock,) = pathlib.Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"]).glob("*.lock")
+os.kill(int(lock.read_text()), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this machine around the program under test, which saves compiling it once more."""
+    out = tmp_path_factory.mktemp("wheel")
+    environment = {**os.environ, "HUBFLIGHT_WHEEL_PROGRAM": binary(), "HUBFLIGHT_WHEEL_PLATFORM": PLATFORMS[host()]}
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*command, str(Path(__file__).parents[1])], env=environment, check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_a_wheel_is_of_its_platform_and_holds_the_program(wheel: Path) -> None:
+    assert wheel.name.endswith(f"-py3-none-{PLATFORMS[host()]}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        program = archive.getinfo("hubflight/_bin/hubflight")
+        assert (program.external_attr >> 16) & 0o111 == 0o111
+        assert archive.read(program) == Path(binary()).read_bytes()
+        assert len(archive.read("hubflight/_bin/BUILD").strip()) == 64
+        assert "pyspark_hubflight_py.py" in archive.namelist()
+
+
+def test_without_a_program_the_wheel_is_pure(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HUBFLIGHT_WHEEL")}
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(Path(__file__).parents[1])], env=environment, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built) as archive:
+        assert not [name for name in archive.namelist() if "_bin" in name]
+
+
+def test_installed_into_an_empty_environment_it_reads_and_writes(wheel: Path, hub: HubServer, tmp_path: Path) -> None:
+    import pyarrow
+
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, str(wheel), f"pyarrow=={pyarrow.__version__}"], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
+        kept: dict[str, Any] = {k: v for k, v in os.environ.items() if not k.startswith(("HUBFLIGHT", "HF_", "PYTHON"))}
+        environment = {
+            **kept, "HF_ENDPOINT": hub.url, "HF_TOKEN": WRITER, "HUBFLIGHT_EMBEDDED_DIR": folder + "/run",
+        }  # fmt: skip
+        done = subprocess.run(
+            [str(python), "-c", SCRIPT], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert done.stdout.strip() == "[1, 2, 3] 6000", done.stderr
