@@ -38,7 +38,7 @@ func (p *planner) writeCards(c candidate, plan *Plan) error {
 		b := &plan.Batches[i]
 		base := during
 		if left -= len(b.Adds); left == 0 {
-			base = after
+			base, b.reading = after, 1
 		}
 		now, err := info.after(base, *b)
 		if err != nil {

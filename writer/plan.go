@@ -51,6 +51,9 @@ type Batch struct {
 	Readme, Attributes []byte
 	// Step is set in jobs that are published by a switch.
 	Step Step
+	// reading tells the READMEs of one plan apart by what they let readers find;
+	// their numbers may differ.
+	reading int
 }
 
 // Operations is the number of files that the batch adds and deletes.
@@ -347,7 +350,7 @@ func (p *planner) try(c candidate) (*Plan, error) {
 	if err := p.writeCards(c, plan); err != nil {
 		return nil, err
 	}
-	if plan.Resolves, err = p.verify(plan); err != nil {
+	if plan.Resolves, err = p.verify(plan, runs(plan.Batches)); err != nil {
 		return nil, err
 	}
 	p.writeAttributes(plan)
@@ -442,11 +445,12 @@ func (p *planner) replaced(own map[string]bool) (deletes []string, err error) {
 	if p.Past.Switched {
 		return p.leftOver(own), nil
 	}
+	others := p.readBy()
 	for _, f := range p.outgoing() {
 		if own[f.Path] {
 			continue
 		}
-		if other := p.alsoIn(f.Path); other != "" {
+		if other := others[f.Path]; other != "" {
 			return nil, (&source.Error{Op: "commit", Kind: source.KindInvalid, Ref: p.State.At.Short(), Path: f.Path,
 				Msg: fmt.Sprintf("the file belongs to %s too, so overwriting this split would change that one", other)}).
 				WithHint("give each split files of its own in the README's configs")
@@ -456,19 +460,21 @@ func (p *planner) replaced(own map[string]bool) (deletes []string, err error) {
 	return deletes, nil
 }
 
-// alsoIn names another split that reads a file, or "".
-func (p *planner) alsoIn(path string) string {
+// readBy names, for every file, a split other than the target that reads it.
+func (p *planner) readBy() map[string]string {
+	out := map[string]string{}
 	for _, c := range p.before.Configs {
 		for _, s := range slices.Concat(c.Splits, c.Native) {
 			if c.Name == p.slot.config && (s.Name == p.slot.split || p.replacing()) {
 				continue
 			}
-			if slices.ContainsFunc(s.Files, func(f source.File) bool { return f.Path == path }) {
-				return fmt.Sprintf("split %s of config %s", s.Name, c.Name)
+			name := fmt.Sprintf("split %s of config %s", s.Name, c.Name)
+			for _, f := range s.Files {
+				out[f.Path] = name
 			}
 		}
 	}
-	return ""
+	return out
 }
 
 // cut divides the operations into commits: additions first, then deletions, so

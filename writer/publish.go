@@ -93,7 +93,7 @@ func (p *planner) tryHidden(c candidate) (*Plan, error) {
 		}
 	}
 	p.steps(plan, adds, deletes, prepared, switched)
-	if plan.Resolves, err = p.verifySteps(plan); err != nil {
+	if plan.Resolves, err = p.verifySteps(plan, runs(plan.Batches)); err != nil {
 		return nil, err
 	}
 	p.writeAttributes(plan)
@@ -255,27 +255,23 @@ func (p *planner) switchedReadme(c candidate, prepared []byte, plan *Plan) ([]by
 }
 
 // verifySteps is verify for the steps: nothing changes up to the switch, and what
-// the switch makes stays. While files are added no pattern changes, so what none
-// of them finds when all are there, none finds before.
-func (p *planner) verifySteps(plan *Plan) (resolves bool, err error) {
+// the switch makes stays.
+func (p *planner) verifySteps(plan *Plan, parts [][]Batch) (resolves bool, err error) {
 	t := tree{files: p.State.Files, readme: p.State.Readme}
-	deleted := setOf(p.leaving(plan))
+	own, deleted := setOf(plan.Paths), setOf(p.leaving(plan))
 	layout := p.before
-	for i, b := range plan.Batches {
-		t = t.after(p.State.At, b)
-		if b.Step == StepAdd && i+1 < len(plan.Batches) && plan.Batches[i+1].Step == StepAdd {
-			continue
-		}
+	for i, part := range parts {
+		t = t.after(p.State.At, part)
 		if layout, err = resolve(t.files, t.readme, p.State.HuggingfaceYAML); err != nil {
 			return false, &unreadable{text(err)}
 		}
-		if b.Step == StepPrepare || b.Step == StepAdd {
+		if step := part[len(part)-1].Step; step == StepPrepare || step == StepAdd {
 			if err := sameReading(p.before, layout); err != nil {
 				return false, err
 			}
 			continue
 		}
-		v := view{p: p, after: layout, own: setOf(plan.Paths), present: plan.Paths, deleted: deleted, last: i == len(plan.Batches)-1}
+		v := view{p: p, after: layout, own: own, present: plan.Paths, deleted: deleted, last: i == len(parts)-1}
 		if err := v.check(); err != nil {
 			return false, err
 		}

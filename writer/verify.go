@@ -17,46 +17,83 @@ type tree struct {
 	readme []byte
 }
 
-// after applies a batch. The files stay in byte order.
-func (t tree) after(at source.Snapshot, b Batch) tree {
-	gone := setOf(b.Deletes)
-	for _, a := range b.Adds {
-		gone[a.Path] = true
+// after applies batches. The files stay in byte order.
+func (t tree) after(at source.Snapshot, batches []Batch) tree {
+	gone, readme := map[string]bool{}, false
+	var fresh []source.File
+	for _, b := range batches {
+		for _, d := range b.Deletes {
+			gone[d] = true
+		}
+		for _, a := range b.Adds {
+			gone[a.Path] = true
+			fresh = append(fresh, source.File{At: at, Path: a.Path, Size: a.File.Size, OID: a.File.OID})
+		}
+		if b.Readme != nil {
+			t.readme, readme = b.Readme, true
+		}
 	}
-	files := make([]source.File, 0, len(t.files)+len(b.Adds)+1)
+	if readme && !present(t.files, readmeName) {
+		fresh = append(fresh, source.File{At: at, Path: readmeName, Size: int64(len(t.readme))})
+	}
+	byPath := func(a, b source.File) int { return strings.Compare(a.Path, b.Path) }
+	slices.SortFunc(fresh, byPath)
+	files := make([]source.File, 0, len(t.files)+len(fresh))
 	for _, f := range t.files {
-		if !gone[f.Path] {
-			files = append(files, f)
+		if gone[f.Path] {
+			continue
 		}
-	}
-	for _, a := range b.Adds {
-		files = append(files, source.File{At: at, Path: a.Path, Size: a.File.Size, OID: a.File.OID})
-	}
-	if b.Readme != nil {
-		if !slices.ContainsFunc(files, func(f source.File) bool { return f.Path == readmeName }) {
-			files = append(files, source.File{At: at, Path: readmeName, Size: int64(len(b.Readme))})
+		for len(fresh) > 0 && fresh[0].Path < f.Path {
+			files, fresh = append(files, fresh[0]), fresh[1:]
 		}
-		t.readme = b.Readme
+		files = append(files, f)
 	}
-	slices.SortFunc(files, func(a, b source.File) int { return strings.Compare(a.Path, b.Path) })
-	return tree{files: files, readme: t.readme}
+	return tree{files: append(files, fresh...), readme: t.readme}
 }
 
-// verify runs dataset resolution on the tree after every batch. It returns whether
-// the job's files are found in the end, or *unreadable.
-func (p *planner) verify(plan *Plan) (resolves bool, err error) {
+// runs divides batches at those after which the tree has to be resolved. Of a run
+// of batches that only add files, or only delete some, under one README, the first
+// and the last are enough. A set of patterns finds more in more files and less in
+// fewer, and which set is the one that counts depends on which of them find
+// anything: if it is the same after the first and after the last, it is the same
+// between, and what it finds there is what it finds at the fuller end, less what is
+// not there yet or any more.
+func runs(batches []Batch) [][]Batch {
+	var out [][]Batch
+	from := 0
+	for i := range batches {
+		inner := i > 0 && i+1 < len(batches) && batches[i-1].continues(batches[i]) && batches[i].continues(batches[i+1])
+		if !inner {
+			out = append(out, batches[from:i+1])
+			from = i + 1
+		}
+	}
+	return out
+}
+
+// continues reports whether next changes the tree in the same direction as b.
+func (b Batch) continues(next Batch) bool {
+	adds, deletes := len(b.Adds) > 0, len(b.Deletes) > 0
+	return adds != deletes && adds == (len(next.Adds) > 0) && deletes == (len(next.Deletes) > 0) && b.Step == next.Step && b.reading == next.reading
+}
+
+// verify runs dataset resolution on the tree as it is between the parts. It
+// returns whether the job's files are found in the end, or *unreadable.
+func (p *planner) verify(plan *Plan, parts [][]Batch) (resolves bool, err error) {
 	t := tree{files: p.State.Files, readme: p.State.Readme}
-	deleted := map[string]bool{}
+	own, deleted := setOf(plan.Paths), map[string]bool{}
 	layout := p.before
-	for i, b := range plan.Batches {
-		t = t.after(p.State.At, b)
-		for _, d := range b.Deletes {
-			deleted[d] = true
+	for i, part := range parts {
+		t = t.after(p.State.At, part)
+		for _, b := range part {
+			for _, d := range b.Deletes {
+				deleted[d] = true
+			}
 		}
 		if layout, err = resolve(t.files, t.readme, p.State.HuggingfaceYAML); err != nil {
 			return false, &unreadable{text(err)}
 		}
-		v := view{p: p, after: layout, own: setOf(plan.Paths), deleted: deleted, last: i == len(plan.Batches)-1}
+		v := view{p: p, after: layout, own: own, deleted: deleted, last: i == len(parts)-1}
 		for _, path := range plan.Paths {
 			if present(t.files, path) {
 				v.present = append(v.present, path)

@@ -1,0 +1,139 @@
+package writer
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// seededState is a dataset as it may be found: a layout by the seed, several files
+// per split, sometimes a card.
+func seededState(r *rand.Rand) *State {
+	shapes := []func(split string, i, n int) string{
+		func(split string, i, n int) string { return fmt.Sprintf("data/%s-%05d-of-%05d.parquet", split, i, n) },
+		func(split string, i, _ int) string { return fmt.Sprintf("%s/%d.parquet", split, i) },
+		func(split string, i, _ int) string { return fmt.Sprintf("%s-%d.parquet", split, i) },
+		func(_ string, i, _ int) string { return fmt.Sprintf("part-%05d.parquet", i) },
+		func(_ string, i, _ int) string { return fmt.Sprintf("any/%d.parquet", i) },
+	}
+	shape := shapes[r.IntN(len(shapes))]
+	paths := map[string]bool{}
+	for _, split := range []string{"train", "test", "train_sft"}[:1+r.IntN(3)] {
+		n := 1 + r.IntN(6)
+		for i := range n {
+			paths[shape(split, i, n)] = true
+		}
+	}
+	s := &State{}
+	for p := range paths {
+		s.Files = append(s.Files, source.File{Path: p, Size: 1, OID: "old " + p})
+	}
+	if r.IntN(2) == 0 {
+		s.Readme = []byte("---\ndataset_info:\n  splits:\n  - name: train\n    num_examples: 5\n---\n")
+		s.Files = append(s.Files, source.File{Path: readmeName, Size: int64(len(s.Readme))})
+	}
+	slices.SortFunc(s.Files, func(a, b source.File) int {
+		if a.Path < b.Path {
+			return -1
+		}
+		return 1
+	})
+	return s
+}
+
+// TestTheEndsOfARunStandForAllItsBatches: what is proved of the first and the last
+// batch of a run holds after each of them.
+func TestTheEndsOfARunStandForAllItsBatches(t *testing.T) {
+	planned := 0
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		s := seededState(r)
+		job := Job{ID: fmt.Sprint(seed), Naming: NamingDataset, Mode: []Mode{ModeAppend, ModeOverwrite}[r.IntN(2)],
+			Publish: []string{PublishBatches, PublishSwitch}[r.IntN(2)], Split: []string{"train", "test", "new"}[r.IntN(3)], MaxOperations: 1 + r.IntN(2)}
+		if r.IntN(4) == 0 {
+			job.Config = "gen"
+		}
+		for i := range 1 + r.IntN(8) {
+			job.Files = append(job.Files, StagedFile{Partition: i, OID: fmt.Sprint("new ", i), Size: 2, Rows: 1, Mode: UploadLFS})
+		}
+		plan, err := NewPlan(PlanInput{State: s, Job: job})
+		if err != nil {
+			continue // refused: nothing is sent
+		}
+		planned++
+		p := &planner{PlanInput: PlanInput{State: s, Job: job}}
+		if err := p.look(); err != nil {
+			t.Fatal(err)
+		}
+		each := slices.Collect(slices.Chunk(plan.Batches, 1))
+		check := p.verify
+		if p.hides() {
+			check = p.verifySteps
+		}
+		if resolves, err := check(plan, each); err != nil || resolves != plan.Resolves {
+			t.Errorf("seed %d: after every batch: %v, %v; at the ends of runs: %v", seed, resolves, err, plan.Resolves)
+		}
+	}
+	if planned < 250 {
+		t.Errorf("only %d of the seeds were planned", planned)
+	}
+}
+
+// largeState is a split of n files.
+func largeState(n int) *State {
+	s := &State{Readme: []byte("---\ndataset_info:\n  splits:\n  - name: train\n    num_bytes: 50\n    num_examples: 10000\n---\n")}
+	s.Files = append(s.Files, source.File{Path: readmeName, Size: int64(len(s.Readme))})
+	for i := range n {
+		s.Files = append(s.Files, source.File{Path: fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, n), Size: 1, OID: "old"})
+	}
+	return s
+}
+
+func largeJob(n int, mode Mode, publish string) Job {
+	job := Job{ID: "large", Mode: mode, Naming: NamingDataset, Split: "train", Publish: publish, MaxOperations: 50}
+	for i := range n {
+		job.Files = append(job.Files, StagedFile{Partition: i, OID: fmt.Sprint(i), Size: 10, Rows: 1, Mode: UploadLFS})
+	}
+	return job
+}
+
+// TestAPlanOfTenThousandFilesIsCheap: every conflict plans anew, so a plan must
+// cost far less than the hundreds of commits that it is for.
+func TestAPlanOfTenThousandFilesIsCheap(t *testing.T) {
+	const n = 10_000
+	s := largeState(n)
+	for _, mode := range []Mode{ModeAppend, ModeOverwrite} {
+		for _, publish := range []string{PublishBatches, PublishSwitch} {
+			begin := time.Now()
+			plan, err := NewPlan(PlanInput{State: s, Job: largeJob(n, mode, publish)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Resolving after every batch took 13 to 27 s here, -race apart.
+			if took := time.Since(begin); took > 10*time.Second {
+				t.Errorf("%s by %s: %d batches planned in %s", mode, publish, len(plan.Batches), took)
+			}
+			if parts := runs(plan.Batches); len(parts) > 8 {
+				t.Errorf("%s by %s: the tree is resolved %d times", mode, publish, len(parts))
+			}
+		}
+	}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	const n = 10_000
+	s := largeState(n)
+	for _, publish := range []string{PublishBatches, PublishSwitch} {
+		b.Run(publish, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := NewPlan(PlanInput{State: s, Job: largeJob(n, ModeOverwrite, publish)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
