@@ -10,6 +10,7 @@ import (
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/scan"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 // manyCommits is where begin warns: the Hub's quotas are hourly.
@@ -53,10 +54,12 @@ func (w *Writer) begin(ctx context.Context, token source.HubToken, r BeginReques
 	if err != nil {
 		return BeginResult{}, err
 	}
+	failpoint.Here(failpoint.BeginStarts)
 	base, err := sink.Begin(ctx, Prepare{Job: r.Job, Revision: revision, Create: r.CreateRepo, Private: r.IsPrivate(), PR: r.CreatePR})
 	if err != nil {
 		return BeginResult{}, err
 	}
+	failpoint.Here(failpoint.BeginPinned)
 	state, err := sink.At(ctx, base.Revision, base.Commit)
 	if err != nil {
 		return BeginResult{}, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 // heartbeat is the longest that a commit stays silent.
@@ -42,10 +43,12 @@ func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequ
 		return CommitResult{}, err
 	}
 	defer unlock()
+	failpoint.Here(failpoint.CommitStarts)
 	result, err := sink.Commit(ctx, job, beat.report)
 	if err != nil {
 		return CommitResult{}, err
 	}
+	failpoint.Here(failpoint.CommitAnswers)
 	w.known.forget(job.ID)
 	w.mu.Lock()
 	delete(w.jobs, job.ID) // an abort has nothing left to drop

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 // progressStep is the least distance between two progress reports.
@@ -32,6 +33,7 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 		return StageResult{}, err
 	}
 	s.stop = stop
+	failpoint.Here(failpoint.StageStarts)
 	defer func() {
 		err = errors.Join(err, s.enc.abandon())
 		if err != nil {
@@ -42,6 +44,7 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 	if err := s.whole(ctx, in, progress); err != nil {
 		return StageResult{}, err
 	}
+	failpoint.Here(failpoint.StageAnswers)
 	w.remember(r.Job, s.forgets)
 	w.known.note(token, s.ref, s.request.Revision, r.Job, len(s.records))
 	return StageResult{Type: "result", V: Version, Files: s.records}, nil
@@ -241,6 +244,7 @@ func (s *stage) one(ctx context.Context, rec arrow.RecordBatch, done func(encode
 // put makes one file durable, records it and removes it from the spool.
 func (s *stage) put(ctx context.Context, f encoded) (err error) {
 	defer func() { err = errors.Join(err, f.file.Remove()) }()
+	failpoint.Here(failpoint.StageEncoded)
 	if err := reread(ctx, f, s.enc.schema); err != nil {
 		return err
 	}
@@ -255,6 +259,7 @@ func (s *stage) put(ctx context.Context, f encoded) (err error) {
 		if err != nil {
 			return err
 		}
+		failpoint.Here(failpoint.StageStored)
 		if stored.Forget != nil {
 			s.forgets = append(s.forgets, stored.Forget)
 		}
@@ -272,6 +277,7 @@ func (s *stage) put(ctx context.Context, f encoded) (err error) {
 		}
 	}
 	s.records = append(s.records, record)
+	failpoint.Here(failpoint.StageRecorded)
 	return nil
 }
 

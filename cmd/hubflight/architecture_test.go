@@ -37,10 +37,11 @@ var mayImport = map[string][]string{
 	"source/dataset":     {"source", "source/filter", "source/rangeio", "source/scan"},
 
 	// The writer resolves (parent tree + its operations) before every commit, hence source/dataset.
-	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool"},
+	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool", "writer/failpoint"},
+	"writer/failpoint":  {},
 	"writer/spool":      {"source", "source/filelock"},
-	"writer/hubsink":    {"source", "source/hub", "writer", "writer/spool"},
-	"writer/localsink":  {"source", "source/filelock", "source/localfs", "writer", "writer/spool"},
+	"writer/hubsink":    {"source", "source/hub", "writer", "writer/spool", "writer/failpoint"},
+	"writer/localsink":  {"source", "source/filelock", "source/localfs", "writer", "writer/spool", "writer/failpoint"},
 	"writer/writertest": {"source", "writer", "writer/spool"},
 
 	"flightsrv":            {"source", "source/ipcguard", "source/filter", "source/scan", "source/dataset", "writer", "flightsrv/config"},

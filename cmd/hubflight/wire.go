@@ -65,7 +65,7 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 
 	locate := locator(roots)
 	planner := dataset.NewPlanner(dataset.PlannerOptions{
-		Open: storeOpener(hubClient, roots), FootersMax: cfg.Plan.FootersMax, FooterCacheBytes: int64(cfg.Cache.Footers), Ranges: ranges, Logger: log,
+		Open: storeOpener(hubClient, roots, log), FootersMax: cfg.Plan.FootersMax, FooterCacheBytes: int64(cfg.Cache.Footers), Ranges: ranges, Logger: log,
 	})
 	w, err := writer.New(writer.Options{
 		Open: sinkOpener(hubClient, roots, log), SpoolDir: cfg.Write.SpoolDir, SpoolBytes: int64(cfg.Write.SpoolBytes),
@@ -139,12 +139,18 @@ func locator(roots *localfs.Roots) func(source.Ref) (source.Ref, error) {
 	}
 }
 
-func storeOpener(client *hub.Client, roots *localfs.Roots) dataset.Opener {
+// storeOpener opens what is read. A reader that finds a folder's commit interrupted,
+// because its server was killed, has it finished.
+func storeOpener(client *hub.Client, roots *localfs.Roots, log *slog.Logger) dataset.Opener {
 	return func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
-		if ref.IsLocal() {
-			return roots.Store(ref)
+		if !ref.IsLocal() {
+			return client.Dataset(ref.Repo, token), nil
 		}
-		return client.Dataset(ref.Repo, token), nil
+		store, err := roots.Store(ref)
+		if err != nil {
+			return nil, err
+		}
+		return store.Finishing(func(ctx context.Context, s *localfs.Store) error { return localsink.New(s, log).Recover(ctx) }), nil
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 
 // settled calls read while no commit to the folder is under way, so that read
 // sees all of a commit or nothing. It fails with KindBusy if a commit takes too
-// long, or if its process died in the middle.
+// long, or if its process died in the middle and nobody can finish it.
 //
 // Where the lock cannot be taken for other reasons (another user's folder, a
 // filesystem without locks, where nobody commits), read is called without.
@@ -38,6 +38,7 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 		return read()
 	}
 	deadline := time.Now().Add(lockWait)
+	finished := s.finish == nil
 	for {
 		lock, err := s.in.OpenFile(path.Join(s.rel, lockName), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
@@ -54,7 +55,14 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			err = s.readSettled(read)
 			lock.Close() // gives the lock back
-			return err
+			if !errors.Is(err, errInterrupted) || finished {
+				return err
+			}
+			finished = true
+			if s.finish(ctx, s) != nil {
+				return err // a folder that this process may not write to, most likely
+			}
+			continue
 		}
 		lock.Close()
 		if time.Now().After(deadline) {
@@ -68,6 +76,8 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 	}
 }
 
+var errInterrupted = errors.New("a commit to this folder was interrupted half-way")
+
 // readSettled runs with the lock held: a commit that is not finished now has no
 // process to finish it.
 func (s *Store) readSettled(read func() error) error {
@@ -80,7 +90,7 @@ func (s *Store) readSettled(read func() error) error {
 			continue
 		}
 		if _, err := s.in.Stat(path.Join(s.rel, areaName, item.Name(), intentName)); err == nil {
-			return source.Errorf(source.KindBusy, "list files", "a commit to this folder was interrupted half-way").
+			return source.Errorf(source.KindBusy, "list files", "%w", errInterrupted).
 				WithFile(s.name, "").WithHint("the next write to it finishes that commit")
 		}
 	}

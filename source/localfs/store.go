@@ -33,6 +33,17 @@ type Store struct {
 	name string   // file:///folder
 	// holding: the caller has the folder's lock; see Holding.
 	holding bool
+	// finish carries an interrupted commit to its end; nil: nobody does.
+	finish func(context.Context, *Store) error
+}
+
+// Finishing returns a view of the Store for readers that need not wait for the next
+// write when they find a commit whose process died half-way: finish, which takes the
+// folder's lock, carries it to its end.
+func (s *Store) Finishing(finish func(context.Context, *Store) error) *Store {
+	view := *s
+	view.finish = finish
+	return &view
 }
 
 // Holding returns a view of the Store for somebody who holds the folder's lock

@@ -12,6 +12,7 @@ import (
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/writer"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 
 // Commit implements writer.Sink.
 func (s *Sink) Commit(ctx context.Context, job writer.Job, report func(writer.CommitEvent)) (writer.CommitResult, error) {
-	c := &committer{sink: s, job: job, branch: branchOr(job.Revision), report: report, started: time.Now(), advanced: time.Now()}
+	c := &committer{sink: s, job: job, branch: branchOr(job.Revision), report: report, started: s.clock.Now(), advanced: s.clock.Now()}
 	for {
 		result, err := c.round(ctx)
 		if err == nil {
@@ -65,6 +66,7 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 	if err != nil {
 		return writer.CommitResult{}, err
 	}
+	failpoint.Here(failpoint.CommitSearched)
 	if past.Complete {
 		return c.finished(ctx, past)
 	}
@@ -86,9 +88,11 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 	if err != nil {
 		return writer.CommitResult{}, c.reading(err)
 	}
+	failpoint.Here(failpoint.CommitPlanned)
 	if err := c.stored(ctx, state, plan); err != nil {
 		return writer.CommitResult{}, err
 	}
+	failpoint.Here(failpoint.CommitChecked)
 	return c.carryOut(ctx, head, past, plan)
 }
 
@@ -104,7 +108,7 @@ func (c *committer) carryOut(ctx context.Context, head string, past writer.Past,
 		result.Head = oid
 		result.Commits = append(result.Commits, oid)
 		c.posted++
-		c.advanced, c.pauses, c.parent = time.Now(), 0, ""
+		c.advanced, c.pauses, c.parent = c.sink.clock.Now(), 0, ""
 		c.report(writer.CommitEvent{Progress: &writer.CommitProgress{Commit: oid, Index: b.Index, Of: b.Of, Operations: b.Operations()}})
 	}
 	result.Atomic = len(result.Commits) <= 1 || plan.Atomic
@@ -139,7 +143,9 @@ func (c *committer) post(ctx context.Context, parent string, b writer.Batch, nam
 			commit.Files = append(commit.Files, hub.RegularFile{Path: path, Content: text})
 		}
 	}
+	failpoint.Here(failpoint.CommitPosts)
 	result, err := c.sink.data.Commit(ctx, c.branch, commit)
+	failpoint.Here(failpoint.CommitPosted)
 	if err != nil {
 		if source.KindOf(err) == source.KindUnknownOutcome {
 			c.parent, c.doubted = parent, true
@@ -259,7 +265,7 @@ func (c *committer) pause(ctx context.Context, err error) error {
 		if wait = max(retryAfter(err), wait); retryAfter(err) == 0 && c.pauses > 0 {
 			wait = quotaPause
 		}
-		c.advanced = time.Now().Add(wait) // a quota is nobody's conflict
+		c.advanced = c.sink.clock.Now().Add(wait) // a quota is nobody's conflict
 	case errors.As(err, &post) && (kind == source.KindConflict || kind == source.KindUnknownOutcome || kind == source.KindUpstream):
 	case errors.As(err, &read) && (kind == source.KindUpstream || kind == source.KindBusy) && (c.parent != "" || c.posted > 0):
 		wait = max(retryAfter(err), wait)
@@ -267,19 +273,15 @@ func (c *committer) pause(ctx context.Context, err error) error {
 		return c.ended(err)
 	}
 	c.pauses++
-	now := time.Now()
+	now := c.sink.clock.Now()
 	if now.Add(wait).Sub(c.advanced) > c.sink.deadline || c.job.Deadline > 0 && now.Add(wait).Sub(c.started) > c.job.Deadline {
 		return c.ended(err)
 	}
 	c.sink.log.DebugContext(ctx, "commit: another round", "job", c.job.ID, "kind", kind.String(), "wait", wait)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return c.ended(ctx.Err())
+	if err := c.sink.clock.Wait(ctx, wait); err != nil {
+		return c.ended(err)
 	}
+	return nil
 }
 
 func retryAfter(err error) time.Duration {

@@ -10,6 +10,7 @@ import (
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/writer"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 // Options configure a Sink.
@@ -21,7 +22,9 @@ type Options struct {
 	// lost answers without getting any further; 0 is 2 minutes. Waiting for a
 	// quota does not count.
 	ConflictDeadline time.Duration
-	Logger           *slog.Logger
+	// Clock is what commits wait by; nil is the machine's.
+	Clock  Clock
+	Logger *slog.Logger
 }
 
 // Sink is one repository with one caller's rights.
@@ -31,6 +34,7 @@ type Sink struct {
 	repo     string
 	token    source.HubToken
 	deadline time.Duration
+	clock    Clock
 	log      *slog.Logger
 }
 
@@ -44,7 +48,10 @@ func New(o Options) *Sink {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sink{client: o.Client, data: o.Client.Dataset(o.Repo, o.Token), repo: o.Repo, token: o.Token, deadline: o.ConflictDeadline, log: o.Logger}
+	if o.Clock == nil {
+		o.Clock = wall{}
+	}
+	return &Sink{client: o.Client, data: o.Client.Dataset(o.Repo, o.Token), repo: o.Repo, token: o.Token, deadline: o.ConflictDeadline, clock: o.Clock, log: o.Logger}
 }
 
 const defaultBranch = "main"
@@ -64,6 +71,7 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 			return writer.Base{}, err
 		}
 	}
+	failpoint.Here(failpoint.BeginCreated)
 	if _, err := s.data.Info(ctx, ""); err != nil {
 		return writer.Base{}, s.missing(err, p.Create)
 	}
@@ -172,6 +180,7 @@ func (s *Sink) Put(ctx context.Context, f writer.Upload) (writer.Stored, error) 
 	if err != nil {
 		return writer.Stored{}, err
 	}
+	failpoint.Here(failpoint.StageAsked)
 	// A larger file that git would keep goes as LFS all the same; the commit adds
 	// the rule that says so.
 	if mode == hub.ModeRegular && f.Size <= writer.MaxRegular {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/writer"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 const (
@@ -117,25 +118,24 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 		result.Atomic = true
 		return result, nil
 	}
-	in, err := f.prepare(ctx, job, state, plan)
+	result.Atomic = true // our readers wait for the lock, and for an intent to be carried out
+	in, err := f.prepare(ctx, job, state, plan, result.CommitResult)
 	if err != nil {
 		return committed{}, err
 	}
-	in.Result = result.CommitResult
-	in.Result.Atomic = true // our readers wait for the lock, and refuse an intent that is not carried out
 	head, err := f.carryOut(ctx, in)
 	if err != nil {
 		return committed{}, err
 	}
-	result.Head, result.Commits, result.Atomic = head, []string{head}, in.Result.Atomic
+	result.Head, result.Commits = head, []string{head}
 	return result, nil
 }
 
-// prepare stages what is not a file yet and writes the intent: from there on the
-// commit happens.
-func (f *folder) prepare(ctx context.Context, job writer.Job, state *writer.State, plan *writer.Plan) (intent, error) {
+// prepare stages what is not a file yet and writes the intent, with the answer that
+// whoever carries it out will give: from there on the commit happens.
+func (f *folder) prepare(ctx context.Context, job writer.Job, state *writer.State, plan *writer.Plan, answer writer.CommitResult) (intent, error) {
 	b := plan.Batches[0]
-	in := intent{V: 1, Job: job.ID, Digest: job.Digest, Names: plan.Names.String(), Deletes: b.Deletes}
+	in := intent{V: 1, Job: job.ID, Digest: job.Digest, Names: plan.Names.String(), Deletes: b.Deletes, Result: answer}
 	dir := path.Join(area, job.ID)
 	if err := f.root.MkdirAll(dir, private); err != nil {
 		return in, f.sink.wrap("commit", err)
@@ -166,6 +166,7 @@ func (f *folder) prepare(ctx context.Context, job writer.Job, state *writer.Stat
 		}
 		in.Moves = append(in.Moves, move{From: name, To: writer.ReadmePath, Size: int64(len(b.Readme))})
 	}
+	failpoint.Here(failpoint.LocalIntends)
 	return in, f.writeJSON(ctx, path.Join(dir, intentName), in)
 }
 
@@ -219,22 +220,29 @@ func (f *folder) carryOut(ctx context.Context, in intent) (head string, err erro
 	ctx = context.WithoutCancel(ctx)
 	dir := path.Join(area, in.Job)
 	touched := map[string]bool{}
+	failpoint.Here(failpoint.LocalIntended)
 	for _, m := range in.Moves {
+		failpoint.Here(failpoint.LocalMoves)
 		if err := f.move(dir, m, touched); err != nil {
 			return "", err
 		}
+		failpoint.Here(failpoint.LocalMoved)
 	}
 	for _, d := range in.Deletes {
+		failpoint.Here(failpoint.LocalDeletes)
 		if err := f.root.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", f.sink.wrap("commit", err)
 		}
 		touched[path.Dir(d)] = true
+		failpoint.Here(failpoint.LocalDeleted)
 	}
+	failpoint.Here(failpoint.LocalSyncs)
 	for dir := range touched {
 		if err := f.syncDir(dir); err != nil && source.KindOf(err) != source.KindNotFound {
 			return "", err
 		}
 	}
+	failpoint.Here(failpoint.LocalSettled)
 	at, err := f.sink.store.Holding().Resolve(ctx, "")
 	if err != nil {
 		return "", err
@@ -246,9 +254,11 @@ func (f *folder) carryOut(ctx context.Context, in intent) (head string, err erro
 	if err := f.writeJSON(ctx, path.Join(doneDir, in.Job+".json"), in); err != nil {
 		return "", err
 	}
+	failpoint.Here(failpoint.LocalDone)
 	if err := f.root.RemoveAll(dir); err != nil {
 		return "", f.sink.wrap("commit", err)
 	}
+	failpoint.Here(failpoint.LocalCleaned)
 	return at.Commit, f.syncDir(area)
 }
 
@@ -270,8 +280,30 @@ func (f *folder) move(dir string, m move, touched map[string]bool) error {
 	return f.sink.wrap("commit", err)
 }
 
-// recover carries out the intents of processes that died. The lock is held, so
-// nobody else is at it.
+// Recover carries out what processes that died have left of their commits, unless
+// somebody is committing just now, who does it too.
+func (s *Sink) Recover(ctx context.Context) error {
+	f, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	unlock, err := f.tryLock()
+	if source.KindOf(err) == source.KindBusy {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.recover(ctx), s.wrap("lock", unlock()))
+}
+
+// abandoned is how long staged files of a job that nobody commits are kept: longer
+// than any job that still runs.
+const abandoned = 14 * 24 * time.Hour
+
+// recover carries out the intents of processes that died, and drops what was staged
+// for jobs that nobody ended. The lock is held, so nobody else is at it.
 func (f *folder) recover(ctx context.Context) error {
 	d, err := f.root.Open(area)
 	if err != nil {
@@ -291,6 +323,9 @@ func (f *folder) recover(ctx context.Context) error {
 			return err
 		}
 		if !ok {
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+				_ = f.root.RemoveAll(path.Join(area, e.Name())) // the next one tries again
+			}
 			continue
 		}
 		if err := in.Validate(); err != nil {

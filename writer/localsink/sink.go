@@ -16,6 +16,7 @@ import (
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/localfs"
 	"github.com/hubflight/hubflight/writer"
+	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 const (
@@ -175,15 +176,18 @@ func (f *folder) write(ctx context.Context, name string, in io.Reader, size int6
 	if err == nil && size >= 0 && n != size {
 		err = source.Errorf(source.KindInternal, "stage", "%d bytes were written instead of %d", n, size)
 	}
+	failpoint.Here(failpoint.LocalWritten)
 	if err == nil {
 		err = out.Sync()
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return f.sink.wrap("stage", err)
 	}
+	failpoint.Here(failpoint.LocalSynced)
 	if err := f.root.Rename(temporary, name); err != nil {
 		return f.sink.wrap("stage", err)
 	}
+	failpoint.Here(failpoint.LocalRenamed)
 	return f.syncDir(path.Dir(name))
 }
 

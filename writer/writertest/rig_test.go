@@ -42,6 +42,7 @@ type rig struct {
 	dir   string
 	token source.HubToken
 	w     *writer.Writer
+	clock hubsink.Clock // nil is the machine's
 }
 
 func newRig(t *testing.T, options ...hubtest.Option) *rig {
@@ -83,7 +84,7 @@ func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 			}
 			return localsink.New(store, nil), nil
 		}
-		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, ConflictDeadline: 5 * time.Second}), nil
+		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, ConflictDeadline: 5 * time.Second, Clock: r.clock}), nil
 	}})
 	if err != nil {
 		r.t.Fatal(err)
