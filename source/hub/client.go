@@ -39,6 +39,10 @@ type Options struct {
 	Retry RetryOptions
 	// StallTimeout is how long a request may make no progress; 20 s if zero.
 	StallTimeout time.Duration
+	// AnswerTimeout bounds how long an answer may take after the request is sent,
+	// where a call allows more than StallTimeout; 0 leaves that to each call (a
+	// commit: 150 s).
+	AnswerTimeout time.Duration
 	// AllowPrivateCDN lets redirects and upload links lead to loopback and
 	// private addresses. It is implied when the endpoint is such an address.
 	AllowPrivateCDN bool
@@ -103,6 +107,9 @@ func (o Options) validate() error {
 	}
 	if o.StallTimeout < 0 {
 		errs = append(errs, fmt.Errorf("stall timeout is %s; it cannot be negative", o.StallTimeout))
+	}
+	if o.AnswerTimeout < 0 {
+		errs = append(errs, fmt.Errorf("answer timeout is %s; it cannot be negative", o.AnswerTimeout))
 	}
 	return errors.Join(append(errs, o.Retry.validate())...)
 }

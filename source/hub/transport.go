@@ -58,7 +58,7 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport) {
 
 	// 1. A watchdog per attempt, next to the wire: it sees the bytes that move,
 	// in both directions, and nothing that waits for a slot or a retry.
-	rt = &watchdog{next: rt, stall: o.StallTimeout}
+	rt = &watchdog{next: rt, stall: o.StallTimeout, answer: o.AnswerTimeout}
 
 	// 2. A bound on requests under way. Inside the retry, so that nobody holds a
 	// slot while waiting for the next attempt; around the watchdog, so that

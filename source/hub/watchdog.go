@@ -21,13 +21,18 @@ const progressBytes = 16 << 10
 // Only time spent inside a read or a write counts, so a slow caller is not taken
 // for a slow peer.
 type watchdog struct {
-	next  http.RoundTripper
-	stall time.Duration
+	next   http.RoundTripper
+	stall  time.Duration
+	answer time.Duration // bounds what calls allow; 0: it does not
 }
 
 func (w *watchdog) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	answer := max(w.stall, callOf(ctx).answerWithin)
+	answer := callOf(ctx).answerWithin
+	if w.answer > 0 {
+		answer = min(answer, w.answer)
+	}
+	answer = max(answer, w.stall)
 	timer := time.AfterFunc(answer, func() { cancel(errStalled) })
 
 	out := r.WithContext(ctx)

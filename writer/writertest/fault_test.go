@@ -345,10 +345,15 @@ func TestSmallFilesTravelInTheirRecordWhereTheHubWantsThat(t *testing.T) {
 
 // faultKinds are the ways in which a request can go wrong.
 var faultKinds = map[string]hubtest.Fault{
-	"error before effect": {Status: http.StatusInternalServerError},
-	"reset after effect":  {After: true, Reset: true},
-	"garbage":             {Status: http.StatusOK, Body: "<html>not json"},
-	"conflict":            {Status: http.StatusConflict, Body: `{"error":"another commit is in progress"}`},
+	"error before effect":   {Status: http.StatusInternalServerError},
+	"error after effect":    {After: true, Status: http.StatusInternalServerError},
+	"hang before effect":    {Stall: time.Minute},
+	"hang after effect":     {After: true, Stall: time.Minute},
+	"reset before effect":   {Reset: true},
+	"reset after effect":    {After: true, Reset: true},
+	"garbage before effect": {Status: http.StatusOK, Body: "<html>not json"},
+	"garbage after effect":  {After: true, Status: http.StatusOK, Body: "<html>not json"},
+	"conflict":              {Status: http.StatusConflict, Body: `{"error":"another commit is in progress"}`},
 }
 
 // TestEveryRequestOfAJobMayFail: the i-th request fails, for every i, in every
@@ -357,20 +362,36 @@ func TestEveryRequestOfAJobMayFail(t *testing.T) {
 	for name, fault := range faultKinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			outcomes := map[string]int{}
-			// The way in which most can go wrong is tried on every request, the
-			// others on every second one: it is the time of the test.
-			step := 2
-			if fault.After {
-				step = 1
+			// Those that hang only wait: many at a time.
+			lanes := 1
+			if fault.Stall > 0 {
+				lanes = 12
 			}
-			for i := 1; ; i += step {
-				outcome, hit := failOne(t, fault, i)
-				if !hit {
-					t.Logf("%s: up to request %d, %v", name, i, outcomes)
-					return
+			var mu sync.Mutex
+			outcomes := map[string]int{}
+			t.Run("lanes", func(t *testing.T) {
+				for lane := range lanes {
+					t.Run(fmt.Sprint(lane), func(t *testing.T) {
+						t.Parallel()
+						for i := 1 + lane; ; i += lanes {
+							outcome, hit := failOne(t, fault, i)
+							if !hit {
+								return
+							}
+							mu.Lock()
+							outcomes[outcome]++
+							mu.Unlock()
+						}
+					})
 				}
-				outcomes[outcome]++
+			})
+			n := 0
+			for _, times := range outcomes {
+				n += times
+			}
+			t.Logf("%s: %d requests, %v", name, n, outcomes)
+			if n < 20 {
+				t.Errorf("only %d requests failed: a job has more", n)
 			}
 		})
 	}
@@ -380,6 +401,10 @@ func TestEveryRequestOfAJobMayFail(t *testing.T) {
 func failOne(t *testing.T, fault hubtest.Fault, i int) (outcome string, hit bool) {
 	t.Helper()
 	r := newRig(t, oldData(t))
+	if fault.Stall > 0 {
+		r.patience = 500 * time.Millisecond
+		r.w = r.newWriter(0)
+	}
 	fault.Nth = i
 	armed := r.hub.Fault(fault)
 	ops := 1

@@ -2,6 +2,7 @@ package writertest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,6 +44,8 @@ type rig struct {
 	token source.HubToken
 	w     *writer.Writer
 	clock hubsink.Clock // nil is the machine's
+	// patience is how long a request may hang; 2 s if zero.
+	patience time.Duration
 }
 
 func newRig(t *testing.T, options ...hubtest.Option) *rig {
@@ -72,7 +75,8 @@ func startRig(t *testing.T, run *hubtest.Running) *rig {
 // newWriter is another replica.
 func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 	r.t.Helper()
-	client, err := hub.New(hub.Options{Endpoint: r.hub.HubURL, Retry: hub.RetryOptions{Attempts: 2, Base: time.Millisecond}, StallTimeout: 2 * time.Second})
+	patience := cmp.Or(r.patience, 2*time.Second)
+	client, err := hub.New(hub.Options{Endpoint: r.hub.HubURL, Retry: hub.RetryOptions{Attempts: 2, Base: time.Millisecond}, StallTimeout: patience, AnswerTimeout: patience})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package hubtest
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -185,12 +186,14 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// stall keeps the client waiting with what it has got so far.
+// stall keeps the client waiting with what it has got so far. What it sends is
+// taken: a server learns that a client has gone only once it has read its body.
 func stall(w http.ResponseWriter, r *http.Request, d time.Duration) {
 	if d <= 0 {
 		return
 	}
 	flushWritten(w)
+	_, _ = io.Copy(io.Discard, r.Body)
 	pause(r.Context(), d)
 }
 
