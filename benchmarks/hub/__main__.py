@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from benchmarks.hub import report, repositories, rig, rounds
 from benchmarks.hub.peers import PEERS
 from benchmarks.measure import results
 from benchmarks.measure.digest import Digest
+from benchmarks.measure.terms import expression
 
 
 def main() -> int:
@@ -99,11 +99,7 @@ def _made(arguments: argparse.Namespace, name: str) -> repositories.Repository:
 
 def _expected(repository: repositories.Repository, case: repositories.Case) -> tuple[int, str]:
     """Rows and checksum by pyarrow from the files on disk."""
-    signs: dict[str, Callable[[Any, Any], Any]] = {"=": lambda a, b: a == b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b}
-    wanted: Any = None
-    for column, sign, literal in case.filters or []:
-        term = signs[sign](ds.field(column), pa.scalar(repositories.moment(literal)))
-        wanted = term if wanted is None else wanted & term
+    wanted = expression(ds.field, case.filters, pa.scalar)
     digest = Digest()
     for batch in ds.dataset(repository.files(), format="parquet").to_batches(columns=case.columns, filter=wanted):
         digest.add(batch)

@@ -10,7 +10,6 @@ import concurrent.futures
 import functools
 import http.client
 import json
-import operator
 import queue
 import threading
 import urllib.parse
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from benchmarks.hub.repositories import moment
+from benchmarks.measure.terms import expression, moment
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class PyArrow:
 
         self._files = self._files or _hub_files(question)
         dataset = ds.dataset(f"datasets/{question.dataset}/data", filesystem=self._files, format="parquet")
-        wanted = _expression(ds.field, question.filters)
+        wanted = expression(ds.field, question.filters)
         return lambda: iter(dataset.to_batches(columns=question.columns, filter=wanted))
 
 
@@ -117,7 +116,7 @@ class Polars:
         self._files = self._files or _hub_files(question)
         opened = [self._files.open(path, "rb") for path in sorted(self._files.glob(f"datasets/{question.dataset}/data/*.parquet"))]
         frame = pl.scan_parquet(opened)
-        wanted = _expression(pl.col, question.filters)
+        wanted = expression(pl.col, question.filters)
         if wanted is not None:
             frame = frame.filter(wanted)
         if question.columns is not None:
@@ -191,12 +190,6 @@ def _forget_hub() -> None:
 
     huggingface_hub.close_session()
     huggingface_hub.HfFileSystem.clear_instance_cache()
-
-
-def _expression(field: Callable[[str], Any], filters: list[list[Any]] | None) -> Any:
-    signs = {"=": operator.eq, ">=": operator.ge, "<": operator.lt}
-    terms = [signs[sign](field(column), moment(given)) for column, sign, given in filters or []]
-    return functools.reduce(operator.and_, terms) if terms else None
 
 
 def _in_threads(parts: list[Callable[[], Iterator[pa.RecordBatch]]], threads: int) -> Iterator[pa.RecordBatch]:

@@ -25,12 +25,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.data.layout import shard_paths, write_card
 from benchmarks.data.prose import passages
+from benchmarks.measure.terms import Terms, moment
 
 VERSION = 1
 """Raised when a maker changes, so that kept data is made again."""
-
-Filters = list[list[Any]]
-"""Triples of the wire, joined by AND; a timestamp is ``{"$ts": "…Z"}``."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Case:
 
     name: str
     columns: list[str] | None
-    filters: Filters | None
+    filters: Terms | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class _Recipe:
     group_rows: int
     chunk: Callable[[int, int, int], pa.Table]
     """Rows ``[start, stop)`` of ``total``."""
-    sorted_filter: Callable[[int], Filters]
+    sorted_filter: Callable[[int], Terms]
     two: list[str]
 
 
@@ -129,13 +127,6 @@ def _may_match(chunks: list[Any], term: list[Any]) -> bool:
     wanted = moment(literal)
     known = next(chunk.statistics for chunk in chunks if chunk.path_in_schema == column)
     return bool({"=": known.min <= wanted <= known.max, ">=": known.max >= wanted, "<": known.min < wanted}[operator])
-
-
-def moment(literal: Any) -> Any:
-    """A literal of the wire as Python has it."""
-    if isinstance(literal, dict):
-        return datetime.datetime.fromisoformat(literal["$ts"].replace("Z", "+00:00"))
-    return literal
 
 
 # --- flights ---------------------------------------------------------------------------------------------------------------------
@@ -194,7 +185,7 @@ def _flights(start: int, stop: int, total: int) -> pa.Table:
     )
 
 
-def _one_percent_of_time(rows: int) -> Filters:
+def _one_percent_of_time(rows: int) -> Terms:
     first, hours = int(rows * 0.495) // _AN_HOUR, max(rows // 100 // _AN_HOUR, 1)
     bounds = [(_EPOCH + datetime.timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ") for hour in (first, first + hours)]
     return [["time_hour", ">=", {"$ts": bounds[0]}], ["time_hour", "<", {"$ts": bounds[1]}]]
@@ -237,7 +228,7 @@ def _corpus() -> str:
     return " ".join(passage.text for passage in passages()).encode("ascii", "ignore").decode("ascii")
 
 
-def _one_language(rows: int) -> Filters:
+def _one_language(rows: int) -> Terms:
     del rows
     return [["langdetect", "=", "ko"]]
 

@@ -6,6 +6,7 @@
 ``turns``      rounds in which the compared take turns, measured again when others used the machine
 ``digest``     a checksum of rows that does not depend on batch borders
 ``judge``      ratios of rounds, their interval, and whether a target is met
+``terms``      filters of the wire for Python readers
 ``results``    verdicts, the machine, and the files in ``benchmarks/results``
 =============  ========================================================================================
 """

@@ -27,7 +27,7 @@ class Verdict:
     note: str = ""
 
     def line(self) -> str:
-        return f"{'PASS' if self.met else 'MISS'}  {self.what:<44} {self.measured:<22} target {self.wanted}{self.note}"
+        return f"{'PASS' if self.met else 'MISS'}  {self.what:<54} {self.measured:<22} target {self.wanted}{self.note}"
 
 
 def judged(what: str, measured: Ratio, target: float, note: str = "") -> Verdict:

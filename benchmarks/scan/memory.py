@@ -1,0 +1,92 @@
+"""How much memory a full scan takes: the peak of a process that was just started, beyond what it had before the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.measure import turns
+from benchmarks.scan.datasets import Dataset, Question, make_grouped
+from benchmarks.scan.readers import OURS, THREADS, Readers
+
+JUDGED = (OURS, THREADS)
+"""Measured in every round: both with what they do unless told otherwise."""
+SMALL, LARGE = 128 << 20, 2 << 30
+"""Bytes of Arrow in a row group of the files that differ in nothing else."""
+GROUPED = ("flat", "text")
+_FULL = Question("full")
+
+
+@dataclass(frozen=True)
+class Peak:
+    """In bytes."""
+
+    bytes: int
+    foreign: float = 0.0
+    """Others' load does not change how much memory is taken."""
+
+
+@dataclass
+class Cell:
+    """One file: peaks of every reader."""
+
+    dataset: Dataset
+    turns: turns.Turns[Peak] = field(default_factory=turns.Turns)
+
+    @property
+    def samples(self) -> dict[str, list[Peak]]:
+        return self.turns.samples
+
+
+@dataclass
+class Flatness:
+    """Two files of the same rows, in small and in large row groups: our peaks in turn, and pyarrow's beside them."""
+
+    small: Dataset
+    large: Dataset
+    turns: turns.Turns[Peak] = field(default_factory=turns.Turns)
+
+    @property
+    def samples(self) -> dict[str, list[Peak]]:
+        return self.turns.samples
+
+
+def run(readers: Readers, dataset: Dataset, rounds: int, names: Sequence[str]) -> Cell:
+    """Peaks of those that can read the file."""
+    cell = Cell(dataset)
+    good = [name for name in names if "error" not in _ask(readers, dataset, name)]
+    judged = [name for name in JUDGED if name in good]
+    others = [name for name in good if name not in judged]
+    turns.take(judged, others, rounds if judged else 0, lambda name: _peak(readers, dataset, name), cell.turns)
+    return cell
+
+
+def flatness(readers: Readers, name: str, cache: Path, scale: float, rounds: int, say: Callable[[str], None]) -> Flatness:
+    """Peaks on both files; the names in it are those of ``labels``."""
+    say(f"{name} in row groups of {SMALL >> 20} MiB and {LARGE >> 20} MiB of Arrow, times {scale:g}")
+    found = Flatness(make_grouped(name, SMALL, LARGE, cache, scale), make_grouped(name, LARGE, LARGE, cache, scale))
+    measured = {
+        label: (reader, dataset) for reader in JUDGED for label, dataset in zip(labels(reader), (found.small, found.large), strict=True)
+    }
+    turns.take(labels(OURS), labels(THREADS), rounds, lambda label: _peak(readers, measured[label][1], measured[label][0]), found.turns)
+    return found
+
+
+def labels(reader: str) -> tuple[str, str]:
+    """Small and large row groups."""
+    return f"{reader}, small groups", f"{reader}, large groups"
+
+
+def _peak(readers: Readers, dataset: Dataset, name: str) -> Peak:
+    answer = _ask(readers, dataset, name)
+    if "error" in answer or answer["rows"] != dataset.rows:
+        raise SystemExit(f"{name} gave {answer} for {dataset.path.name}; want {dataset.rows:,} rows")
+    return Peak(int(answer["peak"]))
+
+
+def _ask(readers: Readers, dataset: Dataset, name: str) -> dict[str, int]:
+    readers.fresh(name)
+    answer = readers.ask(name, dataset, _FULL, peak=True)
+    readers.fresh(name)
+    return answer
