@@ -56,7 +56,7 @@ ORACLE_CASES ?= 60000
 nightly-exact: venv ## the scan against pyarrow, Spark, DuckDB and Polars with full counts (ORACLE_CASES=)
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ORACLE_CASES=$(ORACLE_CASES) go test -timeout 4h -run 'Pyarrow|Spark|Foreign|Skip' -v ./source/scan | grep -Ev '^ *(=== RUN|--- PASS)'
 
-# Settings of bench-hub: fewer rounds, fewer rows or fewer repositories for a first look; with less than 9 rounds a verdict is only a hint.
+# Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1
 REPOSITORIES ?= flights-small,chat-small,flights-large,chat-large
@@ -67,6 +67,14 @@ bench-hub: build venv ## reading from a Hub at 0 and 30 ms beside pyarrow, Polar
 	@go build -trimpath -o bin/netdelay ./benchmarks/netdelay
 	@$(PY) -m benchmarks.hub --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(REPOSITORIES) $(BENCH_FLAGS)
+
+DATASETS ?= flat,text,paged,chat,images,onepage
+
+.PHONY: bench-scan
+bench-scan: venv ## scanning Parquet files beside pyarrow, pqarrow, DuckDB and Polars: time, CPU, memory (ROUNDS= SCALE= DATASETS=)
+	@go build -trimpath -o bin/scanreader ./benchmarks/scan/reader
+	@$(PY) -m benchmarks.scan --reader bin/scanreader --cache .cache/bench-scan --results benchmarks/results \
+	  --rounds $(ROUNDS) --scale $(SCALE) --datasets $(DATASETS) $(BENCH_FLAGS)
 
 .PHONY: wheel
 wheel: build venv ## the Python wheels with the program inside, for Linux, macOS and Windows, in pyclient/dist (PLATFORMS=host for this machine's)
