@@ -8,6 +8,8 @@ import io
 import json
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -258,6 +260,35 @@ tables = {name: go_run_goclient(name, **command) for name, command in reads.item
     )
 
 
+def read_without_a_server(tour: Tour, sources: Sources, scratch: Path) -> None:
+    """What somebody with a notebook types: nothing is configured, and the package brings its own server."""
+    names, folder = tour.names, Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"])
+    del os.environ["HUBFLIGHT_SERVER"]
+    try:
+        tour.step(
+            "without any server: the package starts its own, for this user on this machine",
+            """
+import hubflight
+table = hubflight.connect().dataset("demo/instruct", config="7M-core", filters=[("langdetect", "=", "zh-cn")]).to_table()
+print(f"{table.num_rows:,} rows")
+""",
+            lambda: _equal("against pyarrow on the files", lambda: names["table"], sources.chinese),
+            lambda: f"one server, process {_only_server(folder)}, for all that follows",
+        )
+    finally:
+        for lock in folder.glob("*.lock"):
+            os.kill(int(lock.read_text(encoding="ascii")), signal.SIGTERM)
+        for log in folder.glob("*.log"):  # searched for the token with all others
+            shutil.copy(log, scratch / "logs" / "embedded.log")
+
+
+def _only_server(folder: Path) -> int:
+    locks = list(folder.glob("*.lock"))
+    if len(locks) != 1:
+        raise Mismatch(f"{len(locks)} embedded servers instead of one")
+    return int(locks[0].read_text(encoding="ascii"))
+
+
 _START_SPARK = """
 from pyspark.sql import SparkSession
 spark = (SparkSession.builder.master("local[2]").appName("hubflight demo")
@@ -365,6 +396,8 @@ def main() -> int:
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_DIRS"] = str(arguments.scratch / "spark")
     os.environ["PATH"] = f"{arguments.hubflight.parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["HUBFLIGHT_BINARY"] = str(arguments.hubflight)
+    os.environ["HUBFLIGHT_EMBEDDED_DIR"] = str(arguments.scratch / "run")
     sources = Sources.read(arguments.data)
     os.chdir(arguments.scratch)  # Spark leaves its warehouse folder where it is started
     tour = Tour(Screen(arguments.colour, arguments.width))
@@ -374,6 +407,7 @@ def main() -> int:
         tour.names["spark"].stop()
     read_with_pyarrow(tour, sources)
     read_with_go(tour, sources, arguments.goclient, arguments.scratch)
+    read_without_a_server(tour, sources, arguments.scratch)
     tour.screen.times(tour.times)
     return 1 if tour.failed else 0
 
