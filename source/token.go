@@ -1,6 +1,9 @@
 package source
 
-import "log/slog"
+import (
+	"crypto/sha256"
+	"log/slog"
+)
 
 // HubToken is Hugging Face's secret. It has no exported content: it prints as
 // [redacted] everywhere, and only source/hub asks for the bytes, at the single
@@ -17,6 +20,13 @@ func (t HubToken) IsZero() bool { return t.secret == "" }
 
 // Reveal returns the secret. Call it only to build a request header.
 func (t HubToken) Reveal() string { return t.secret }
+
+// TokenID tells tokens apart without being one: what maps and caches are keyed by.
+type TokenID [sha256.Size]byte
+
+// ID is the token's fingerprint; no token has one too. It goes into no log and no
+// file: with it, a guessed token could be recognised.
+func (t HubToken) ID() TokenID { return sha256.Sum256([]byte("hubflight token " + t.secret)) }
 
 // String implements fmt.Stringer without the secret.
 func (t HubToken) String() string {

@@ -158,7 +158,7 @@ func askOurs(t *testing.T, p *Planner, c repoCase) (answers []answer, names []st
 			return slices.Repeat([]answer{ourError(err)}, len(c.Configs)+1), nil
 		}
 	}
-	pinned, err := p.pin(t.Context(), source.HubToken{}, source.Ref{Repo: c.repo()})
+	pinned, err := p.pin(t.Context(), source.HubToken{}, Request{Ref: source.Ref{Repo: c.repo()}, Limit: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

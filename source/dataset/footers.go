@@ -16,14 +16,14 @@ import (
 // gets a footer that his own token has not fetched, whatever identity a ticket
 // claims.
 type footerKey struct {
-	token    source.HubToken
+	token    source.TokenID
 	scope    string // the folder, for local files, whose identities are not global
 	identity string
 	size     int64
 }
 
 func keyOf(token source.HubToken, f source.File) footerKey {
-	k := footerKey{token: token, identity: f.Identity(), size: f.Size}
+	k := footerKey{token: token.ID(), identity: f.Identity(), size: f.Size}
 	if f.At.Local {
 		k.scope = f.At.Name
 	}

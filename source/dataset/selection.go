@@ -17,15 +17,7 @@ type pinned struct {
 	tree  Tree
 }
 
-// pin resolves the revision, once, and lists the tree.
-func (p *Planner) pin(ctx context.Context, token source.HubToken, ref source.Ref) (*pinned, error) {
-	store, err := p.open(ctx, ref, token)
-	if err != nil {
-		return nil, err
-	}
-	return p.pinAt(ctx, store, token, ref.Revision)
-}
-
+// pinAt resolves a revision and lists its tree, one after the other.
 func (p *Planner) pinAt(ctx context.Context, store source.Store, token source.HubToken, revision string) (*pinned, error) {
 	at, err := store.Resolve(ctx, revision)
 	if err != nil {
@@ -81,7 +73,7 @@ func (p *Planner) choose(ctx context.Context, token source.HubToken, r Request) 
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	asked, err := p.pin(ctx, token, r.Ref)
+	asked, err := p.pin(ctx, token, r)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (p *Planner) Splits(ctx context.Context, token source.HubToken, ref source.
 	if err := r.Validate(); err != nil {
 		return "", nil, err
 	}
-	asked, err := p.pin(ctx, token, ref)
+	asked, err := p.pin(ctx, token, r)
 	if err != nil {
 		return "", nil, err
 	}

@@ -2,30 +2,54 @@ package dataset
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/hubflight/hubflight/source"
 )
 
 const (
 	maxTreeFiles = 1_000_000 // entries of one listing; about 300 bytes each
-	// listingTTL is how long a listing proves what its caller may see.
-	listingTTL       = time.Minute
-	maxListingBytes  = 64 << 20 // all kept listings together
-	bytesPerTreeFile = 300      // a File and its strings, roughly
-	readmeName       = "README.md"
-	huggingfaceYAML  = ".huggingface.yaml"
+	readmeName   = "README.md"
+	// huggingfaceYAML holds keys that replace the README's.
+	huggingfaceYAML = ".huggingface.yaml"
 )
 
-// tree lists a snapshot and reads the two files that describe it. A listing is
-// kept for a minute for the token that made it: schema and plan of one query
-// follow each other, and the files of a commit never change.
+// tree gives the listing of a snapshot and the two files that describe it. The
+// files of a commit never change, but who may read them may: a listing that was
+// made longer than a minute ago is used after the Hub has let this caller open
+// one of its files again.
 func (p *Planner) tree(ctx context.Context, store source.Store, token source.HubToken, at source.Snapshot) (Tree, error) {
-	key := listingKey{token: token, name: at.Name, commit: at.Commit}
-	if t, ok := p.listings.get(key); ok {
+	key := listingKey{token: token.ID(), name: at.Name, commit: at.Commit}
+	t, fresh, ok := p.listings.get(key)
+	if ok && !fresh {
+		if ok = stillReadable(ctx, store, t); ok {
+			p.listings.renew(key)
+		}
+	}
+	if ok {
 		return t, nil
 	}
+	return p.list(ctx, store, key, at, func() []byte { return nil })
+}
+
+// stillReadable opens a file of the listing, one with data if there is one.
+func stillReadable(ctx context.Context, store source.Store, t Tree) bool {
+	if len(t.Files) == 0 {
+		return false
+	}
+	f := t.Files[0]
+	for _, other := range t.Files {
+		if other.OID != "" {
+			f = other
+			break
+		}
+	}
+	r, err := store.Open(ctx, f)
+	return err == nil && r.Close() == nil
+}
+
+// list asks for the listing and reads the two files. readme gives what was asked
+// for as README.md before, or nil.
+func (p *Planner) list(ctx context.Context, store source.Store, key listingKey, at source.Snapshot, readme func() []byte) (Tree, error) {
 	var t Tree
 	for f, err := range store.Files(ctx, at, "") {
 		if err != nil {
@@ -40,9 +64,11 @@ func (p *Planner) tree(ctx context.Context, store source.Store, token source.Hub
 		var err error
 		switch f.Path {
 		case readmeName:
-			t.Readme, err = readWhole(ctx, store, f)
+			if t.Readme = readme(); t.Readme == nil || !isBlob(f, t.Readme) {
+				t.Readme, err = readSmall(ctx, store, f)
+			}
 		case huggingfaceYAML:
-			t.HuggingfaceYAML, err = readWhole(ctx, store, f)
+			t.HuggingfaceYAML, err = readSmall(ctx, store, f)
 		}
 		if err != nil {
 			return Tree{}, err
@@ -50,6 +76,17 @@ func (p *Planner) tree(ctx context.Context, store source.Store, token source.Hub
 	}
 	p.listings.put(key, t)
 	return t, nil
+}
+
+// readSmall reads a small file whole, with one request where the Store can and
+// the bytes turn out to be those that were listed.
+func readSmall(ctx context.Context, store source.Store, f source.File) ([]byte, error) {
+	if e, ok := store.(eager); ok && f.OID == "" && f.Size <= maxCardBytes {
+		if text := blob(ctx, e, f.At.Commit, f.Path); text != nil && isBlob(f, text) {
+			return text, nil
+		}
+	}
+	return readWhole(ctx, store, f)
 }
 
 // readWhole reads a small file; the result is not nil even if it is empty.
@@ -74,86 +111,4 @@ func readWhole(ctx context.Context, store source.Store, f source.File) (_ []byte
 		return text, nil
 	}
 	return text, r.ReadAt(ctx, text, 0)
-}
-
-type listingKey struct {
-	token        source.HubToken
-	name, commit string
-}
-
-type listing struct {
-	tree    Tree
-	byPath  map[string]string // path → identity
-	expires time.Time
-	bytes   int64
-}
-
-// listingCache keeps listings for listingTTL, within a bound. What does not fit
-// is not kept.
-type listingCache struct {
-	mu    sync.Mutex
-	items map[listingKey]*listing
-	bytes int64
-	now   func() time.Time
-}
-
-func newListingCache() *listingCache {
-	return &listingCache{items: make(map[listingKey]*listing), now: time.Now}
-}
-
-func (c *listingCache) get(k listingKey) (Tree, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expire()
-	l, ok := c.items[k]
-	if !ok {
-		return Tree{}, false
-	}
-	return l.tree, true
-}
-
-func (c *listingCache) put(k listingKey, t Tree) {
-	l := &listing{tree: t, byPath: make(map[string]string, len(t.Files)), bytes: int64(len(t.Files))*bytesPerTreeFile + int64(len(t.Readme)+len(t.HuggingfaceYAML))}
-	for _, f := range t.Files {
-		l.byPath[f.Path] = f.Identity()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expire()
-	if old, ok := c.items[k]; ok {
-		c.bytes -= old.bytes
-		delete(c.items, k)
-	}
-	if c.bytes+l.bytes > maxListingBytes {
-		return
-	}
-	l.expires = c.now().Add(listingTTL)
-	c.items[k] = l
-	c.bytes += l.bytes
-}
-
-// confirms reports whether a listing made with this token within the last minute
-// names exactly this content at this path.
-func (c *listingCache) confirms(token source.HubToken, f source.File) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expire()
-	l, ok := c.items[listingKey{token: token, name: f.At.Name, commit: f.At.Commit}]
-	if !ok {
-		return false
-	}
-	identity, ok := l.byPath[f.Path]
-	return ok && identity != "" && identity == f.Identity()
-}
-
-// expire drops what is too old; the map is small (one entry per dataset and
-// caller of the last minute).
-func (c *listingCache) expire() {
-	now := c.now()
-	for k, l := range c.items {
-		if !now.Before(l.expires) {
-			c.bytes -= l.bytes
-			delete(c.items, k)
-		}
-	}
 }

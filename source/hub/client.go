@@ -58,6 +58,7 @@ type Client struct {
 	base      *http.Transport
 	retry     RetryOptions
 	confirmed *confirmations
+	early     *earlyConnections
 	log       *slog.Logger
 }
 
@@ -89,13 +90,14 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, &source.Error{Op: "hub options", Kind: source.KindInvalid, Err: err}
 	}
-	transport, base := newTransport(o, ep)
+	transport, base, early := newTransport(o, ep)
 	return &Client{
 		endpoint:  ep,
 		transport: transport,
 		base:      base,
 		retry:     o.Retry,
 		confirmed: newConfirmations(),
+		early:     early,
 		log:       o.Logger,
 	}, nil
 }
@@ -118,7 +120,10 @@ func (o Options) validate() error {
 func (c *Client) Endpoint() string { return c.endpoint.base.String() }
 
 // Close gives back idle connections. Requests under way are not touched.
-func (c *Client) Close() { c.base.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.early.close()
+	c.base.CloseIdleConnections()
+}
 
 // Dataset names one repository ("ns/name", or "name" for the old ids) and the
 // rights with which it is read and written. It costs nothing: the repository

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/url"
@@ -33,7 +32,7 @@ type location struct {
 // is the content's id: a ticket may join a public repository's path with a
 // private file's id, and only the Hub knows that they do not belong together.
 type confirmationKey struct {
-	token              [32]byte
+	token              source.TokenID
 	repo, commit, path string
 }
 
@@ -83,7 +82,7 @@ func (c *confirmations) put(k confirmationKey, where location) {
 }
 
 func (d *Dataset) confirmationKey(f source.File) confirmationKey {
-	return confirmationKey{token: sha256.Sum256([]byte(d.token.Reveal())), repo: d.repo, commit: f.At.Commit, path: f.Path}
+	return confirmationKey{token: d.token.ID(), repo: d.repo, commit: f.At.Commit, path: f.Path}
 }
 
 // locate asks the Hub where f's bytes are, with this caller's token, and checks
@@ -96,7 +95,7 @@ func (d *Dataset) locate(ctx context.Context, f source.File, fresh bool) (locati
 			return where, d.sameFile(ctx, f, where)
 		}
 	}
-	where, err := d.askLocation(ctx, f)
+	where, err := d.askLocation(ctx, f, true)
 	if err != nil {
 		return location{}, err
 	}
@@ -135,8 +134,9 @@ func (d *Dataset) sameFile(ctx context.Context, f source.File, where location) e
 
 // askLocation resolves a file by HEAD. Redirects within the Hub are followed
 // (renamed repositories) until an answer says what the file is; a redirect to
-// storage is the answer, and is not asked: signed URLs are signed for GET.
-func (d *Dataset) askLocation(ctx context.Context, f source.File) (location, error) {
+// storage is the answer, and is not asked: signed URLs are signed for GET. Of f
+// only the commit and the path are looked at.
+func (d *Dataset) askLocation(ctx context.Context, f source.File, patiently bool) (location, error) {
 	const op = "open file"
 	where := location{size: -1}
 	var commit string
@@ -160,7 +160,7 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File) (location, err
 		}
 	}
 	r := request{
-		call:   call{token: d.token, repeatable: true},
+		call:   call{token: d.token, repeatable: patiently},
 		method: http.MethodHead, url: d.client.endpoint.resolve(d.repo, f.At.Commit, f.Path), header: http.Header{},
 	}
 	resp, final, err := d.client.follow(ctx, r, func(resp *http.Response, to *url.URL) bool {
@@ -185,6 +185,9 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File) (location, err
 	}
 	if commitID.MatchString(f.At.Commit) && commit != f.At.Commit {
 		return location{}, source.Errorf(source.KindChanged, op, "the Hub answers with commit %s", clip(commit, 8)).WithFile(f.At.Short(), f.Path).WithHint("plan again")
+	}
+	if !d.client.endpoint.isOwn(where.url) {
+		d.client.early.open(where.url)
 	}
 	return where, nil
 }

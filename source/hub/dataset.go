@@ -39,6 +39,9 @@ type infoAnswer struct {
 	Private  bool            `json:"private"`
 	Disabled bool            `json:"disabled"`
 	Gated    json.RawMessage `json:"gated"` // false, "auto" or "manual"
+	Siblings []struct {
+		Name string `json:"rfilename"`
+	} `json:"siblings"` // only if asked for
 }
 
 // Validate refuses answers without what the protocol rests on.
@@ -54,28 +57,37 @@ func (a infoAnswer) Validate() error {
 
 // Info asks for the repository at a revision; "" is the default branch.
 func (d *Dataset) Info(ctx context.Context, revision string) (Info, error) {
+	// Naming the keys keeps the list of all files out of the answer.
+	info, _, err := d.info(ctx, revision, "sha", "private", "disabled", "gated")
+	return info, err
+}
+
+func (d *Dataset) info(ctx context.Context, revision string, keys ...string) (Info, []string, error) {
 	u := d.api()
 	if revision != "" {
 		if why := source.ValidateRevision(revision); why != "" {
-			return Info{}, source.Errorf(source.KindInvalid, "repository info", "revision %q %s", clip(revision, 80), why).WithFile(d.repo, "")
+			return Info{}, nil, source.Errorf(source.KindInvalid, "repository info", "revision %q %s", clip(revision, 80), why).WithFile(d.repo, "")
 		}
 		u = d.api("revision", revision)
 	}
-	// Naming the keys keeps the list of all files out of the answer.
-	u.RawQuery = url.Values{"expand": {"sha", "private", "disabled", "gated"}}.Encode()
+	u.RawQuery = url.Values{"expand": keys}.Encode()
 	var a infoAnswer
 	if _, err := d.do(ctx, apiCall{
 		op: "repository info", revision: revision, method: http.MethodGet, url: u, call: call{repeatable: true},
 	}, &a); err != nil {
-		return Info{}, err
+		return Info{}, nil, err
 	}
 	if err := a.Validate(); err != nil {
-		return Info{}, source.Errorf(source.KindUpstream, "repository info", "the Hub's answer: %w", err).WithFile(d.repo, "")
+		return Info{}, nil, source.Errorf(source.KindUpstream, "repository info", "the Hub's answer: %w", err).WithFile(d.repo, "")
 	}
 	info := Info{ID: a.ID, Sha: a.Sha, Private: a.Private, Disabled: a.Disabled, DefaultBranch: defaultBranch}
 	// Any other shape than a string means not gated.
 	_ = json.Unmarshal(a.Gated, &info.Gated)
-	return info, nil
+	names := make([]string, len(a.Siblings))
+	for i, s := range a.Siblings {
+		names[i] = s.Name
+	}
+	return info, names, nil
 }
 
 // Resolve pins a revision; "" is the default branch. A full sha costs no
@@ -88,6 +100,10 @@ func (d *Dataset) Resolve(ctx context.Context, revision string) (source.Snapshot
 	if err != nil {
 		return source.Snapshot{}, err
 	}
+	return d.snapshot(info, revision)
+}
+
+func (d *Dataset) snapshot(info Info, revision string) (source.Snapshot, error) {
 	if info.Disabled {
 		return source.Snapshot{}, source.Errorf(source.KindDenied, "resolve revision", "the dataset has been disabled by the Hub").WithFile(d.repo, "")
 	}

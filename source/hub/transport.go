@@ -47,13 +47,15 @@ func callOf(ctx context.Context) call {
 // There is no http.Client around it: it would follow redirects by its own rules
 // about tokens (it compares host names only) and put whole URLs, signatures
 // included, into its errors.
-func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport) {
+func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport, *earlyConnections) {
 	// 0. Connections. HTTP/1.1 on purpose: parallel range reads are faster over
 	// several connections, and giving one up cannot disturb the others. No
 	// compression: a compressed answer has no usable length, and may be a bomb.
+	// Some of them are opened before they are needed.
 	base := baseTransport(o, ep)
 	single := base.Clone()
 	single.DisableKeepAlives = true
+	early := newEarlyConnections(base, min(o.Connections, earlyPerServer))
 	var rt http.RoundTripper = &connections{kept: base, single: single}
 
 	// 1. A watchdog per attempt, next to the wire: it sees the bytes that move,
@@ -80,7 +82,7 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport) {
 	rt = &sound{next: rt}
 
 	// 5. Repetition, around everything that can fail in a way that passes.
-	return &retrying{next: rt, options: o.Retry, log: o.Logger}, base
+	return &retrying{next: rt, options: o.Retry, log: o.Logger}, base, early
 }
 
 func baseTransport(o Options, ep endpoint) *http.Transport {

@@ -94,8 +94,13 @@ func (e endpoint) join(prefix string, segments ...string) *url.URL {
 // resolve builds the URL of a file's bytes: the revision is one segment, the
 // path keeps its slashes.
 func (e endpoint) resolve(repo, revision, path string) *url.URL {
+	return e.file("resolve", repo, revision, path)
+}
+
+// file is resolve, or raw: the git blob instead of what an LFS pointer stands for.
+func (e endpoint) file(route, repo, revision, path string) *url.URL {
 	return e.withPath(e.base.EscapedPath() + "/datasets/" + escapeKeepingSlashes(repo) +
-		"/resolve/" + escapeSegment(revision) + "/" + escapeKeepingSlashes(path))
+		"/" + route + "/" + escapeSegment(revision) + "/" + escapeKeepingSlashes(path))
 }
 
 func (e endpoint) withPath(escaped string) *url.URL {
