@@ -2,12 +2,13 @@ package scantest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -49,17 +50,23 @@ type Query struct {
 	Error   string          `json:"error"`
 }
 
-// Ask runs the Python in folder on all jobs, in one process, and hands every
+// Ask runs a Python program on all jobs, in one process, and hands every
 // answer to each as it comes, while the next ones are being worked on. Without
 // HUBFLIGHT_PYTHON the test is skipped.
-func Ask(t *testing.T, folder string, jobs []Job, each func(Answer)) {
+func Ask(t *testing.T, program string, jobs []Job, each func(Answer)) {
 	t.Helper()
 	python := os.Getenv("HUBFLIGHT_PYTHON")
 	if python == "" {
 		t.Skip("HUBFLIGHT_PYTHON names no Python with pyarrow")
 	}
-	cmd := exec.CommandContext(t.Context(), python, folder)
-	cmd.Stderr = os.Stderr
+	cmd := exec.CommandContext(t.Context(), python, program)
+	var talk bytes.Buffer
+	cmd.Stderr = &talk
+	defer func() {
+		if t.Failed() && talk.Len() > 0 {
+			t.Logf("%s: %s", program, talk.Bytes()[max(0, talk.Len()-4000):])
+		}
+	}()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -81,8 +88,10 @@ func Ask(t *testing.T, folder string, jobs []Job, each func(Answer)) {
 			t.Fatalf("%v: %.200s", err, lines.Bytes())
 		}
 		each(a)
-		for _, file := range []string{a.Expect, filepath.Join(a.Job.Folder, filepath.Base(a.Path))} {
-			_ = os.Remove(file) // thousands of them
+		for _, file := range []string{a.Expect, a.Path} {
+			if strings.HasPrefix(file, a.Job.Folder) {
+				_ = os.Remove(file) // thousands of them
+			}
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -1,7 +1,8 @@
 """pyarrow as the oracle of source/scan: reads jobs from stdin, one JSON object a line, and answers each with a line.
 
 {"op": "make", "seed": 7, "queries": 9, "folder": "…"}   a seeded file, what pyarrow reads from it, and what it answers to queries
-{"op": "read", "path": "…", "queries": 3, "folder": "…"}  the same for a file that somebody else wrote
+{"op": "foreign", "writer": "duckdb", "seed": 7, …}       the same, written by DuckDB or Polars
+{"op": "read", "path": "…", "queries": 3, "folder": "…"}  the same for a file that is there
 
 An answer names the Arrow stream with the file's rows (`expect`), or says how pyarrow fails (`error`).
 """
@@ -39,11 +40,21 @@ def make(job: dict[str, Any]) -> dict[str, Any]:
     return read(path, job, rng)
 
 
+def foreign(job: dict[str, Any]) -> dict[str, Any]:
+    import writers  # heavy: only the jobs that need them
+
+    rng = random.Random(job["seed"])
+    path = Path(job["folder"]) / f"{job['writer']}-{job['seed']}.parquet"
+    writers.write(job["writer"], rng, path, job.get("rows", 500))
+    return read(path, job, rng)
+
+
 def main() -> None:
+    ops = {"make": make, "foreign": foreign, "read": lambda job: read(Path(job["path"]), job, random.Random(job.get("seed", 0)))}
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = make(job) if job["op"] == "make" else read(Path(job["path"]), job, random.Random(job.get("seed", 0)))
+            answer = ops[job["op"]](job)
         except Exception as err:  # noqa: BLE001  the test decides what a failure means
             answer = {"path": job.get("path", ""), "error": f"{type(err).__name__}: {err}"}
         print(json.dumps({"job": job, **answer}), flush=True)

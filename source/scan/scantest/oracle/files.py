@@ -14,12 +14,12 @@ CODECS = ["snappy", "zstd", "gzip", "none", "lz4", "brotli"]
 SORTABLE = (int, float, str, bytes, bool)
 
 
-def table(rng: random.Random, most_rows: int) -> pa.Table:
-    """A table of random types; the column `row` counts, wherever it stands."""
-    leaves = kinds.leaves(rng)
+def table(rng: random.Random, most_rows: int, without: tuple[str, ...] = (), nested: int = 2) -> pa.Table:
+    """A table of random types; the column `row` counts, wherever it stands. Kinds that begin like one of without are left out."""
+    leaves = {n: k for n, k in kinds.leaves(rng).items() if not n.startswith(without)} if without else kinds.leaves(rng)
     rows = min(most_rows, rng.choice([0, 1, 7, 60, 60, 200, 200, 500, 1500]))
     chosen = {n: leaves[n] for n in rng.sample(list(leaves), rng.randint(2, 9))}
-    for i in range(rng.choice([0, 1, 1, 2])):
+    for i in range(min(nested, rng.choice([0, 1, 1, 2]))):
         chosen[f"n{i}"] = kinds.nested(rng, leaves)
     if rng.random() < 0.4:  # a struct of flat leaves: paths that filters may name
         inner = rng.sample([n for n in leaves if not isinstance(leaves[n].type, pa.BaseExtensionType | pa.DictionaryType) and n != "null"], 3)
@@ -110,10 +110,10 @@ def encoding(rng: random.Random, kind: pa.DataType) -> str | None:
     return None
 
 
-def write(rng: random.Random, tab: pa.Table, path: Path) -> None:
+def write(rng: random.Random, tab: pa.Table, path: Path, **fixed: Any) -> None:
     """Writes the table in row groups of very different sizes, some of them empty."""
     try:
-        put(rng, tab, path, settings(rng, tab))
+        put(rng, tab, path, {**settings(rng, tab), **fixed})
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError):
         # Some combinations pyarrow refuses (an encoding for a width, nanoseconds for an old version, slices of views): the plain way, then.
         pq.write_table(tab, path)

@@ -23,32 +23,27 @@ import pyarrow.parquet as pq
 PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def plain_type(t: pa.DataType) -> pa.DataType:
+def retype(t: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """A type with another one for each of its leaves; list views become lists."""
     if isinstance(t, pa.BaseExtensionType):
-        return plain_type(t.storage_type)
+        return retype(t.storage_type, leaf)
     if pa.types.is_dictionary(t):
-        return t.value_type
-    if pa.types.is_string_view(t):
-        return pa.string()
-    if pa.types.is_binary_view(t):
-        return pa.binary()
-    if pa.types.is_decimal32(t) or pa.types.is_decimal64(t):
-        return pa.decimal128(t.precision, t.scale)
+        return leaf(t.value_type)
     if pa.types.is_struct(t):
-        return pa.struct([f.with_type(plain_type(f.type)) for f in t])
+        return pa.struct([f.with_type(retype(f.type, leaf)) for f in t])
     if pa.types.is_map(t):
-        return pa.map_(plain_type(t.key_type), t.item_field.with_type(plain_type(t.item_type)), t.keys_sorted)
+        return pa.map_(retype(t.key_type, leaf), t.item_field.with_type(retype(t.item_type, leaf)), t.keys_sorted)
     if pa.types.is_list(t) or pa.types.is_list_view(t):
-        return pa.list_(t.value_field.with_type(plain_type(t.value_type)))
+        return pa.list_(t.value_field.with_type(retype(t.value_type, leaf)))
     if pa.types.is_large_list(t):
-        return pa.large_list(t.value_field.with_type(plain_type(t.value_type)))
+        return pa.large_list(t.value_field.with_type(retype(t.value_type, leaf)))
     if pa.types.is_fixed_size_list(t):
-        return pa.list_(t.value_field.with_type(plain_type(t.value_type)), t.list_size)
-    return t
+        return pa.list_(t.value_field.with_type(retype(t.value_type, leaf)), t.list_size)
+    return leaf(t)
 
 
-def plain_array(a: pa.Array, t: pa.DataType) -> pa.Array:
-    """The same values in the type that plain_type names."""
+def rebuild(a: pa.Array, t: pa.DataType, leaf: Callable[[pa.Array, pa.DataType], pa.Array]) -> pa.Array:
+    """The same values in a type of the same nesting; leaf converts what has none."""
     if isinstance(a, pa.ExtensionArray):
         a = a.storage
     if pa.types.is_dictionary(a.type):
@@ -56,30 +51,48 @@ def plain_array(a: pa.Array, t: pa.DataType) -> pa.Array:
     if a.type == t:
         return a
     if pa.types.is_struct(t):
-        children = [plain_array(a.field(i), f.type) for i, f in enumerate(t)]
+        children = [rebuild(a.field(i), f.type, leaf) for i, f in enumerate(t)]
         return pa.StructArray.from_arrays(children, fields=list(t), mask=a.is_null())
     if pa.types.is_map(t):
-        entries = plain_array(a.keys, t.key_type), plain_array(a.items, t.item_type)
+        entries = rebuild(a.keys, t.key_type, leaf), rebuild(a.items, t.item_type, leaf)
         return pa.MapArray.from_arrays(a.offsets, *entries, type=t, mask=a.is_null())
     if pa.types.is_list_view(a.type):
         # What was read from a file lies in order; a null list has no offset of its own.
         ends = np.append([0], np.cumsum(a.sizes.to_numpy()))
-        values = plain_array(a.values, t.value_type)
+        values = rebuild(a.values, t.value_type, leaf)
         return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, type=t, mask=a.is_null())
     if pa.types.is_fixed_size_list(t):
-        values = plain_array(a.values.slice(a.offset * t.list_size, len(a) * t.list_size), t.value_type)
+        values = rebuild(a.values.slice(a.offset * t.list_size, len(a) * t.list_size), t.value_type, leaf)
         return pa.FixedSizeListArray.from_arrays(values, type=t, mask=a.is_null())
     if pa.types.is_list(t) or pa.types.is_large_list(t):
+        if pa.types.is_fixed_size_list(a.type):
+            a = a.cast(pa.list_(a.type.value_field))
         of = pa.ListArray if pa.types.is_list(t) else pa.LargeListArray
-        return of.from_arrays(a.offsets, plain_array(a.values, t.value_type), type=t, mask=a.is_null())
-    return a.cast(t)
+        offsets = a.offsets.cast(pa.int32() if pa.types.is_list(t) else pa.int64())
+        return of.from_arrays(offsets, rebuild(a.values, t.value_type, leaf), type=t, mask=a.is_null())
+    return leaf(a, t)
+
+
+def plain_leaf(t: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(t):
+        return pa.string()
+    if pa.types.is_binary_view(t):
+        return pa.binary()
+    if pa.types.is_decimal32(t) or pa.types.is_decimal64(t):
+        return pa.decimal128(t.precision, t.scale)
+    return t
 
 
 def plain(table: pa.Table) -> pa.Table:
     """Dictionaries decoded, extensions as their storage, views and short decimals in the form that every client knows."""
+    return converted(table, plain_leaf, lambda a, t: a.cast(t))
+
+
+def converted(table: pa.Table, retyped: Callable[[pa.DataType], pa.DataType], leaf: Callable[[pa.Array, pa.DataType], pa.Array]) -> pa.Table:
+    """A table of one chunk in other types."""
     table = table.combine_chunks()
-    fields = [f.with_type(plain_type(f.type)) for f in table.schema]
-    arrays = [plain_array(c.chunk(0) if c.num_chunks else pa.nulls(0, c.type), f.type) for c, f in zip(table.columns, fields, strict=True)]
+    fields = [f.with_type(retype(f.type, retyped)) for f in table.schema]
+    arrays = [rebuild(c.chunk(0) if c.num_chunks else pa.nulls(0, c.type), f.type, leaf) for c, f in zip(table.columns, fields, strict=True)]
     if not arrays:
         return table
     return pa.table(arrays, schema=pa.schema(fields, table.schema.metadata))

@@ -1,0 +1,196 @@
+package scan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan/scantest"
+)
+
+// What DuckDB and Polars write is read as pyarrow reads it, and queries about it
+// keep the right rows.
+func TestForeignFilesAreReadAsPyarrowReadsThem(t *testing.T) {
+	first, files := oracleCases(t, 200)
+	folder := t.TempDir()
+	var jobs []scantest.Job
+	for _, writer := range []string{"duckdb", "polars"} {
+		for i := range files {
+			jobs = append(jobs, scantest.Job{Op: "foreign", Writer: writer, Seed: first + i, Queries: queriesPerFile, Folder: folder})
+		}
+	}
+	tally, unreadable := newTally(), 0
+	scantest.Ask(t, oracleFolder, jobs, func(a scantest.Answer) {
+		if a.Error != "" {
+			unreadable++
+		}
+		t.Run(fmt.Sprintf("%s/%d", a.Job.Writer, a.Job.Seed), func(t *testing.T) { checkAnswer(t, a, tally) })
+	})
+	tally.report(t)
+	if unreadable > len(jobs)/5 {
+		t.Errorf("pyarrow could not read %d of %d files", unreadable, len(jobs))
+	}
+}
+
+// The published files are read as pyarrow reads them, or refused by name.
+func TestCorpusFilesAreReadAsPyarrowReadsThem(t *testing.T) {
+	paths, err := filepath.Glob(corpora + "/parquet/*.parquet")
+	if err != nil || len(paths) == 0 {
+		t.Skipf("the corpora are not beside the repository (%v)", err)
+	}
+	jobs := make([]scantest.Job, len(paths))
+	for i, path := range paths {
+		jobs[i] = scantest.Job{Op: "read", Path: path, Folder: t.TempDir()}
+	}
+	same := 0
+	scantest.Ask(t, oracleFolder, jobs, func(a scantest.Answer) {
+		t.Run(filepath.Base(a.Job.Path), func(t *testing.T) {
+			if a.Error != "" {
+				t.Skipf("pyarrow: %s", a.Error)
+			}
+			checkCorpusFile(t, a)
+			same++
+		})
+	})
+	if same < 30 {
+		t.Errorf("only %d of %d files could be compared", same, len(paths))
+	}
+}
+
+func checkCorpusFile(t *testing.T, a scantest.Answer) {
+	data, err := os.ReadFile(a.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := scantest.Table(a.Expect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Release()
+	got, err := readWhole(data)
+	if isRefusal(err) {
+		t.Skipf("refused: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer releaseBatches(got)
+	if len(got) > 0 && scantest.Shape(got[0].Schema()) != scantest.Shape(want.Schema()) {
+		t.Errorf("the schema is\n%s, pyarrow's\n%s", scantest.Shape(got[0].Schema()), scantest.Shape(want.Schema()))
+	}
+	sameCells(t, "whole", got, want, allRows(want))
+}
+
+// isRefusal says whether an error is one that the corpora's README allows where
+// pyarrow reads: a refusal that names the column or the file.
+func isRefusal(err error) bool {
+	var e *source.Error
+	return errors.As(err, &e) && e.Path != "" && (e.Kind == source.KindUnsupported || e.Kind == source.KindCorrupt)
+}
+
+// rare is a row of what parquet-go writes and others seldom do: its encodings,
+// bloom filters, enums, groups, optional and repeated values of every sort.
+type rare struct {
+	Row      int64             `parquet:"row,delta"`
+	Small    int32             `parquet:"small,split"`
+	Big      *int64            `parquet:"big,optional"`
+	Unsigned uint64            `parquet:"unsigned"`
+	Single   float32           `parquet:"single,split"`
+	Double   *float64          `parquet:"double,optional"`
+	Truth    bool              `parquet:"truth"`
+	Text     string            `parquet:"text,delta"`
+	Label    string            `parquet:"label,optional,dict"`
+	Length   *string           `parquet:"length,optional"`
+	Enum     string            `parquet:"enum,enum,dict"`
+	JSON     string            `parquet:"json,json"`
+	UUID     uuid.UUID         `parquet:"uuid,uuid"`
+	Bytes    []byte            `parquet:"bytes"`
+	Price    int32             `parquet:"price,decimal(2:9)"`
+	Cost     int64             `parquet:"cost,decimal(4:18)"`
+	Day      int32             `parquet:"day,date"`
+	Millis   time.Time         `parquet:"millis,timestamp(millisecond)"`
+	Nanos    time.Time         `parquet:"nanos,timestamp(nanosecond)"`
+	Clock    time.Duration     `parquet:"clock,time(microsecond)"`
+	Tags     []string          `parquet:"tags,list"`
+	Names    map[string]*int64 `parquet:"names"`
+	Inner    *rareInner        `parquet:"inner,optional"`
+	Many     []rareInner       `parquet:"many,list"`
+}
+
+type rareInner struct {
+	X *int32   `parquet:"x,optional"`
+	Y []int64  `parquet:"y,list"`
+	Z *float64 `parquet:"z,optional"`
+}
+
+func rareRows(n int) []rare {
+	rows := make([]rare, n)
+	for i := range rows {
+		big, double, text, x := int64(i)*math.MaxInt32, float64(i)/4, fmt.Sprintf("text %d", i%90), int32(i)
+		at := time.Unix(1_700_000_000+int64(i), int64(i)*1_000_001).UTC()
+		r := rare{
+			Row: int64(i), Small: int32(i * i), Unsigned: math.MaxUint64 - uint64(i), Single: float32(i) / 3, Truth: i%3 == 0, Text: text,
+			Enum: []string{"RED", "GREEN"}[i%2], JSON: fmt.Sprintf(`{"i":%d}`, i), UUID: uuid.UUID{byte(i), 15: byte(i >> 8)}, Bytes: []byte{byte(i), 0},
+			Price: int32(i * 7), Cost: -int64(i), Day: int32(i), Millis: at.Truncate(time.Millisecond), Nanos: at, Clock: time.Duration(i) * time.Second,
+		}
+		if i%4 > 0 {
+			r.Big, r.Double, r.Length = &big, &double, &text
+			r.Inner = &rareInner{X: &x, Y: []int64{1, 2, int64(i)}[:i%4]}
+			r.Names = map[string]*int64{"a": &big, "b": nil}
+		}
+		for k := range i % 5 {
+			r.Tags = append(r.Tags, fmt.Sprint(k))
+			r.Many = append(r.Many, rareInner{Z: &double, Y: []int64{big}[:k%2]})
+		}
+		rows[i] = r
+	}
+	return rows
+}
+
+// TestRareFormsOfParquetGoAreReadAsPyarrowReadsThem: encodings and annotations
+// that no Arrow writer makes.
+func TestRareFormsOfParquetGoAreReadAsPyarrowReadsThem(t *testing.T) {
+	rows, folder := rareRows(700), t.TempDir()
+	var jobs []scantest.Job
+	for name, options := range map[string][]parquet.WriterOption{
+		"v1-snappy": {parquet.Compression(&parquet.Snappy), parquet.DataPageVersion(1), parquet.PageBufferSize(700)},
+		"v2-zstd":   {parquet.Compression(&parquet.Zstd), parquet.DataPageVersion(2)},
+		"v2-gzip":   {parquet.Compression(&parquet.Gzip), parquet.DataPageVersion(2), parquet.PageBufferSize(300)},
+		"v1-brotli": {parquet.Compression(&parquet.Brotli), parquet.DataPageVersion(1), parquet.MaxRowsPerRowGroup(77)},
+		"v2-lz4": {parquet.Compression(&parquet.Lz4Raw), parquet.BloomFilters(
+			parquet.SplitBlockFilter(10, "row"), parquet.SplitBlockFilter(10, "text"), parquet.SplitBlockFilter(4, "uuid"), parquet.SplitBlockFilter(10, "price"))},
+	} {
+		var file bytes.Buffer
+		w := parquet.NewGenericWriter[rare](&file, append([]parquet.WriterOption{parquet.MaxRowsPerRowGroup(300)}, options...)...)
+		if _, err := w.Write(rows); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(folder, name+".parquet")
+		if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, scantest.Job{Op: "read", Path: path, Queries: 40, Folder: folder})
+	}
+	tally := newTally()
+	scantest.Ask(t, oracleFolder, jobs, func(a scantest.Answer) {
+		t.Run(filepath.Base(a.Job.Path), func(t *testing.T) {
+			if a.Error != "" {
+				t.Fatal(a.Error)
+			}
+			checkAnswer(t, a, tally)
+		})
+	})
+	tally.report(t)
+}

@@ -1,0 +1,96 @@
+package scan
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/hubflight/hubflight/source/filter"
+	"github.com/hubflight/hubflight/source/scan/scantest"
+)
+
+const queriesPerSparkFile = 24
+
+// The spark profile's types and values are those that real Spark reads from the
+// same file, or from one with the mapped values where it reads none; and the rows
+// that the spark logic keeps are those for which Spark's own expression is true.
+// A third of the files is written by Spark.
+func TestRowsTypesAndValuesAreThoseOfSpark(t *testing.T) {
+	first, files := oracleCases(t, 90)
+	folder := t.TempDir()
+	jobs := make([]scantest.Job, files)
+	for i := range jobs {
+		jobs[i] = scantest.Job{Op: "spark", Seed: first + i, Queries: queriesPerSparkFile, Folder: folder}
+	}
+	asked, unreadable := 0, 0
+	scantest.Ask(t, oracleFolder+"/spark.py", jobs, func(a scantest.Answer) {
+		t.Run(fmt.Sprint(a.Job.Seed), func(t *testing.T) {
+			if a.Error != "" {
+				unreadable++
+				t.Skipf("Spark: %.300s", a.Error)
+			}
+			asked += len(a.Queries)
+			checkSparkAnswer(t, a)
+		})
+	})
+	t.Logf("%d cases; Spark could not read %d of %d files", asked, unreadable, files)
+	if unreadable > files/4 {
+		t.Errorf("Spark could not read %d of %d files", unreadable, files)
+	}
+}
+
+func checkSparkAnswer(t *testing.T, a scantest.Answer) {
+	data, err := os.ReadFile(a.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := scantest.Table(a.Expect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Release()
+	ft := footer(t, data)
+	whole := Query{Profile: Spark, Logic: filter.Spark}
+	out, err := whole.Output(ft.Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := scantest.Shape(out); got != scantest.Shape(want.Schema()) {
+		t.Fatalf("the schema is\n%s, Spark's\n%s", got, scantest.Shape(want.Schema()))
+	}
+	probe, err := readWhole(data)
+	skipMissingDecoder(t, err)
+	releaseBatches(probe)
+	checkSparkRows(t, "whole", data, Task{Footer: ft, Query: whole, Limit: -1}, want, allRows(want))
+	for i, asked := range a.Queries {
+		name := fmt.Sprintf("query %d, filters %s", i, asked.Filters)
+		terms, err := scantest.Conditions(want, asked.Filters, scantest.Spark)
+		if errors.Is(err, scantest.ErrRefused) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		rows := scantest.Rows(int(want.NumRows()), terms, scantest.Spark)
+		if !slices.Equal(rows, asked.Rows) {
+			t.Errorf("%s: Spark has %d rows %v, the contract %d: %v", name, len(asked.Rows), clipRows(asked.Rows), len(rows), clipRows(rows))
+		}
+		q := whole
+		if q.Filters, err = filter.Parse(asked.Filters); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		checkSparkRows(t, name, data, Task{Footer: ft, Query: q, Limit: -1}, want, rows)
+	}
+}
+
+func checkSparkRows(t *testing.T, name string, data []byte, task Task, want arrow.RecordBatch, rows []int) {
+	t.Helper()
+	got, err := readBatches(data, task)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	defer releaseBatches(got)
+	sameCells(t, name, got, want, rows)
+}
