@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/hubflight/hubflight/source/rangeio"
+	"github.com/hubflight/hubflight/source/scan/column"
 )
 
 // announcer is a Reader that fetches ahead what it is told will be read.
@@ -13,33 +14,91 @@ type announcer interface {
 	Expect(ctx context.Context, ranges []rangeio.Range)
 }
 
-// announce tells the Reader what all row groups will ask for, as far as that can
-// be known.
-func (d *decoder) announce(ctx context.Context) {
-	reader, ok := d.task.Reader.(announcer)
+// announce tells the Reader what all portions will ask for, as far as that can
+// be known: with a filter, what it looks at.
+func announce(ctx context.Context, t *Task, plan *layout, jobs []portion) {
+	reader, ok := t.Reader.(announcer)
 	if !ok {
 		return
 	}
-	var plan []rangeio.Range
-	chunks := make([]chunk, 0, len(d.plan.order))
-	row := int64(0)
-	for _, g := range d.task.Groups {
-		rows := d.task.Footer.GroupRows(g)
-		if d.plan.bound == nil {
-			if d.task.Limit >= 0 && row >= d.task.Limit {
-				break
-			}
-			if row += rows; row <= d.task.Skip {
-				continue // as in readGroup
-			}
-		}
-		chunks = chunks[:0]
-		for _, leaf := range d.plan.order {
-			chunks = append(chunks, d.task.Footer.chunks[g][leaf])
-		}
-		plan = append(plan, readPlan(chunks)...)
+	units := plan.units
+	if plan.bound != nil {
+		units = units[:plan.first]
 	}
-	reader.Expect(ctx, plan)
+	var ranges []rangeio.Range
+	var chunks []chunk
+	for _, job := range jobs {
+		chunks = chunks[:0]
+		for _, u := range units {
+			for _, leaf := range u.order {
+				chunks = append(chunks, t.Footer.chunks[job.group][leaf])
+			}
+		}
+		ranges = append(ranges, readPlan(chunks)...)
+	}
+	reader.Expect(ctx, ranges)
+}
+
+// expect tells the Reader which parts of the other columns a worker will read,
+// now that it is known which rows are kept: pages, or chunks where their pages
+// are not known.
+func (w *worker) expect(ctx context.Context, chosen []rows) error {
+	reader, ok := w.task.Reader.(announcer)
+	if !ok {
+		return nil
+	}
+	var ranges []rangeio.Range
+	for _, u := range w.plan.units[w.plan.first:] {
+		for _, leaf := range u.order {
+			c := w.task.Footer.chunks[w.group.group][leaf]
+			pages, err := w.group.hits.pages(ctx, leaf)
+			if err != nil {
+				return err
+			}
+			seen := w.group.expected[leaf]
+			if len(pages) == 0 {
+				if seen == 0 {
+					ranges = append(ranges, rangeio.Range{Off: c.off, Len: c.len})
+				}
+				w.group.expected[leaf] = c.off + c.len
+				continue
+			}
+			if seen == 0 && pages[0].Off > c.off { // the dictionary
+				ranges = append(ranges, rangeio.Range{Off: c.off, Len: pages[0].Off - c.off})
+			}
+			for _, p := range touched(pages, chosen, w.task.Footer.GroupRows(w.group.group)) {
+				if p.Off >= seen {
+					ranges = append(ranges, rangeio.Range{Off: p.Off, Len: int64(p.Size)})
+					seen = p.Off + int64(p.Size)
+				}
+			}
+			w.group.expected[leaf] = seen
+		}
+	}
+	if len(ranges) > 0 {
+		slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+		reader.Expect(ctx, ranges)
+	}
+	return nil
+}
+
+// touched are the pages of a group of n rows that hold chosen rows.
+func touched(pages []column.Page, chosen []rows, n int64) []column.Page {
+	var out []column.Page
+	at := 0
+	for i, p := range pages {
+		end := n
+		if i+1 < len(pages) {
+			end = pages[i+1].FirstRow
+		}
+		for at < len(chosen) && chosen[at].to <= p.FirstRow {
+			at++
+		}
+		if at < len(chosen) && chosen[at].from < end {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // readPlan is what a chunkReader of these chunks will ask for, in about that
@@ -51,7 +110,7 @@ func readPlan(chunks []chunk) []rangeio.Range {
 		share float64 // of its chunk that comes before it
 	}
 	var windows []due
-	for _, s := range planSpans(chunks) {
+	for _, s := range ownSpans(chunks, false) {
 		if s.window == 0 {
 			plan = append(plan, rangeio.Range{Off: s.off, Len: s.len})
 			continue

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
@@ -16,36 +17,56 @@ type listening struct {
 	announced, read []rangeio.Range
 }
 
-func (l *listening) Expect(_ context.Context, ranges []rangeio.Range) { l.announced = ranges }
+func (l *listening) Expect(_ context.Context, ranges []rangeio.Range) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.announced = append(l.announced, ranges...)
+}
 
 func (l *listening) ReadAt(ctx context.Context, p []byte, off int64) error {
+	l.mu.Lock()
 	l.read = append(l.read, rangeio.Range{Off: off, Len: int64(len(p))})
+	l.mu.Unlock()
 	return l.bytesReader.ReadAt(ctx, p, off)
+}
+
+// covered is what ranges cover, as few ranges.
+func covered(ranges []rangeio.Range) []rangeio.Range {
+	slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+	var out []rangeio.Range
+	for _, r := range ranges {
+		if n := len(out); n > 0 && r.Off == out[n-1].End() {
+			out[n-1].Len += r.Len
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func TestAStreamReadsWhatItAnnounced(t *testing.T) {
 	data := write(t, flatBatch(1000), 100)
 	ft := footer(t, data)
 	for name, c := range map[string]struct {
-		task   Task
-		groups int
+		task  Task
+		reads int
 	}{
 		"everything":       {Task{Limit: -1}, 10},
 		"some row groups":  {Task{Limit: -1, Groups: []int{2, 3, 7}}, 3},
 		"skip and limit":   {Task{Skip: 250, Limit: 420}, 3},
 		"nothing":          {Task{Limit: 0}, 0},
 		"only row numbers": {Task{Limit: -1, Query: Query{RowsOnly: true}}, 0},
-		"a filter":         {Task{Limit: -1, Query: Query{Filters: mustFilter(t, `[["id",">=",750]]`)}}, 3},
+		"a filter":         {Task{Limit: -1, Query: Query{Filters: mustFilter(t, `[["id",">=",750]]`)}}, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reader := &listening{bytesReader: bytesReader{data: data}}
 			c.task.Reader, c.task.Footer, c.task.File = reader, ft, testFile
 			benchScan(t, c.task)
-			if !slices.Equal(reader.announced, reader.read) {
+			if !slices.Equal(covered(reader.announced), covered(reader.read)) {
 				t.Errorf("announced %v, read %v", reader.announced, reader.read)
 			}
-			if len(reader.read) != c.groups {
-				t.Errorf("%d reads for %d row groups", len(reader.read), c.groups)
+			if len(reader.read) != c.reads {
+				t.Errorf("%d reads, want %d", len(reader.read), c.reads)
 			}
 		})
 	}
@@ -55,10 +76,10 @@ func TestWindowsReadEveryByteOnceAndAsAnnounced(t *testing.T) {
 	const mib = 1 << 20
 	chunks := []chunk{{off: 4, len: 100 * mib}, {off: 4 + 100*mib, len: 200*mib + 17}}
 	var read []rangeio.Range
-	r := newChunkReader(func(p []byte, off int64) error {
+	r := &chunkReader{read: func(p []byte, off int64) error {
 		read = append(read, rangeio.Range{Off: off, Len: int64(len(p))})
 		return nil
-	}, 400*mib, memory.NewGoAllocator(), chunks)
+	}, size: 400 * mib, mem: memory.NewGoAllocator(), spans: ownSpans(chunks, false)}
 	defer r.close()
 	page := make([]byte, 70_001) // no divisor of a window
 	for i := int64(0); i < 2*100*mib; i += int64(len(page)) {
@@ -80,7 +101,7 @@ func TestWindowsReadEveryByteOnceAndAsAnnounced(t *testing.T) {
 	if want := 300*int64(mib) + 17; total > want {
 		t.Errorf("%d bytes read of %d", total, want)
 	}
-	if len(read) > len(plan)+2*len(chunks) {
+	if len(read) > len(plan)*11/10 {
 		t.Errorf("%d reads for %d announced windows", len(read), len(plan))
 	}
 	sum := int64(0)

@@ -12,49 +12,87 @@ const (
 	// Chunks closer than this are read together. Larger gaps are worth reading
 	// only where requests are slow, which the Reader knows.
 	mergeGap = 4 << 10
-	// mergeMax bounds a merged read, so that the first column need not wait for
-	// the whole row group.
-	mergeMax = 8 << 20
-	// maxGroupBytes of compressed chunks are held in memory at once. A larger row
-	// group is read through one window per chunk.
-	maxGroupBytes = 256 << 20
-	minWindow     = 256 << 10
-	maxWindow     = 8 << 20
+	// wholeBytes of compressed chunks are loaded with as few reads as the layout
+	// allows, and are held until the row group ends: row groups of a thousand rows
+	// are common, and would cost a read per column.
+	wholeBytes = 4 << 20
+	// sparseBytes are loaded as a whole where only some pages are wanted.
+	sparseBytes = 256 << 10
+	// windowBytes are shared by the windows of a larger row group. A window that
+	// holds a few pages costs hardly more reads than a chunk in memory.
+	windowBytes = 8 << 20
+	minWindow   = 64 << 10
+	maxWindow   = 1 << 20
+	// jumpBytes are read where the reader jumps: page headers, mostly.
+	jumpBytes = 4 << 10
+
+	// What the library decodes is held in memory as a whole, up to
+	// libraryBytes; a larger row group goes through larger windows, because the
+	// library's reads are small.
+	libraryBytes     = 256 << 20
+	minLibraryWindow = 256 << 10
+	maxLibraryWindow = 8 << 20
 )
 
-// chunkReader serves one row group's column chunks to the Parquet library: a
-// small row group from memory, fetched with as few reads as its layout allows, a
-// large one through windows. It is the seam to rangeio, which hears from
-// readPlan what all the row groups of a stream will ask for.
+// chunkReader serves column chunks of one row group: small ones from memory,
+// large ones through windows that slide over them, so that what is held does not
+// grow with the row group. It is the seam to rangeio.
 //
-// It belongs to the decoding goroutine. The first failed read is kept, because
-// the library wraps errors in ways that lose them.
+// It belongs to one worker.
 type chunkReader struct {
-	read   func(p []byte, off int64) error
-	size   int64
-	mem    memory.Allocator
-	ranges []*span
-	pos    int64
-	err    error
+	read  func(p []byte, off int64) error
+	size  int64
+	mem   memory.Allocator
+	spans []*span
+	pos   int64
 }
 
 // span is a part of the file that is read as a whole, or, if its window is set,
 // piece by piece.
 type span struct {
 	off, len int64
-	window   int64 // 0: load all
-	at       int64 // where data begins
-	data     []byte
+	window   int64  // 0: load all
+	sparse   bool   // only some pages are wanted: read on only while reads are contiguous
+	step     int64  // what the next read of a sparse window may take
+	at       int64  // where data begins
+	data     []byte // what is loaded
+	block    []byte // what data is a part of
 }
 
-// newChunkReader plans the reads of chunks.
-func newChunkReader(read func(p []byte, off int64) error, size int64, mem memory.Allocator, chunks []chunk) *chunkReader {
-	return &chunkReader{read: read, size: size, mem: mem, ranges: planSpans(chunks)}
+func (s *span) end() int64 { return s.off + s.len }
+
+func (s *span) holds(off, n int64) bool {
+	return off >= s.at && off+n <= s.at+int64(len(s.data)) && s.data != nil
 }
 
-// planSpans decides which parts of the file are held in memory for the chunks of
-// one row group.
-func planSpans(chunks []chunk) []*span {
+// ownSpans are the spans of chunks that the column decoder reads. sparse means
+// that only some of their pages are wanted.
+func ownSpans(chunks []chunk, sparse bool) []*span {
+	whole := int64(wholeBytes)
+	if sparse {
+		whole = sparseBytes
+	}
+	spans := planSpans(chunks, whole, min(max(windowBytes/max(int64(len(chunks)), 1), minWindow), maxWindow))
+	for _, s := range spans {
+		s.sparse, s.step = sparse, jumpBytes
+	}
+	return spans
+}
+
+// librarySpans are the spans of chunks that the library reads, which are merged
+// within a class only: of some classes nothing may be read.
+func librarySpans(classes ...[]chunk) []*span {
+	var spans []*span
+	for _, chunks := range classes {
+		window := libraryBytes / max(int64(len(chunks)), 1)
+		spans = append(spans, planSpans(chunks, libraryBytes, min(max(window, minLibraryWindow), maxLibraryWindow))...)
+	}
+	return spans
+}
+
+// planSpans merges neighbouring chunks if all are to be loaded, which is decided
+// by whole; else every chunk has a window.
+func planSpans(chunks []chunk, whole, window int64) []*span {
 	var spans []*span
 	sorted := slices.Clone(chunks)
 	slices.SortFunc(sorted, func(a, b chunk) int {
@@ -70,9 +108,8 @@ func planSpans(chunks []chunk) []*span {
 	for _, c := range sorted {
 		total += c.len
 	}
-	window := int64(0)
-	if total > maxGroupBytes {
-		window = min(max(maxGroupBytes/int64(len(sorted)), minWindow), maxWindow)
+	if total <= whole {
+		window = 0
 	}
 	for _, c := range sorted {
 		if c.len == 0 {
@@ -80,9 +117,8 @@ func planSpans(chunks []chunk) []*span {
 		}
 		if n := len(spans); n > 0 && window == 0 {
 			last := spans[n-1]
-			end := max(last.off+last.len, c.off+c.len)
-			if c.off-(last.off+last.len) <= mergeGap && end-last.off <= mergeMax || c.off+c.len <= last.off+last.len {
-				last.len = end - last.off
+			if c.off-last.end() <= mergeGap {
+				last.len = max(last.end(), c.off+c.len) - last.off
 				continue
 			}
 		}
@@ -91,63 +127,75 @@ func planSpans(chunks []chunk) []*span {
 	return spans
 }
 
-// inMemory reports whether chunks are loaded whole.
-func (r *chunkReader) inMemory() bool { return len(r.ranges) > 0 && r.ranges[0].window == 0 }
-
-// bytes gives a chunk that is held in memory; it is valid until close.
-func (r *chunkReader) bytes(c chunk) ([]byte, error) {
-	s := r.find(c.off, c.len)
-	if s == nil || s.window != 0 {
-		return nil, errors.New("the chunk was not planned")
-	}
-	if err := r.load(s, s.off, s.len); err != nil {
-		return nil, err
-	}
-	return s.data[c.off-s.off:][:c.len], nil
-}
-
 // find returns the span that holds [off, off+n).
 func (r *chunkReader) find(off, n int64) *span {
-	for _, s := range r.ranges {
-		if off >= s.off && off+n <= s.off+s.len {
+	for _, s := range r.spans {
+		if off >= s.off && off+n <= s.end() {
 			return s
 		}
 	}
 	return nil
 }
 
-// load makes a span hold n bytes from off.
-func (r *chunkReader) load(s *span, off, n int64) error {
-	if s.data != nil && off >= s.at && off+n <= s.at+int64(len(s.data)) {
-		return nil
-	}
-	have := int64(0)
-	if end := s.at + int64(len(s.data)); s.data != nil && off > s.at && off < end {
-		// A window moves on: what it has already is not read again.
-		next := r.mem.Allocate(int(n))
-		have = int64(copy(next, s.data[off-s.at:]))
-		r.drop(s)
-		s.data = next
-	} else if int64(len(s.data)) != n {
-		r.drop(s)
-		s.data = r.mem.Allocate(int(n))
-	}
-	s.at = off
-	if err := r.read(s.data[have:], off+have); err != nil {
-		r.drop(s)
-		if r.err == nil {
-			r.err = err
+// view gives n bytes from off, valid until the next view of the same span.
+func (r *chunkReader) view(s *span, off, n int64) ([]byte, error) {
+	if !s.holds(off, n) {
+		if err := r.load(s, off, n); err != nil {
+			return nil, err
 		}
+	}
+	return s.data[off-s.at:][:n], nil
+}
+
+// load makes a span hold at least n bytes from off.
+func (r *chunkReader) load(s *span, off, n int64) error {
+	switch {
+	case s.window == 0:
+		off, n = s.off, s.len
+	case !s.sparse:
+		n = max(n, min(s.window, s.end()-off))
+	default:
+		if contiguous := s.data != nil && off >= s.at && off <= s.at+int64(len(s.data)); contiguous {
+			s.step = min(2*s.step, s.window)
+		} else {
+			s.step = jumpBytes
+		}
+		n = max(n, min(s.step, s.end()-off))
+	}
+	have := s.slide(r.mem, off, n)
+	if err := r.read(s.data[have:], off+have); err != nil {
+		s.drop(r.mem)
 		return err
 	}
 	return nil
 }
 
-func (r *chunkReader) drop(s *span) {
-	if s.data != nil {
-		r.mem.Free(s.data)
-		s.data = nil
+// slide makes room for n bytes from off and returns how many of them are there
+// already: a window that moves on reads nothing twice.
+func (s *span) slide(mem memory.Allocator, off, n int64) int64 {
+	var kept []byte
+	if s.data != nil && off > s.at && off < s.at+int64(len(s.data)) {
+		kept = s.data[off-s.at:]
 	}
+	kept = kept[:min(int64(len(kept)), n)]
+	size := int64(len(s.block))
+	if n > size || size > 2*max(n, s.window) { // a giant page has passed
+		block := mem.Allocate(int(max(n, min(s.window, s.len))))
+		copy(block, kept)
+		s.drop(mem)
+		s.block = block
+	} else {
+		copy(s.block, kept)
+	}
+	s.at, s.data = off, s.block[:n]
+	return int64(len(kept))
+}
+
+func (s *span) drop(mem memory.Allocator) {
+	if s.block != nil {
+		mem.Free(s.block)
+	}
+	s.block, s.data = nil, nil
 }
 
 // ReadAt implements io.ReaderAt.
@@ -161,30 +209,19 @@ func (r *chunkReader) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := int64(len(p))
 	s := r.find(off, n)
-	switch {
-	case s == nil, s.window != 0 && n > s.window:
+	if s == nil || s.window != 0 && n > s.window {
 		// Beyond what was planned (old writers' dictionary headers), or a page
 		// larger than a window.
 		if err := r.read(p, off); err != nil {
-			if r.err == nil {
-				r.err = err
-			}
 			return 0, err
 		}
 		return len(p), eof
-	case s.window == 0:
-		if err := r.load(s, s.off, s.len); err != nil {
-			return 0, err
-		}
-	default:
-		inWindow := s.data != nil && off >= s.at && off+n <= s.at+int64(len(s.data))
-		if !inWindow {
-			if err := r.load(s, off, min(s.window, s.off+s.len-off)); err != nil {
-				return 0, err
-			}
-		}
 	}
-	copy(p, s.data[off-s.at:])
+	data, err := r.view(s, off, n)
+	if err != nil {
+		return 0, err
+	}
+	copy(p, data)
 	return len(p), eof
 }
 
@@ -206,7 +243,21 @@ func (r *chunkReader) Seek(offset int64, whence int) (int64, error) {
 
 // close gives the memory back.
 func (r *chunkReader) close() {
-	for _, s := range r.ranges {
-		r.drop(s)
+	for _, s := range r.spans {
+		s.drop(r.mem)
 	}
+}
+
+// chunkSource is one chunk of a chunkReader; it implements column.Source.
+type chunkSource struct {
+	reader *chunkReader
+	span   *span
+}
+
+// Bytes gives n bytes from off.
+func (c chunkSource) Bytes(off int64, n int) ([]byte, error) {
+	if off < c.span.off || n < 0 || int64(n) > c.span.end()-off {
+		return nil, errors.New("read outside the chunk")
+	}
+	return c.reader.view(c.span, off, int64(n))
 }

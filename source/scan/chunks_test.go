@@ -22,7 +22,6 @@ func TestChunksAreReadTogetherOrThroughWindows(t *testing.T) {
 		"neighbours in one read":    {[]chunk{{off: 4, len: 1000}, {off: 1004, len: 5000}, {off: 7000, len: 10}}, 1, true},
 		"out of order":              {[]chunk{{off: 1100, len: 10}, {off: 4, len: 1000}}, 1, true},
 		"far apart":                 {[]chunk{{off: 4, len: 1000}, {off: 2 * mib, len: 1000}}, 2, true},
-		"merged up to a limit":      {[]chunk{{off: 4, len: 6 * mib}, {off: 4 + 6*mib, len: 6 * mib}}, 2, true},
 		"overlapping":               {[]chunk{{off: 4, len: 1000}, {off: 500, len: 100}}, 1, true},
 		"a large group in windows":  {[]chunk{{off: 4, len: 150 * mib}, {off: 4 + 150*mib, len: 150 * mib}}, 1 << 30, false},
 		"nothing of an empty chunk": {[]chunk{{off: 0, len: 0}, {off: 4, len: 10}}, 1, true},
@@ -30,16 +29,16 @@ func TestChunksAreReadTogetherOrThroughWindows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
 			reads, largest := 0, 0
-			r := newChunkReader(func(p []byte, off int64) error {
+			r := &chunkReader{read: func(p []byte, off int64) error {
 				reads++
 				largest = max(largest, len(p))
 				for i := range p {
 					p[i] = pattern(off + int64(i))
 				}
 				return nil
-			}, 400*mib, mem, c.chunks)
-			if r.inMemory() != c.whole {
-				t.Errorf("in memory: %v", r.inMemory())
+			}, size: 400 * mib, mem: mem, spans: librarySpans(c.chunks)}
+			if whole := r.spans[0].window == 0; whole != c.whole {
+				t.Errorf("in memory: %v", whole)
 			}
 			rng := rand.New(rand.NewPCG(1, 1))
 			for _, ch := range c.chunks {
@@ -55,7 +54,7 @@ func TestChunksAreReadTogetherOrThroughWindows(t *testing.T) {
 					}
 				}
 			}
-			if reads > c.reads || largest > maxWindow {
+			if reads > c.reads || largest > maxLibraryWindow && !c.whole {
 				t.Errorf("%d reads, the largest of %d bytes", reads, largest)
 			}
 			r.close()
@@ -65,7 +64,7 @@ func TestChunksAreReadTogetherOrThroughWindows(t *testing.T) {
 }
 
 func TestChunkReaderEndsWithTheFile(t *testing.T) {
-	r := newChunkReader(func(p []byte, off int64) error { return nil }, 100, memory.NewGoAllocator(), []chunk{{off: 4, len: 50}})
+	r := &chunkReader{read: func(p []byte, off int64) error { return nil }, size: 100, mem: memory.NewGoAllocator(), spans: librarySpans([]chunk{{off: 4, len: 50}})}
 	if n, err := r.ReadAt(make([]byte, 50), 80); n != 20 || !errors.Is(err, io.EOF) {
 		t.Errorf("%d, %v", n, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bytesReader is a source.Reader over bytes that counts its reads.
 type bytesReader struct {
 	data   []byte
+	mu     sync.Mutex
 	reads  int
 	closed int
 	fail   func(off, n int64) error
@@ -35,7 +37,9 @@ func (r *bytesReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	r.mu.Lock()
 	r.reads++
+	r.mu.Unlock()
 	if r.fail != nil {
 		if err := r.fail(off, int64(len(p))); err != nil {
 			return err
@@ -46,6 +50,12 @@ func (r *bytesReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	copy(p, r.data[off:])
 	return nil
+}
+
+func (r *bytesReader) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reads
 }
 
 func (r *bytesReader) Size() int64 { return int64(len(r.data)) }

@@ -31,13 +31,15 @@ const (
 // Footer is one Parquet file's parsed metadata. It is immutable and may be
 // shared and cached: it holds on to no reader.
 type Footer struct {
-	file   source.File
-	meta   *metadata.FileMetaData
-	schema *arrow.Schema
-	roots  []*node // one per top-level field
-	chunks [][]chunk
-	size   int64
-	tail   tail // what is known of indexes already
+	file      source.File
+	meta      *metadata.FileMetaData
+	schema    *arrow.Schema
+	roots     []*node // one per top-level field
+	chunks    [][]chunk
+	size      int64
+	tail      tail                  // what is known of indexes already
+	manifest  []pqarrow.SchemaField // the library's tree, one per root
+	oldWriter bool                  // see padded
 }
 
 // chunk is one column chunk's place, checked against the file.
@@ -151,6 +153,7 @@ func parseFooter(raw []byte, size int64, f source.File) (out *Footer, err error)
 	if err != nil {
 		return nil, unsupported(f, "the schema has no Arrow form: %v", err)
 	}
+	ft.manifest, ft.oldWriter = manifest.Fields, isOldWriter(meta.WriterVersion())
 	return ft, ft.buildSchema(manifest, hints, kept)
 }
 

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -9,39 +10,37 @@ import (
 	"github.com/hubflight/hubflight/source/filter"
 )
 
-// layout says, for one file, which leaves are read and what becomes of them.
-// Fields are matched by name between the stream's schema and the file's.
+// layout says, for one file, what is decoded and what becomes of it. Fields are
+// matched by name between the stream's schema and the file's.
 type layout struct {
-	out    *arrow.Schema
-	fields []int        // top-level fields that are decoded
-	leaves map[int]bool // what is decoded of them
-	order  []int        // the same, in order
-
-	micros map[int]bool // of fields: flat INT96 columns that are wanted as µs
-
-	output []target // one per field of out
+	units  []unit // what is decoded; those that the filter looks at come first
+	first  int    // how many those are
+	output []target
 	bound  *filter.Bound
-	tested []target // the fields that the filter reads
+	tested []target // one per field of schema, made of units[:first]
 	schema *arrow.Schema
+}
+
+// unit is a top-level field, or as much of it as is needed, decoded as one array.
+// A field of which the filter looks at some leaves and the stream wants others
+// makes two units, so that the others are read only where rows are kept.
+type unit struct {
+	root   int     // of Footer.roots
+	leaves leafSet // what is decoded of it
+	order  []int   // the same, in order
+	micros bool    // a flat INT96 column that everybody wants as µs
 }
 
 // target makes one column of an output, or of what the filter looks at.
 type target struct {
-	from   int // index into layout.fields, −1: the file lacks it
+	from   int // index into layout.units, −1: the file lacks it
 	field  arrow.Field
 	native arrow.DataType
 }
 
 func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
-	l := &layout{out: out, leaves: make(map[int]bool)}
-	used := make(map[int]bool)
-	for _, f := range out.Fields() {
-		if at := ft.rootIndex(f.Name); at >= 0 {
-			l.mark(ft.roots[at], f.Type)
-			used[at] = true
-		}
-	}
-	tested := make(map[int]bool) // leaves of the filter
+	l := &layout{}
+	tested := make(map[int]leafSet) // by root
 	if q.Filters != nil {
 		native, err := q.filterSchema(ft.schema)
 		if err != nil {
@@ -51,23 +50,25 @@ func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
 			return nil, inFile(ft.file, err)
 		}
 		for _, path := range l.bound.Paths() {
+			root := ft.rootIndex(path[0])
 			for _, leaf := range ft.leavesAt(path) {
-				tested[leaf], l.leaves[leaf] = true, true
+				if tested[root] == nil {
+					tested[root] = make(leafSet)
+				}
+				tested[root][leaf] = true
 			}
-			used[ft.rootIndex(path[0])] = true
 		}
 	}
-	for at := range ft.roots {
-		if used[at] {
-			l.fields = append(l.fields, at)
-		}
-	}
-	for leaf := range l.leaves {
-		l.order = append(l.order, leaf)
-	}
-	slices.Sort(l.order)
+	wanted := make(map[int]leafSet)
 	for _, f := range out.Fields() {
-		l.output = append(l.output, l.target(ft, f))
+		if at := ft.rootIndex(f.Name); at >= 0 {
+			wanted[at] = make(leafSet)
+			wanted[at].mark(ft.roots[at], f.Type)
+		}
+	}
+	l.planUnits(ft, tested, wanted)
+	for _, f := range out.Fields() {
+		l.output = append(l.output, l.target(ft, f, l.units))
 	}
 	if err := l.planTest(ft, q, tested); err != nil {
 		return nil, err
@@ -76,15 +77,34 @@ func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
 	return l, nil
 }
 
+// planUnits makes a unit of what the filter looks at in each field, and another
+// of what is wanted of the field unless the first has it all.
+func (l *layout) planUnits(ft *Footer, tested, wanted map[int]leafSet) {
+	add := func(root int, leaves leafSet) {
+		l.units = append(l.units, unit{root: root, leaves: leaves, order: slices.Sorted(maps.Keys(leaves))})
+	}
+	for root := range ft.roots {
+		if len(tested[root]) > 0 {
+			add(root, tested[root])
+		}
+	}
+	l.first = len(l.units)
+	for root := range ft.roots {
+		if len(wanted[root]) > 0 && !tested[root].covers(wanted[root]) {
+			add(root, wanted[root])
+		}
+	}
+}
+
 // planMicros finds the INT96 columns of which everybody wants microseconds.
 func (l *layout) planMicros(ft *Footer) {
-	l.micros = make(map[int]bool)
-	for at, root := range l.fields {
-		if n := ft.roots[root]; n.leaf >= 0 && isInt96(n.field) {
-			l.micros[root] = true
+	for at := range l.units {
+		u := &l.units[at]
+		if n := ft.roots[u.root]; n.leaf >= 0 && isInt96(n.field) {
+			u.micros = true
 			for _, t := range slices.Concat(l.output, l.tested) {
 				if t.from == at && !arrow.TypeEqual(t.field.Type, arrow.FixedWidthTypes.Timestamp_us) {
-					l.micros[root] = false
+					u.micros = false
 				}
 			}
 		}
@@ -93,13 +113,13 @@ func (l *layout) planMicros(ft *Footer) {
 
 // planTest lays out the record that the filter evaluates: only the leaves it
 // reads, in the types it is bound to.
-func (l *layout) planTest(ft *Footer, q Query, tested map[int]bool) error {
+func (l *layout) planTest(ft *Footer, q Query, tested map[int]leafSet) error {
 	if l.bound == nil {
 		return nil
 	}
 	var fields []arrow.Field
-	for _, at := range l.fields {
-		f, ok := ft.roots[at].only(tested)
+	for _, u := range l.units[:l.first] {
+		f, ok := ft.roots[u.root].only(tested[u.root])
 		if !ok {
 			continue
 		}
@@ -110,58 +130,84 @@ func (l *layout) planTest(ft *Footer, q Query, tested map[int]bool) error {
 			}
 		}
 		fields = append(fields, f)
-		l.tested = append(l.tested, l.target(ft, f))
+		l.tested = append(l.tested, l.target(ft, f, l.units[:l.first]))
 	}
 	l.schema = arrow.NewSchema(fields, nil)
 	return nil
 }
 
-func (l *layout) target(ft *Footer, f arrow.Field) target {
-	at := ft.rootIndex(f.Name)
-	t := target{from: slices.Index(l.fields, at), field: f}
-	if t.from >= 0 {
-		t.native = ft.roots[at].field.Type
+// target finds the last of the units that has a field: what is wanted comes
+// after what is tested.
+func (l *layout) target(ft *Footer, f arrow.Field, units []unit) target {
+	t := target{from: -1, field: f}
+	root := ft.rootIndex(f.Name)
+	for i, u := range units {
+		if u.root == root {
+			t.from, t.native = i, ft.roots[root].field.Type
+		}
 	}
 	return t
+}
+
+// wants reports whether a unit is part of the output.
+func (l *layout) wants(at int) bool {
+	return slices.ContainsFunc(l.output, func(t target) bool { return t.from == at })
+}
+
+// leaves are all that may be read, in order.
+func (l *layout) leaves() []int {
+	all := make(leafSet)
+	for _, u := range l.units {
+		maps.Copy(all, u.leaves)
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 func (ft *Footer) rootIndex(name string) int {
 	return slices.IndexFunc(ft.roots, func(n *node) bool { return n.field.Name == name })
 }
 
+// leafSet is a set of leaves.
+type leafSet map[int]bool
+
 // mark notes the leaves of n that want needs.
-func (l *layout) mark(n *node, want arrow.DataType) {
-	before := len(l.leaves)
+func (s leafSet) mark(n *node, want arrow.DataType) {
+	before := len(s)
 	switch t := want.(type) {
 	case *arrow.StructType:
 		for _, f := range t.Fields() {
 			if c := n.child(f.Name); c != nil && !n.repeated {
-				l.mark(c, f.Type)
+				s.mark(c, f.Type)
 			}
 		}
-		if len(l.leaves) == before && !l.any(n) {
+		if len(s) == before {
 			// Which structs are null is written in the levels of any leaf.
-			l.leaves[n.leaves(nil)[0]] = true
+			s[n.leaves(nil)[0]] = true
 		}
 		return
 	case *arrow.MapType:
 	case arrow.ListLikeType:
 		if n.repeated && len(n.children) == 1 {
-			l.mark(n.children[0], t.Elem())
+			s.mark(n.children[0], t.Elem())
 			return
 		}
 	}
 	for _, leaf := range n.leaves(nil) {
-		l.leaves[leaf] = true
+		s[leaf] = true
 	}
 }
 
-func (l *layout) any(n *node) bool {
-	return slices.ContainsFunc(n.leaves(nil), func(leaf int) bool { return l.leaves[leaf] })
+func (s leafSet) covers(other leafSet) bool {
+	for leaf := range other {
+		if !s[leaf] {
+			return false
+		}
+	}
+	return true
 }
 
 // only is a field reduced to some leaves; a map is whole or absent.
-func (n *node) only(leaves map[int]bool) (arrow.Field, bool) {
+func (n *node) only(leaves leafSet) (arrow.Field, bool) {
 	f := n.field
 	if n.leaf >= 0 {
 		return f, leaves[n.leaf]

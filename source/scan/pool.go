@@ -89,6 +89,39 @@ func (p *Pool) Reallocate(size int, b []byte) []byte {
 	return out
 }
 
+// Dirty is the same Pool, handing out memory as it is: for decoders that write
+// every byte.
+func (p *Pool) Dirty() memory.Allocator { return dirtyPool{p} }
+
+type dirtyPool struct{ *Pool }
+
+// Allocate returns size bytes of any content.
+func (p dirtyPool) Allocate(size int) []byte {
+	if size < 0 {
+		panic("scan: negative allocation")
+	}
+	class, block := sizeClass(size)
+	if class < 0 {
+		return make([]byte, size)
+	}
+	if b := p.pop(class); b != nil {
+		return b[:size]
+	}
+	return make([]byte, size, block)
+}
+
+// Reallocate returns size bytes that begin with those of b. b must not be used
+// afterwards.
+func (p dirtyPool) Reallocate(size int, b []byte) []byte {
+	if size <= cap(b) && size >= cap(b)/2 {
+		return b[:size]
+	}
+	out := p.Allocate(size)
+	copy(out, b)
+	p.Free(b)
+	return out
+}
+
 // Free takes a block back. Blocks of other allocators are ignored.
 func (p *Pool) Free(b []byte) {
 	size := cap(b)
@@ -184,16 +217,51 @@ func (m *meter) Allocate(size int) []byte {
 
 // Reallocate counts the growth and delegates.
 func (m *meter) Reallocate(size int, b []byte) []byte {
-	if grow := size - len(b); grow > 0 {
+	m.recharge(size - len(b))
+	return m.mem.Reallocate(size, b)
+}
+
+func (m *meter) recharge(grow int) {
+	if grow > 0 {
 		m.charge(grow)
 	} else {
 		m.used.Add(int64(grow))
 	}
-	return m.mem.Reallocate(size, b)
 }
 
 // Free counts and delegates.
 func (m *meter) Free(b []byte) {
+	m.used.Add(-int64(len(b)))
+	m.mem.Free(b)
+}
+
+// dirty is the same meter over memory that may hold anything, if there is such.
+func (m *meter) dirty() memory.Allocator {
+	if pool, ok := m.mem.(interface{ Dirty() memory.Allocator }); ok {
+		return dirtyMeter{m, pool.Dirty()}
+	}
+	return m
+}
+
+type dirtyMeter struct {
+	*meter
+	mem memory.Allocator
+}
+
+// Allocate counts and delegates.
+func (m dirtyMeter) Allocate(size int) []byte {
+	m.charge(size)
+	return m.mem.Allocate(size)
+}
+
+// Reallocate counts the growth and delegates.
+func (m dirtyMeter) Reallocate(size int, b []byte) []byte {
+	m.recharge(size - len(b))
+	return m.mem.Reallocate(size, b)
+}
+
+// Free counts and delegates.
+func (m dirtyMeter) Free(b []byte) {
 	m.used.Add(-int64(len(b)))
 	m.mem.Free(b)
 }

@@ -73,7 +73,7 @@ type prospect struct {
 
 func newProspector(t *Task, plan *layout) *prospector {
 	p := &prospector{
-		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, leaves: plan.order,
+		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, leaves: plan.leaves(),
 		memory: t.Memory, off: t.Query.off, queue: t.Groups, ready: make(map[int]*prospect),
 	}
 	if p.bound != nil {

@@ -4,25 +4,18 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/hubflight/hubflight/source"
 )
 
-const (
-	// maxDecodeBytes is what one step of decoding (about a batch) may take. It
-	// stops decompression and dictionary bombs; honest files stay far below.
-	maxDecodeBytes = 1 << 30
-	// aheadBatches of the asked size are decoded ahead of the consumer.
-	aheadBatches = 2
-	queueLength  = 64
-)
+// aheadBatches of the asked size wait for the consumer.
+const aheadBatches = 2
 
 // Task is one file to stream.
 type Task struct {
@@ -40,38 +33,38 @@ type Task struct {
 	// Memory is where arrays are decoded to; nil is a Pool of the stream's own.
 	// One Pool may serve many streams.
 	Memory memory.Allocator
+	// Workers is how many row groups may be decoded at once; 0 is two, or as many
+	// as there are cores.
+	Workers int
+	// Turns are the decode slots that the stream shares with others; nil is no
+	// bound. Spare is memory for decoding ahead, likewise.
+	Turns Turns
+	Spare Spare
 }
 
 // Stream is one file's batches, in file order. Next and Close are called by one
-// goroutine at a time; another one decodes ahead, bounded by bytes.
+// goroutine at a time; workers decode ahead, bounded by bytes.
 type Stream struct {
-	schema *arrow.Schema
-	reader source.Reader
-	cancel context.CancelFunc
-	items  chan item
-	room   *semaphore.Weighted // bytes that may be decoded ahead
-	space  int64
-	done   chan struct{} // closed when the decoder has ended
-	end    error         // how the decoder ended; set before items is closed
-	err    error         // what Next says from now on, io.EOF included
-	holds  int64
-	start  func()    // starts the decoder
-	begin  sync.Once // at the first Next
-	close  sync.Once
-}
-
-// item is a batch and what it takes of the room.
-type item struct {
-	batch arrow.RecordBatch
-	bytes int64
+	schema  *arrow.Schema
+	reader  source.Reader
+	cancel  context.CancelFunc
+	lanes   *lanes
+	shape   shaper
+	ready   []arrow.RecordBatch // shaped, not yet asked for
+	err     error               // what Next says from now on, io.EOF included
+	holds   int64
+	start   func()    // starts the workers
+	begin   sync.Once // at the first Next
+	close   sync.Once
+	workers sync.WaitGroup
 }
 
 // Open checks the task; decoding starts with the first Next, so that a stream
 // whose consumer waits for its turn holds nothing but its footer. Open takes
 // ownership of t.Reader, also when it fails. The stream lives as long as ctx:
-// when it ends, Next fails and the decoder stops.
+// when it ends, Next fails and the workers stop.
 func Open(ctx context.Context, t Task) (*Stream, error) {
-	s, err := open(ctx, t)
+	s, err := open(ctx, &t)
 	if err != nil && t.Reader != nil {
 		if e := t.Reader.Close(); e != nil {
 			err = errors.Join(err, e)
@@ -80,7 +73,7 @@ func Open(ctx context.Context, t Task) (*Stream, error) {
 	return s, err
 }
 
-func open(ctx context.Context, t Task) (*Stream, error) {
+func open(ctx context.Context, t *Task) (*Stream, error) {
 	if t.Reader == nil || t.Footer == nil || t.Skip < 0 {
 		return nil, source.Errorf(source.KindInternal, opOpen, "a task needs a reader, a footer and a skip that is not negative")
 	}
@@ -98,30 +91,92 @@ func open(ctx context.Context, t Task) (*Stream, error) {
 	if err := plan.checkOut(t.Footer); err != nil {
 		return nil, err
 	}
-	ahead := aheadBatches * t.Query.batchBytes()
+	hints := newProspector(t, plan)
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
-		schema: t.Out, reader: t.Reader, cancel: cancel,
-		items: make(chan item, queueLength), room: semaphore.NewWeighted(ahead), space: ahead,
-		done: make(chan struct{}),
+		schema: t.Out, reader: t.Reader, cancel: cancel, lanes: t.lanes(plan),
+		shape: shaper{schema: t.Out, mem: t.Memory, maxRows: t.Query.batchRows(), maxBytes: t.Query.batchBytes()},
 	}
-	s.holds = t.holds(plan) + 2*ahead
-	s.start = func() { go s.run(ctx, newDecoder(t, plan)) }
+	perWorker := t.workerBytes(plan)
+	s.lanes.perLane = spareBytes + perWorker
+	// Beside what waits in the queue: a piece that is made, one that is cut into
+	// batches, and the batch that the consumer has.
+	s.holds = perWorker + s.lanes.queue + 3*t.Query.batchBytes() + hints.holds()
+	s.start = func() {
+		announce(ctx, t, plan, s.lanes.jobs)
+		for range min(s.lanes.most, len(s.lanes.jobs)) {
+			s.workers.Add(1)
+			go s.work(ctx, newWorker(ctx, t, plan, hints), &slot{turns: t.Turns})
+		}
+	}
 	return s, nil
 }
 
-// holds is the compressed size of the largest row group, as far as it is read
-// and kept in memory.
-func (t *Task) holds(plan *layout) int64 {
-	largest := int64(0)
-	for _, g := range t.Groups {
-		bytes := int64(0)
-		for _, leaf := range plan.order {
-			bytes += t.Footer.chunks[g][leaf].len
-		}
-		largest = max(largest, bytes)
+// lanes plans the portions of the task: without a filter Skip and Limit are
+// known by row, with one they go along.
+func (t *Task) lanes(plan *layout) *lanes {
+	l := &lanes{
+		changed: make(chan struct{}), asked: time.Now(), hungry: true,
+		queue: aheadBatches * t.Query.batchBytes(), most: t.Workers, spare: t.Spare,
+		serial: plan.bound != nil, again: true, stall: stallLocal,
 	}
-	return min(largest, maxGroupBytes) // larger ones go through windows
+	if _, remote := t.Reader.(announcer); remote && !t.File.At.Local {
+		l.again, l.stall = false, stallRemote
+	}
+	if l.most <= 0 {
+		l.most = min(runtime.GOMAXPROCS(0), 2)
+	}
+	l.begin.take = -1
+	if l.serial {
+		l.begin.skip = t.Skip
+		if t.Limit >= 0 {
+			l.begin.take = max(t.Limit-t.Skip, 0)
+		}
+	}
+	row := int64(0)
+	for _, g := range t.Groups {
+		n := t.Footer.GroupRows(g)
+		r := rows{0, n}
+		if !l.serial {
+			r = rows{min(max(t.Skip-row, 0), n), n}
+			if t.Limit >= 0 {
+				r.to = min(max(t.Limit-row, 0), n)
+			}
+			row += n
+		}
+		if r.from < r.to {
+			l.jobs = append(l.jobs, portion{group: g, rows: r})
+		}
+	}
+	return l
+}
+
+// workerBytes estimates what a worker holds of the file: windows over the chunks
+// of a row group and, per column, an inflated page and a dictionary. Columns that
+// the library reads are held as a whole.
+func (t *Task) workerBytes(plan *layout) int64 {
+	const pageBytes = 1 << 20 // what writers aim at
+	largest := int64(0)
+	own := make([]bool, len(plan.units))
+	for k, g := range t.Groups {
+		bytes, window, library := int64(0), int64(0), int64(0)
+		for i, u := range plan.units {
+			if k == 0 {
+				own[i] = t.Footer.decodes(u, g)
+			}
+			for _, leaf := range u.order {
+				c := t.Footer.chunks[g][leaf]
+				if own[i] {
+					window += min(c.len, maxWindow)
+					bytes += min(c.uncompressed, 2*pageBytes)
+				} else {
+					library += c.len
+				}
+			}
+		}
+		largest = max(largest, bytes+min(window, windowBytes)+min(library, libraryBytes))
+	}
+	return largest
 }
 
 // prepare fills in what the task left open.
@@ -162,49 +217,64 @@ func (t *Task) prepare() error {
 	return nil
 }
 
-// Holds estimates the most memory in bytes that the stream takes at one time: the
-// chunks of its largest row group, and batches at both ends of the decoder.
+// Holds estimates the most memory in bytes that the stream takes at one time, but
+// for pages that are larger than usual. Decoding ahead takes more, if the Task has
+// Spare memory to give.
 func (s *Stream) Holds() int64 { return s.holds }
 
 // Schema is the schema of every batch.
 func (s *Stream) Schema() *arrow.Schema { return s.schema }
 
 // Next returns the next batch, which the caller releases, or io.EOF. After an
-// error it returns the same error for ever.
+// error it returns the same error for ever, unless the error is that ctx ended.
 func (s *Stream) Next(ctx context.Context) (arrow.RecordBatch, error) {
-	if s.err != nil {
-		return nil, s.err
-	}
-	s.begin.Do(s.start)
-	select {
-	case it, ok := <-s.items:
-		switch {
-		case !ok:
-			s.err = s.end
-		default:
-			s.room.Release(it.bytes)
-			return it.batch, nil
+	s.begin.Do(func() { s.start() })
+	for len(s.ready) == 0 {
+		if s.err != nil {
+			return nil, s.err
 		}
-		return nil, s.err
-	case <-ctx.Done():
-		return nil, source.AsError(opScan, ctx.Err())
+		p, err := s.lanes.take(ctx)
+		switch {
+		case err == nil:
+			s.ready, s.err = s.push(p.batch)
+		case errors.Is(err, io.EOF):
+			if s.ready, s.err = s.shape.flush(); s.err == nil {
+				s.err = io.EOF
+			}
+		case ctx.Err() != nil:
+			return nil, err
+		default:
+			s.err = err
+		}
 	}
+	batch := s.ready[0]
+	s.ready[0] = nil
+	s.ready = s.ready[1:]
+	return batch, nil
 }
 
-// Close stops the decoder, waits for it, releases what it had ready and gives
+// push gives the shaper a piece. What it cannot join is the file's fault.
+func (s *Stream) push(batch arrow.RecordBatch) (out []arrow.RecordBatch, err error) {
+	if out, err = s.shape.push(batch); err != nil {
+		return out, source.AsError(opScan, err)
+	}
+	return out, nil
+}
+
+// Close stops the workers, waits for them, releases what they had ready and gives
 // the Reader back. It may be called more than once.
 func (s *Stream) Close() error {
 	var err error
 	s.close.Do(func() {
 		s.cancel()
-		s.begin.Do(func() { // it never started
-			close(s.items)
-			close(s.done)
-		})
-		for it := range s.items {
-			it.batch.Release()
+		s.begin.Do(func() {}) // it never started, and never will
+		s.workers.Wait()
+		s.lanes.close()
+		for _, b := range s.ready {
+			b.Release()
 		}
-		<-s.done
+		s.ready = nil
+		s.shape.drop()
 		if s.err == nil {
 			s.err = source.Errorf(source.KindCanceled, opScan, "the stream is closed")
 		}
@@ -213,302 +283,40 @@ func (s *Stream) Close() error {
 	return err
 }
 
-// run is the decoding goroutine. How it ended is known once items is closed.
-func (s *Stream) run(ctx context.Context, d *decoder) {
-	defer close(s.done)
-	defer close(s.items)
-	err := d.decode(ctx, func(b arrow.RecordBatch) error { return s.send(ctx, b) })
-	if err == nil {
-		err = io.EOF
-	}
-	s.end = err
-}
-
-// send waits until the batch fits into what may be ahead. It owns b.
-func (s *Stream) send(ctx context.Context, b arrow.RecordBatch) error {
-	n := min(max(batchBytes(b, 0, b.NumRows()), 1), s.space)
-	if err := s.room.Acquire(ctx, n); err != nil {
-		b.Release()
-		return err
-	}
-	select {
-	case s.items <- item{batch: b, bytes: n}:
-		return nil
-	case <-ctx.Done():
-		b.Release()
-		return ctx.Err()
+// work is a worker's goroutine.
+func (s *Stream) work(ctx context.Context, w *worker, t *slot) {
+	defer s.workers.Done()
+	defer w.close()
+	for {
+		ln, run := s.lanes.start(ctx, t)
+		if ln == nil {
+			return
+		}
+		at, err := s.decode(run, w, ln, t)
+		t.give()
+		s.lanes.finish(ln, at, err)
 	}
 }
 
-// decoder turns the task's row groups into batches. It is used by the decoding
-// goroutine only.
-type decoder struct {
-	task   Task
-	plan   *layout
-	group  groupDecoder
-	mem    *meter
-	conv   converter
-	shape  shaper
-	emit   func(arrow.RecordBatch) error
-	row    int64 // output rows so far, those skipped included
-	perRow int64 // decoded bytes of a row, as seen so far; 0 unknown
-}
-
-func newDecoder(t Task, plan *layout) *decoder {
-	mem := &meter{mem: t.Memory, limit: maxDecodeBytes}
-	return &decoder{
-		task: t, plan: plan, mem: mem,
-		conv:  converter{gatherer{mem}},
-		shape: shaper{schema: t.Out, mem: mem, maxRows: t.Query.batchRows(), maxBytes: t.Query.batchBytes()},
-	}
-}
-
-// decode runs to the end of the task, or to the first error. Whatever the
-// library panics about in a foreign file ends here.
-func (d *decoder) decode(ctx context.Context, emit func(arrow.RecordBatch) error) (err error) {
-	d.emit = emit
-	d.group = groupDecoder{
-		ft: d.task.Footer, mem: d.mem, size: d.task.Reader.Size(),
-		read:   func(p []byte, off int64) error { return d.task.Reader.ReadAt(ctx, p, off) },
-		fields: d.plan.fields, leaves: d.plan.leaves, order: d.plan.order, micros: d.plan.micros,
-	}
+// decode runs a lane to its end or to the first error. Whatever a decoder panics
+// about in a foreign file ends here.
+func (s *Stream) decode(ctx context.Context, w *worker, ln *lane, t *slot) (at progress, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = d.panicError(p)
+			err = w.panicError(p)
 		}
 		if err != nil {
-			err = d.named(ctx, err)
-		}
-		d.cleanUp()
-	}()
-	d.announce(ctx)
-	for _, g := range d.task.Groups {
-		if d.reachedLimit() {
-			break
-		}
-		if err := d.readGroup(ctx, g); err != nil {
-			return err
-		}
-	}
-	return d.emitAll(d.shape.flush())
-}
-
-func (d *decoder) cleanUp() {
-	defer func() {
-		// A reader that panicked half-way may panic again when released. What it
-		// held is garbage then.
-		_ = recover()
-	}()
-	d.shape.drop()
-	d.group.close()
-}
-
-func (d *decoder) panicError(p any) error {
-	if over, ok := p.(overBudget); ok {
-		return unsupported(d.task.File, "row group %d: %v", d.group.group, over).
-			WithHint("ask for smaller batches with batch_rows, or for fewer columns")
-	}
-	return corrupt(d.task.File, "row group %d cannot be decoded: %v", d.group.group, p)
-}
-
-// named makes an error that says which file it is about.
-func (d *decoder) named(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return source.AsError(opScan, context.Cause(ctx))
-	}
-	if c := d.group.chunks; c != nil && c.err != nil {
-		return readError(d.task.File, c.err)
-	}
-	var e *source.Error
-	if !errors.As(err, &e) {
-		e = d.group.classify(err)
-	}
-	if e.Path == "" {
-		named := *e
-		e = named.WithFile(d.task.File.At.Short(), d.task.File.Path)
-	}
-	return e
-}
-
-func (d *decoder) reachedLimit() bool { return d.task.Limit >= 0 && d.row >= d.task.Limit }
-
-func (d *decoder) readGroup(ctx context.Context, g int) error {
-	left := d.task.Footer.GroupRows(g)
-	if left == 0 {
-		return nil
-	}
-	if d.plan.bound == nil && d.row+left <= d.task.Skip {
-		d.row += left // nothing of it is wanted, and how much it is is known
-		return nil
-	}
-	if err := d.group.open(ctx, g); err != nil {
-		return err
-	}
-	for left > 0 && !d.reachedLimit() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(left, d.step(g))
-		if d.plan.bound == nil && d.task.Limit >= 0 {
-			n = min(n, d.task.Limit-d.row)
-		}
-		if err := d.readRows(ctx, n); err != nil {
-			return err
-		}
-		left -= n
-	}
-	return nil
-}
-
-// step is how many rows to decode at once: about a batch, few at first, and
-// growing no faster than eightfold, so that a run of large values is met by
-// small steps.
-func (d *decoder) step(g int) int64 {
-	rows := int64(d.task.Query.batchRows())
-	if len(d.plan.order) == 0 {
-		return rows
-	}
-	perRow := d.perRow
-	if perRow == 0 {
-		uncompressed := int64(0)
-		for _, leaf := range d.plan.order {
-			uncompressed += d.task.Footer.chunks[g][leaf].uncompressed
-		}
-		perRow = uncompressed / d.task.Footer.GroupRows(g)
-		rows = min(rows, firstRows)
-	}
-	return max(1, min(rows, d.task.Query.batchBytes()/max(perRow, 1)))
-}
-
-// readRows decodes n rows, keeps what the filter keeps, and hands it on in the
-// stream's types.
-func (d *decoder) readRows(ctx context.Context, n int64) error {
-	d.mem.begin()
-	data, err := d.group.next(ctx, n)
-	if err != nil {
-		return err
-	}
-	defer func() { releaseAll(data) }()
-	size := int64(0)
-	for _, c := range data {
-		size += sliceBytes(c, 0, c.Len())
-	}
-	d.learn(size, n)
-	kept := []run{{0, int(n)}}
-	if d.plan.bound != nil {
-		if kept, err = d.test(ctx, data, n); err != nil {
-			return err
-		}
-	}
-	kept, total := d.window(kept)
-	if total == 0 {
-		return nil
-	}
-	if total != int(n) {
-		if data, err = d.pick(data, kept, total); err != nil {
-			return err
-		}
-	}
-	batch, err := d.output(data, int64(total))
-	if err != nil {
-		return err
-	}
-	return d.emitAll(d.shape.push(batch))
-}
-
-// learn keeps an estimate of a row's size: at least what was just seen, and
-// shrinking slowly.
-func (d *decoder) learn(size, n int64) {
-	seen := max(size/n, 1)
-	d.perRow = max(seen, d.perRow/8)
-}
-
-// test asks the filter which rows to keep.
-func (d *decoder) test(ctx context.Context, data []arrow.ArrayData, n int64) ([]run, error) {
-	rec, err := d.record(d.plan.schema, d.plan.tested, data, n)
-	if err != nil {
-		return nil, err
-	}
-	defer rec.Release()
-	keep, err := d.plan.bound.Eval(ctx, rec, d.mem)
-	if err != nil {
-		return nil, err
-	}
-	defer keep.Release()
-	if int64(keep.Len()) != n {
-		return nil, source.Errorf(source.KindInternal, opScan, "the filter answered %d of %d rows", keep.Len(), n)
-	}
-	runs, _ := runsOf(keep)
-	return runs, nil
-}
-
-// window cuts runs of output rows to those between Skip and Limit.
-func (d *decoder) window(runs []run) ([]run, int) {
-	limit := int64(math.MaxInt64)
-	if d.task.Limit >= 0 {
-		limit = d.task.Limit
-	}
-	out, total := runs[:0], 0
-	for _, r := range runs {
-		from := min(max(d.task.Skip-d.row, 0), int64(r.n))
-		to := min(max(limit-d.row, from), int64(r.n))
-		d.row += int64(r.n)
-		if to > from {
-			out = append(out, run{r.off + int(from), int(to - from)})
-			total += int(to - from)
-		}
-	}
-	return out, total
-}
-
-// pick keeps runs of rows. It takes over data.
-func (d *decoder) pick(data []arrow.ArrayData, runs []run, total int) ([]arrow.ArrayData, error) {
-	out := make([]arrow.ArrayData, len(data))
-	for i, c := range data {
-		out[i] = d.conv.take(c, runs, total)
-		c.Release()
-	}
-	return out, nil
-}
-
-func (d *decoder) output(data []arrow.ArrayData, n int64) (arrow.RecordBatch, error) {
-	return d.record(d.task.Out, d.plan.output, data, n)
-}
-
-// record converts columns and puts them together.
-func (d *decoder) record(schema *arrow.Schema, targets []target, data []arrow.ArrayData, n int64) (arrow.RecordBatch, error) {
-	cols := make([]arrow.Array, 0, len(targets))
-	defer func() {
-		for _, c := range cols {
-			c.Release()
+			err = w.named(ctx, err)
 		}
 	}()
-	for _, t := range targets {
-		var col arrow.ArrayData
-		if t.from < 0 {
-			col = d.conv.nulls(t.field.Type, int(n))
-		} else {
-			var err error
-			if col, err = d.conv.convert(data[t.from], t.native, t.field.Type, t.field.Name); err != nil {
-				return nil, err
-			}
-		}
-		cols = append(cols, array.MakeFromData(col))
-		col.Release()
+	if err := s.lanes.turn(ctx, ln, t); err != nil {
+		return ln.begin, err
 	}
-	return array.NewRecordBatch(schema, cols, n), nil
-}
-
-// emitAll sends batches; after the first failure the rest is released.
-func (d *decoder) emitAll(batches []arrow.RecordBatch, err error) error {
-	for i, b := range batches {
-		if err != nil {
-			b.Release()
-			continue
+	return w.run(ctx, ln.portion, ln.begin, func(p piece) error {
+		t.give()
+		if err := s.lanes.put(ctx, ln, p); err != nil {
+			return err
 		}
-		if err = d.emit(b); err != nil {
-			batches[i] = nil
-		}
-	}
-	return err
+		return s.lanes.turn(ctx, ln, t)
+	})
 }

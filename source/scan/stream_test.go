@@ -404,7 +404,7 @@ func TestAFailingReadKeepsItsKindAndNamesTheFile(t *testing.T) {
 	for _, after := range []int{0, 1, 3} {
 		r := &bytesReader{data: data}
 		r.fail = func(off, n int64) error {
-			if r.reads > after {
+			if r.count() > after {
 				return source.Errorf(source.KindUpstream, "read", "the origin is gone")
 			}
 			return nil
