@@ -160,7 +160,7 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File, patiently bool
 		}
 	}
 	r := request{
-		call:   call{token: d.token, repeatable: patiently},
+		call:   call{token: d.token, repeatable: patiently, impatient: !patiently},
 		method: http.MethodHead, url: d.client.endpoint.resolve(d.repo, f.At.Commit, f.Path), header: http.Header{},
 	}
 	resp, final, err := d.client.follow(ctx, r, func(resp *http.Response, to *url.URL) bool {

@@ -52,7 +52,7 @@ func (d *Dataset) Blob(ctx context.Context, revision, path string) ([]byte, erro
 		return nil, source.Errorf(source.KindInvalid, op, "revision %q %s", clip(revision, 80), why).WithFile(d.repo, path)
 	}
 	resp, _, err := d.client.follow(ctx, request{
-		call: call{token: d.token, buffer: maxBlob}, method: http.MethodGet,
+		call: call{token: d.token, buffer: maxBlob, impatient: true}, method: http.MethodGet,
 		url: d.client.endpoint.file("raw", d.repo, revision, path), header: http.Header{},
 	}, func(_ *http.Response, to *url.URL) bool { return !d.client.endpoint.isOwn(to) })
 	if err != nil {

@@ -107,7 +107,8 @@ func (t *retrying) RoundTrip(r *http.Request) (*http.Response, error) {
 		start := time.Now()
 		resp, err := t.next.RoundTrip(r)
 		t.trace(r, resp, err, attempt, time.Since(start))
-		if !callOf(ctx).repeatable || ctx.Err() != nil {
+		var heldBack *heldBackError
+		if !callOf(ctx).repeatable && !errors.As(err, &heldBack) || callOf(ctx).impatient || ctx.Err() != nil {
 			return resp, err
 		}
 		floor, again := passing(resp, err)
@@ -157,6 +158,10 @@ func rewound(r *http.Request) (*http.Request, error) {
 // passing tells whether a failure may pass by itself, and how long the peer asked
 // to wait.
 func passing(resp *http.Response, err error) (floor time.Duration, again bool) {
+	var heldBack *heldBackError
+	if errors.As(err, &heldBack) {
+		return heldBack.wait, true // it was not even sent
+	}
 	if err != nil {
 		return 0, passingError(err)
 	}

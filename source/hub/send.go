@@ -151,9 +151,13 @@ func (d *Dataset) do(ctx context.Context, a apiCall, out any) (http.Header, erro
 func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Error {
 	e := &source.Error{Op: op, Ref: d.repo, Err: err}
 	var refused *refusedAddressError
+	var heldBack *heldBackError
 	switch {
 	case ctx.Err() != nil:
 		e.Kind, e.Err = source.KindOf(ctx.Err()), ctx.Err()
+	case errors.As(err, &heldBack):
+		e.Kind, e.RetryAfter = source.KindBusy, heldBack.wait
+		e.Hint = "the Hub limits this token's requests"
 	case errors.Is(err, errTokenShape):
 		e.Kind = source.KindUnauthenticated
 	case errors.Is(err, errTooLong):

@@ -30,6 +30,8 @@ type call struct {
 	// fresh: the request gets a connection of its own. On a kept one that has
 	// died meanwhile, nobody could tell whether it was sent.
 	fresh bool
+	// impatient: not worth waiting for, not even for a quota.
+	impatient bool
 }
 
 type callKey struct{}
@@ -81,7 +83,11 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport, *
 	// attempt.
 	rt = &sound{next: rt}
 
-	// 5. Repetition, around everything that can fail in a way that passes.
+	// 5. What the Hub would refuse is not sent. Inside the retry, which waits, and
+	// outside the slots: who has to wait holds none.
+	rt = newQuotas(rt, ep)
+
+	// 6. Repetition, around everything that can fail in a way that passes.
 	return &retrying{next: rt, options: o.Retry, log: o.Logger}, base, early
 }
 
