@@ -1,0 +1,227 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub"
+	"github.com/hubflight/hubflight/source/hub/hubtest"
+	"github.com/hubflight/hubflight/source/rangeio"
+)
+
+// quiet is how long nobody must have asked before what was asked is answered. It
+// only has to be longer than the pause between requests that do not wait for one
+// another; a busy machine is given time.
+const quiet = 150 * time.Millisecond
+
+// trips stands in front of both origins of a Hub and counts round trips instead
+// of timing them: requests are held until no further one arrives, and then
+// answered together. So requests that are under way at the same time cost one
+// trip, and one that waits for another's answer costs a trip more, as over a
+// distance.
+type trips struct {
+	mu    sync.Mutex
+	held  []chan struct{}
+	timer *time.Timer
+	count int
+	asked int
+	sent  int64
+}
+
+func (c *trips) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-c.arrive()
+		next.ServeHTTP(&weighed{ResponseWriter: w, trips: c}, r)
+	})
+}
+
+// arrive gives what is closed when the trip is over.
+func (c *trips) arrive() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answer := make(chan struct{})
+	c.held = append(c.held, answer)
+	c.asked++
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.timer = time.AfterFunc(quiet, c.answer)
+	return answer
+}
+
+func (c *trips) answer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.held) == 0 {
+		return // a timer that could not be stopped any more
+	}
+	for _, held := range c.held {
+		close(held)
+	}
+	c.held = nil
+	c.count++
+}
+
+// since gives round trips, requests and bytes since it was called last.
+func (c *trips) since() (count, asked int, sent int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count, asked, sent = c.count, c.asked, c.sent
+	c.count, c.asked, c.sent = 0, 0, 0
+	return count, asked, sent
+}
+
+type weighed struct {
+	http.ResponseWriter
+	trips *trips
+}
+
+func (w *weighed) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.trips.mu.Lock()
+	defer w.trips.mu.Unlock()
+	w.trips.sent += int64(n)
+	return n, err
+}
+
+// distantHub is a Hub whose answers take a counted trip; it gives its address.
+func distantHub(t *testing.T, files map[string][]byte) (*trips, string) {
+	t.Helper()
+	counter := &trips{}
+	storage := httptest.NewUnstartedServer(nil)
+	h, err := hubtest.Open(t.TempDir(), hubtest.Options{LFSThreshold: 1000, NoSync: true, CDNURL: "http://" + storage.Listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Commit(repo, "main", hubtest.Change{Add: files}); err != nil {
+		t.Fatal(err)
+	}
+	storage.Config.Handler = counter.wrap(h.CDN())
+	storage.Start()
+	t.Cleanup(storage.Close)
+	api := httptest.NewServer(counter.wrap(h.Handler()))
+	t.Cleanup(api.Close)
+	return counter, api.URL
+}
+
+// distantPlanner knows nothing yet, and reads ahead as the server does.
+func distantPlanner(t *testing.T, endpoint string) *Planner {
+	t.Helper()
+	client, err := hub.New(hub.Options{Endpoint: endpoint, AllowPrivateCDN: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	ranges, err := rangeio.NewScheduler(rangeio.SchedulerOptions{FixedGap: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewPlanner(PlannerOptions{Ranges: ranges, Parallel: 4, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
+		return client.Dataset(ref.Repo, token), nil
+	}})
+}
+
+// numbers is a file of sorted ids and otherwise of columns that do not compress,
+// so that bytes can be told from columns and row groups.
+func numbers(t *testing.T, columns, groups, perGroup int) []byte {
+	t.Helper()
+	fields := []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}
+	for i := 1; i < columns; i++ {
+		fields = append(fields, arrow.Field{Name: fmt.Sprintf("c%02d", i), Type: arrow.PrimitiveTypes.Int64})
+	}
+	schema := arrow.NewSchema(fields, nil)
+	var out bytes.Buffer
+	props := parquet.NewWriterProperties(parquet.WithDictionaryDefault(false), parquet.WithMaxRowGroupLength(int64(perGroup)), parquet.WithDataPageSize(64<<10), parquet.WithPageIndexEnabled(true))
+	w, err := pqarrow.NewFileWriter(schema, &out, props, pqarrow.DefaultWriterProps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	for g := range groups {
+		for row := range perGroup {
+			b.Field(0).(*array.Int64Builder).Append(int64(g*perGroup + row))
+			for c := 1; c < columns; c++ {
+				b.Field(c).(*array.Int64Builder).Append(rng.Int64())
+			}
+		}
+		rec := b.NewRecordBatch()
+		err := w.Write(rec)
+		rec.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func distantRequest(t *testing.T, columns []string, filter string) Request {
+	t.Helper()
+	r := request(t)
+	for _, name := range columns {
+		r.Query.Columns = append(r.Query.Columns, source.Col(name))
+	}
+	if filter != "" {
+		r.Query.Filters = filters(t, filter)
+	}
+	return r
+}
+
+func TestTwoOfSixteenColumnsOfADistantFileTakeFewRoundTrips(t *testing.T) {
+	// The columns between the two are more than a gap that is read along.
+	const groups, perGroup, most = 4, 40_000, 6
+	file := numbers(t, 16, groups, perGroup)
+	counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": file})
+	p := distantPlanner(t, endpoint)
+	plan := mustPlan(t, p, distantRequest(t, []string{"id", "c07"}, ""))
+	planning, _, _ := counter.since()
+	for name, planner := range map[string]*Planner{"after the plan": p, "a ticket, by a server that knows nothing": distantPlanner(t, endpoint)} {
+		if ids := idsOf(t, planner, plan.Partitions[0], 0, -1); len(ids) != groups*perGroup {
+			t.Fatalf("%d rows", len(ids))
+		}
+		count, asked, sent := counter.since()
+		t.Logf("%s: %d round trips, %d requests, %d of %d bytes; the plan took %d", name, count, asked, sent, len(file), planning)
+		if count > most {
+			t.Errorf("%s: %d round trips to read; at most %d", name, count, most)
+		}
+		if share := float64(sent) / float64(len(file)); share > 2.0/16*1.1 {
+			t.Errorf("%s: %.1f %% of the file were read for 2 of 16 columns", name, share*100)
+		}
+	}
+}
+
+func TestANeedleInADistantFileIsFoundInAFewPercentOfIt(t *testing.T) {
+	const groups, perGroup, most = 64, 4_000, 0.03
+	file := numbers(t, 8, groups, perGroup)
+	counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": file})
+	p := distantPlanner(t, endpoint)
+	plan := mustPlan(t, p, distantRequest(t, nil, fmt.Sprintf(`[["id","=",%d]]`, 41*perGroup+7)))
+	ids := idsOf(t, p, plan.Partitions[0], 0, -1)
+	_, _, sent := counter.since()
+	if len(ids) != 1 || ids[0] != 41*perGroup+7 {
+		t.Fatalf("found %v", ids)
+	}
+	share := float64(sent) / float64(len(file))
+	t.Logf("%d of %d bytes, %.2f %%, footer and listings included", sent, len(file), share*100)
+	if share > most {
+		t.Errorf("%.1f %% of the file were read for one row; at most %.0f %%", share*100, most*100)
+	}
+}
