@@ -56,6 +56,11 @@ ORACLE_CASES ?= 60000
 nightly-exact: venv ## the scan against pyarrow, Spark, DuckDB and Polars with full counts (ORACLE_CASES=)
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ORACLE_CASES=$(ORACLE_CASES) go test -timeout 4h -run 'Pyarrow|Spark|Foreign|Skip' -v ./source/scan | grep -Ev '^ *(=== RUN|--- PASS)'
 
+.PHONY: nightly-column
+nightly-column: ## the page decoder: many generated files, a million damaged chunks, and an hour of fuzzing
+	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=1000000 go test -timeout 8h ./source/scan/column
+	@go test -run FuzzChunk -fuzz FuzzChunk -fuzztime 1h ./source/scan/column
+
 # Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1

@@ -2,7 +2,7 @@ package column
 
 import (
 	"encoding/binary"
-	"math/bits"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -28,43 +28,51 @@ func spread(data []byte, width int, validity *memory.Buffer, slots, n int) {
 	}
 }
 
-// spreadWords is spread for one slot an element. From the back, a byte of validity at a time: eight values move at once where there is no
-// null among them, otherwise a value is taken and kept or masked away without a branch.
+// spreadWords is spread for one slot an element. From the back, 64 slots at a time: they move as one where there is no null among them;
+// otherwise each slot takes the last value and keeps it or masks it away, without a branch. What a slot overwrites has been moved already.
 func spreadWords[T uint8 | uint16 | uint32 | uint64](data []T, validity []byte, n int) {
 	i := len(data)
-	for ; i&7 != 0 && n < i; i-- {
-		if validity[(i-1)>>3]>>((i-1)&7)&1 == 0 {
-			data[i-1] = 0
-			continue
-		}
-		n--
-		data[i-1] = data[n]
+	if i&63 != 0 {
+		from := i &^ 63
+		n = spreadBlock(data, from, i, lastWord(validity, from>>3), n)
+		i = from
 	}
-	for i > 0 && n < i {
-		b := validity[i>>3-1]
-		i -= 8
-		if b == 0xff {
-			n -= 8
-			copy(data[i:i+8], data[n:n+8])
-			continue
-		}
-		k := bits.OnesCount8(b)
-		if k == 0 {
-			clear(data[i : i+8])
-			continue
-		}
-		n -= k
-		// The block is read before it is written: the values of these slots may lie among them.
-		var from [8]T
-		copy(from[:], data[n:n+k])
-		block := data[i : i+8 : i+8]
-		at := 0
-		for j := range 8 {
-			bit := int(b>>j) & 1
-			block[j] = from[at&7] & -T(bit)
-			at += bit
+	for ; i > 0 && n < i; i -= 64 {
+		word := binary.LittleEndian.Uint64(validity[i>>3-8:])
+		switch word {
+		case math.MaxUint64:
+			n -= 64
+			copy(data[i-64:i], data[n:n+64])
+		case 0:
+			clear(data[i-64 : i])
+		default:
+			n = spreadBlock(data, i-64, i, word, n)
 		}
 	}
+}
+
+// spreadBlock fills the slots [from, to), at most 64 whose bits word has, from the values before n, and returns where the rest end.
+func spreadBlock[T uint8 | uint16 | uint32 | uint64](data []T, from, to int, word uint64, n int) int {
+	word <<= 64 - uint(to-from)
+	block := data[from:to]
+	at := n - 1
+	for j := len(block) - 1; j >= 0; j-- {
+		bit := word >> 63
+		word <<= 1
+		// Without values left the first one is read, and masked away.
+		block[j] = data[at&^(at>>63)] & -T(bit)
+		at -= int(bit)
+	}
+	return at + 1
+}
+
+// lastWord is the validity from a byte on, which may be fewer than eight.
+func lastWord(validity []byte, at int) uint64 {
+	var word uint64
+	for i, b := range validity[at:min(len(validity), at+8)] {
+		word |= uint64(b) << (8 * i)
+	}
+	return word
 }
 
 // spreadBytes is spread for any width.
