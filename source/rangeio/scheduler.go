@@ -21,6 +21,10 @@ const (
 // bytes are read rather than stepped over. 30 ms are worth the default gap.
 const gapPerSecond = 1 << 25
 
+// farSeconds of round trip are what gapPerSecond was measured at; below it, gaps
+// shrink with the square.
+const farSeconds = 0.030
+
 // SchedulerOptions tune all Readers of a process; zero values mean the defaults.
 type SchedulerOptions struct {
 	// Gap is the largest gap in bytes between two ranges that is read along
@@ -176,5 +180,8 @@ func (s *Scheduler) gap() int64 {
 	for _, d := range s.recent[:min(s.samples, len(s.recent))] {
 		least = min(least, d)
 	}
-	return min(s.gapMax, int64(least.Seconds()*gapPerSecond))
+	// Several requests are under way at a time, so that a near origin's round trips
+	// hide behind each other and only bytes count.
+	nearness := min(1, least.Seconds()/farSeconds)
+	return min(s.gapMax, int64(least.Seconds()*gapPerSecond*nearness))
 }
