@@ -11,8 +11,9 @@ import (
 )
 
 // A budget is the memory that open scans may take together. Streams are not
-// limited by number but by what they hold: a scan keeps the chunks of one row
-// group and a few batches, whether or not its client reads.
+// limited by number but by what they hold: windows over the chunks of one row
+// group and a few batches, leased for as long as the stream is open. What nobody
+// waits for is lent for decoding ahead, and comes back when a client stalls.
 type budget struct {
 	room *semaphore.Weighted
 	size int64

@@ -49,7 +49,11 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 	}
 	return watched(ctx, "read", s.limits.IdleTimeoutGet, func(ctx context.Context, wait await) error {
 		defer leave()
-		rows, err := s.planner.Read(ctx, principalOf(ctx).HubToken, part, skip, stop)
+		principal := principalOf(ctx)
+		rows, err := s.planner.Read(ctx, dataset.ReadParams{
+			Token: principal.HubToken, Partition: part, Skip: skip, Stop: stop,
+			Turns: turns{s.gate, principal.Name, s.limits.QueueTimeout}, Spare: s.memory.room,
+		})
 		if err != nil {
 			return err
 		}
@@ -58,8 +62,8 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 }
 
 // send moves batches from the scan to the client. The schema goes at once; the
-// scan starts when the memory it takes has been leased. A decode slot is held
-// while the next batch is made, and never while one is sent.
+// scan starts when the memory it takes has been leased. Its workers hold decode
+// slots while they decode, and never while a batch is sent.
 func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServer, rows dataset.Stream, compression string, wait await) (err error) {
 	release := nothing
 	defer func() {
@@ -74,7 +78,7 @@ func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServ
 		return err
 	}
 	for {
-		batch, err := s.nextBatch(ctx, rows)
+		batch, err := rows.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -87,14 +91,6 @@ func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServ
 			return err
 		}
 	}
-}
-
-func (s *Server) nextBatch(ctx context.Context, rows dataset.Stream) (arrow.RecordBatch, error) {
-	if err := s.gate.acquire(ctx, principalOf(ctx).Name, s.limits.QueueTimeout); err != nil {
-		return nil, err
-	}
-	defer s.gate.release()
-	return rows.Next(ctx)
 }
 
 // batchSender encodes batches as FlightData and sends them without a copy: what

@@ -13,8 +13,8 @@ import (
 // So a hundred tasks on one token all finish, and a second user does not wait
 // behind them.
 //
-// A slot is held while a batch is decoded, not while it is sent: a stalled
-// client costs no slot.
+// A slot is held while some rows are decoded, not while they wait or are sent: a
+// stalled client costs no slot. Streams decode ahead in slots that nobody wants.
 type gate struct {
 	mu      sync.Mutex
 	free    int
@@ -56,6 +56,17 @@ func (g *gate) acquire(ctx context.Context, principal string, patience time.Dura
 		return err
 	}
 	return nil // the slot was handed over in the same moment: it is ours
+}
+
+// try takes a slot that is free and that nobody waits for.
+func (g *gate) try() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.free == 0 || len(g.turn) > 0 {
+		return false
+	}
+	g.free--
+	return true
 }
 
 // leave removes a waiter; false means that it already owns a slot.
@@ -103,3 +114,22 @@ func (g *gate) setQueue(principal string, queue []chan struct{}) {
 		}
 	}
 }
+
+// turns are the slots as the streams of one principal get them; it implements
+// scan.Turns.
+type turns struct {
+	gate      *gate
+	principal string
+	patience  time.Duration
+}
+
+// Take waits for a slot.
+func (t turns) Take(ctx context.Context) error {
+	return t.gate.acquire(ctx, t.principal, t.patience)
+}
+
+// TryTake takes an idle slot.
+func (t turns) TryTake() bool { return t.gate.try() }
+
+// Give gives a slot back.
+func (t turns) Give() { t.gate.release() }

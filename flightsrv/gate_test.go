@@ -97,3 +97,30 @@ func (g *gate) waiters() int {
 	}
 	return n
 }
+
+func TestGateLendsOnlyWhatNobodyWaitsFor(t *testing.T) {
+	g := newGate(1)
+	idle := turns{g, "a", time.Minute}
+	if !idle.TryTake() {
+		t.Fatal("an idle slot is refused")
+	}
+	if idle.TryTake() {
+		t.Fatal("a slot is lent twice")
+	}
+	served := make(chan error)
+	go func() { served <- (turns{g, "b", time.Minute}).Take(t.Context()) }()
+	for g.waiters() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	idle.Give()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	if idle.TryTake() {
+		t.Error("the waiter's slot is lent")
+	}
+	idle.Give()
+	if g.free != 1 {
+		t.Errorf("%d slots are free, want 1", g.free)
+	}
+}

@@ -80,7 +80,7 @@ func (p *Planner) countFooters(ctx context.Context, token source.HubToken, r Req
 }
 
 func (p *Planner) countPartition(ctx context.Context, token source.HubToken, part Partition) (rows int64, err error) {
-	s, err := p.Read(ctx, token, part, 0, -1)
+	s, err := p.Read(ctx, ReadParams{Token: token, Partition: part, Stop: -1})
 	if err != nil {
 		return 0, err
 	}

@@ -128,7 +128,7 @@ func TestCachesNeverCrossCallers(t *testing.T) {
 	dir := t.TempDir()
 	p := hubPlanner(t, run, dir)
 	read := func(p *Planner, token source.HubToken, part Partition) (int64, error) {
-		s, err := p.Read(t.Context(), token, part, 0, -1)
+		s, err := p.Read(t.Context(), ReadParams{Token: token, Partition: part, Stop: -1})
 		if err != nil {
 			return 0, err
 		}
@@ -190,7 +190,7 @@ func planAndScan(ctx context.Context, p *Planner, r Request) ([]int64, error) {
 	}
 	var ids []int64
 	for _, part := range plan.Partitions {
-		s, err := p.Read(ctx, source.HubToken{}, part, 0, -1)
+		s, err := p.Read(ctx, ReadParams{Partition: part, Stop: -1})
 		if err != nil {
 			return nil, err
 		}
@@ -249,7 +249,7 @@ func TestAForcePushInTheMiddleOfAScanChangesNothing(t *testing.T) {
 	plan := mustPlan(t, p, request(t))
 	var ids []int64
 	for i, part := range plan.Partitions {
-		s, err := p.Read(t.Context(), source.HubToken{}, part, 0, -1)
+		s, err := p.Read(t.Context(), ReadParams{Partition: part, Stop: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,14 +24,26 @@ type Stream interface {
 	Close() error
 }
 
-// Read opens the stream of one partition with the caller's own rights. The first
-// skip rows of the output are left out; stop ends it after so many rows, counted
-// like the partition's limit from row 0 (−1: at the end). Rows come in the same
-// order on every replay.
+// ReadParams say what is read, and what the reading shares with others.
+type ReadParams struct {
+	// Token is the caller's own.
+	Token     source.HubToken
+	Partition Partition
+	// Skip leaves out the first rows of the output; Stop ends it after so many
+	// rows, counted like the partition's limit from row 0 (−1: at the end).
+	Skip, Stop int64
+	// Turns and Spare are scan.Task's.
+	Turns scan.Turns
+	Spare scan.Spare
+}
+
+// Read opens the stream of one partition with the caller's own rights. Rows come
+// in the same order on every replay.
 //
 // Errors: KindInvalid for a partition that does not fit its file, KindChanged if
 // the bytes are no longer those of the plan, and what the Store and scan say.
-func (p *Planner) Read(ctx context.Context, token source.HubToken, part Partition, skip, stop int64) (Stream, error) {
+func (p *Planner) Read(ctx context.Context, q ReadParams) (Stream, error) {
+	part, skip, stop := q.Partition, q.Skip, q.Stop
 	if err := part.Validate(); err != nil {
 		return nil, err
 	}
@@ -43,11 +55,11 @@ func (p *Planner) Read(ctx context.Context, token source.HubToken, part Partitio
 		return nil, err
 	}
 	ref.Revision = part.DataSha
-	store, err := p.open(ctx, ref, token)
+	store, err := p.open(ctx, ref, q.Token)
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{p: p, store: store, token: token, part: part}
+	r := &reading{p: p, store: store, token: q.Token, part: part, turns: q.Turns, spare: q.Spare}
 	r.at = source.Snapshot{Name: part.Dataset, Revision: part.DataSha, Commit: part.DataSha, Local: ref.IsLocal()}
 	limit := part.Limit
 	if stop >= 0 && (limit < 0 || stop < limit) {
@@ -70,6 +82,8 @@ type reading struct {
 	token source.HubToken
 	part  Partition
 	at    source.Snapshot
+	turns scan.Turns
+	spare scan.Spare
 }
 
 // open makes the stream of one file. A nil schema is the one that the file gives.
@@ -92,7 +106,7 @@ func (r *reading) open(ctx context.Context, f source.File, schema *arrow.Schema,
 	}
 	return scan.Open(ctx, scan.Task{
 		File: f, Reader: reader, Footer: footer, Groups: r.part.Groups, Query: r.part.Query, Out: schema,
-		Skip: skip, Limit: limit, Memory: r.p.memory,
+		Skip: skip, Limit: limit, Memory: r.p.memory, Turns: r.turns, Spare: r.spare,
 	})
 }
 

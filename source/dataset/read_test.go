@@ -27,7 +27,7 @@ func checkedPlanner(t *testing.T, h *memHub) *Planner {
 // stream's schema.
 func idsOf(t *testing.T, p *Planner, part Partition, skip, stop int64) []int64 {
 	t.Helper()
-	s, err := p.Read(t.Context(), source.HubToken{}, part, skip, stop)
+	s, err := p.Read(t.Context(), ReadParams{Partition: part, Skip: skip, Stop: stop})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestAStreamHasThePlannedSchema(t *testing.T) {
 	r.Query.Columns = []source.Column{source.Col("lang"), source.Col("id")}
 	plan := mustPlan(t, p, r)
 	for _, part := range plan.Partitions {
-		s, err := p.Read(t.Context(), source.HubToken{}, part, 0, -1)
+		s, err := p.Read(t.Context(), ReadParams{Partition: part, Stop: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestAFileThatWasNotPlannedIsCheckedWhenItIsRead(t *testing.T) {
 	})
 	p := NewPlanner(PlannerOptions{Open: h.open, FootersMax: 2})
 	part := mustPlan(t, p, request(t)).Partitions[1]
-	s, err := p.Read(t.Context(), source.HubToken{}, part, 0, -1)
+	s, err := p.Read(t.Context(), ReadParams{Partition: part, Stop: -1})
 	if err == nil {
 		_, err = s.Next(t.Context())
 		if closing := s.Close(); closing != nil {
@@ -242,7 +242,7 @@ func TestATicketIsComparedAndNotTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := func(token source.HubToken, part Partition) error {
-		s, err := p.Read(t.Context(), token, part, 0, -1)
+		s, err := p.Read(t.Context(), ReadParams{Token: token, Partition: part, Stop: -1})
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func TestALocalFolderIsReadLikeARepository(t *testing.T) {
 		if err := os.WriteFile(path, flights(t, 5000, 50, 20), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.Read(t.Context(), source.HubToken{}, plan.Partitions[0], 0, -1)
+		_, err := p.Read(t.Context(), ReadParams{Partition: plan.Partitions[0], Stop: -1})
 		wantError(t, err, source.KindChanged, plan.Partitions[0].File.Path)
 		if strings.Count(err.Error(), dir) > strings.Count(err.Error(), "file://"+dir) {
 			t.Errorf("the error shows a path of the server: %v", err)
