@@ -192,6 +192,24 @@ func TestSkipAndStopRowsAreExact(t *testing.T) {
 	}
 }
 
+// A client may resume a broken stream at any row, of a filtered stream too.
+func TestResumingIsExactAtEveryRow(t *testing.T) {
+	f := flighttest.New(t, flighttest.Hub(numbers(t)))
+	c := raw(t, f)
+	for filters, want := range map[string][]int64{"": span(0, 300), `,"filters":[["id",">=",33],["name","not in",["name 41"]]]`: append(span(33, 8), span(42, 258)...)} {
+		info, err := c.GetFlightInfo(t.Context(), command(`{"v":1,"dataset":"demo/numbers","batch_rows":37`+filters+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for skip := range len(want) + 2 {
+			got, _, err := ids(t, c, info.Endpoint[0].Ticket.Ticket, "x-hubflight-skip-rows", fmt.Sprint(skip))
+			if rest := want[min(skip, len(want)):]; err != nil || fmt.Sprint(got) != fmt.Sprint(rest) {
+				t.Fatalf("filters %q, skip %d: %d rows, want %d (%v)", filters, skip, len(got), len(rest), err)
+			}
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	f := flighttest.New(t, flighttest.Hub(numbers(t)))
 	for text, want := range map[string][]int64{

@@ -8,10 +8,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/metrics"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/apache/arrow-go/v18/parquet"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -38,8 +42,11 @@ func TestMutatedFilesNeverDoHarm(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		start := time.Now()
+		start, before := time.Now(), allocated()
 		err := drainBytes(t, data, Profile(try%2))
+		if n := allocated() - before; n > 2*maxDecodeBytes {
+			t.Errorf("try %d allocated %d bytes", try, n)
+		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("try %d took %s", try, took)
 		}
@@ -51,6 +58,58 @@ func TestMutatedFilesNeverDoHarm(t *testing.T) {
 		}
 	}
 	t.Logf("%d tries, %d tables", tries, tables)
+}
+
+// allocated is all that the process has ever allocated.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// The campaign of HUBFLIGHT_MUTATION_CAMPAIGN tries runs in processes of their
+// own, so that a death is counted and names its try.
+func TestMutationCampaign(t *testing.T) {
+	tries, err := strconv.Atoi(os.Getenv("HUBFLIGHT_MUTATION_CAMPAIGN"))
+	if err != nil {
+		t.Skip("HUBFLIGHT_MUTATION_CAMPAIGN is not set (make nightly-mutations)")
+	}
+	const perProcess = 20_000
+	for first := 0; first < tries; first += perProcess {
+		log := filepath.Join(t.TempDir(), "try")
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestMutatedFilesNeverDoHarm$", "-test.timeout", "30m")
+		child.Env = append(os.Environ(), "HUBFLIGHT_MUTATION_LOG="+log,
+			fmt.Sprintf("HUBFLIGHT_MUTATIONS=%d", min(perProcess, tries-first)), fmt.Sprintf("HUBFLIGHT_MUTATION_FIRST=%d", first))
+		if out, err := child.CombinedOutput(); err != nil {
+			last, _ := os.ReadFile(log)
+			t.Errorf("tries from %d, at %s: %v\n%s", first, last, err, out[max(0, len(out)-4000):])
+		}
+	}
+}
+
+// FuzzFile: any bytes are a table or a classified error.
+func FuzzFile(f *testing.F) {
+	f.Add(write(f, nestedBatch(20, 3), 7))
+	f.Add(write(f, flatBatch(20), 9, parquet.WithPageIndexEnabled(true), parquet.WithDataPageVersion(parquet.DataPageV2)))
+	f.Add(write(f, flatBatch(5), 5, parquet.WithDictionaryDefault(false), parquet.WithBloomFilterEnabled(true)))
+	f.Fuzz(func(t *testing.T, data []byte) { classified(t, drainBytes(t, data, Profile(len(data)%2))) })
+}
+
+// FuzzFooter: any footer, behind an honest length and the magic.
+func FuzzFooter(f *testing.F) {
+	for _, data := range [][]byte{write(f, nestedBatch(3, 3), 7), write(f, flatBatch(3), 9)} {
+		n := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+		f.Add(data[len(data)-8-n : len(data)-8])
+	}
+	f.Fuzz(func(t *testing.T, footer []byte) { classified(t, drainBytes(t, parquetFile(footer), Native)) })
+}
+
+func classified(t *testing.T, err error) {
+	switch kind := source.KindOf(err); {
+	case err == nil, kind == source.KindCorrupt, kind == source.KindUnsupported, kind == source.KindInvalid:
+	default:
+		t.Errorf("kind %s: %v", kind, err)
+	}
 }
 
 func mutationSeeds(t *testing.T) [][]byte {

@@ -81,7 +81,7 @@ func checkAnswer(t *testing.T, a scantest.Answer, tally *tally) {
 	checkWhole(t, data, ft, want)
 	rng := rand.New(rand.NewPCG(uint64(a.Job.Seed), 7))
 	for i, q := range a.Queries {
-		c := oracleCase{t: t, name: fmt.Sprintf("query %d, filters %s, columns %v", i, q.Filters, q.Columns), data: data, ft: ft, want: want, asked: q}
+		c := oracleCase{t: t, name: fmt.Sprintf("query %d, filters %s, columns %v", i, q.Filters, q.Columns), data: data, ft: ft, want: want, asked: q, everyRow: i < 2}
 		c.check(rng, tally)
 	}
 }
@@ -178,6 +178,8 @@ type oracleCase struct {
 	ft    *Footer
 	want  arrow.RecordBatch
 	asked scantest.Query
+	// everyRow resumes the stream at every one of its rows.
+	everyRow bool
 }
 
 func (c oracleCase) check(rng *rand.Rand, tally *tally) {
@@ -231,6 +233,13 @@ func (c oracleCase) checkRows(q Query, rows []int, rng *rand.Rand) {
 	}
 	task := Task{Footer: c.ft, Query: q, Limit: -1}
 	c.read("", task, shape, rows)
+	if c.everyRow && len(rows) <= 60 {
+		for skip := range len(rows) + 2 {
+			task.Skip = int64(skip)
+			c.read(fmt.Sprintf(", skip %d", skip), task, shape, rows[min(skip, len(rows)):])
+		}
+		task.Skip = 0
+	}
 	skip, limit := rng.IntN(len(rows)+2), rng.IntN(len(rows)+2)
 	switch rng.IntN(3) {
 	case 0:
