@@ -61,6 +61,16 @@ nightly-column: ## the page decoder: many generated files, a million damaged chu
 	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=1000000 go test -timeout 8h ./source/scan/column
 	@go test -run FuzzChunk -fuzz FuzzChunk -fuzztime 1h ./source/scan/column
 
+# The write protocol: KILLS is how many times a server is killed, each time at another step.
+KILLS ?= 1800
+.PHONY: nightly-kill
+nightly-kill: ## servers killed at every step of a write (KILLS=)
+	@HUBFLIGHT_KILLS=$(KILLS) go test -timeout 4h -run KilledAnywhere -v ./cmd/hubflight | grep -Ev '^ *(=== |--- PASS)'
+
+.PHONY: nightly-write
+nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
+	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest | grep -Ev '^ *(=== |--- PASS)'
+
 # Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1

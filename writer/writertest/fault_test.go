@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -167,47 +166,6 @@ func TestAConflictInTheMiddleOfAChainIsRebased(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 3)...))
-}
-
-func TestRacingJobsEqualSomeSerialOrder(t *testing.T) {
-	for round := range 4 {
-		r := newRig(t, oldData(t))
-		ops := 2
-		run := func(mode writer.Mode, first int64) error {
-			j := r.job(mode, nil)
-			j.w, j.maxOps = r.newWriter(0), &ops // replicas: no lock between them
-			_, err := j.Run(from(first, 1), from(first+1, 1), from(first+2, 1))
-			return err
-		}
-		other := writer.ModeAppend
-		if round%2 == 1 {
-			other = writer.ModeOverwrite
-		}
-		errs := make([]error, 2)
-		var done sync.WaitGroup
-		done.Go(func() { errs[0] = run(writer.ModeAppend, 10) })
-		done.Go(func() { errs[1] = run(other, 20) })
-		done.Wait()
-		for _, err := range errs {
-			if err != nil && source.KindOf(err) != source.KindConflict {
-				t.Fatal(err)
-			}
-		}
-		got := r.read("main", "", "")
-		slices.Sort(got)
-		both := append([]int64{1, 2}, append(from(10, 3), from(20, 3)...)...)
-		allowed := [][]int64{both}
-		if other == writer.ModeOverwrite {
-			allowed = [][]int64{from(20, 3), append(from(10, 3), from(20, 3)...)}
-		}
-		if errs[0] != nil || errs[1] != nil {
-			t.Logf("round %d: %v, %v", round, errs[0], errs[1])
-			continue // a job that ended in a conflict may be half there, and says so
-		}
-		if !slices.ContainsFunc(allowed, func(a []int64) bool { return slices.Equal(a, got) }) {
-			t.Errorf("round %d (%s): rows %v", round, other, got)
-		}
-	}
 }
 
 func TestOnlyTheChosenAttemptIsVisible(t *testing.T) {
