@@ -19,7 +19,7 @@ func newJobsCommand() *cobra.Command {
 dataset's history by the job's id; complete means that all rows are there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newJobsListCommand(), newJobsShowCommand(), newJobsAbortCommand())
+	cmd.AddCommand(newJobsListCommand(), newJobsShowCommand(), newJobsResumeCommand(), newJobsAbortCommand())
 	return cmd
 }
 
@@ -72,6 +72,33 @@ func newJobsShowCommand() *cobra.Command {
 	return cmd
 }
 
+func newJobsResumeCommand() *cobra.Command {
+	var f readFlags
+	cmd := &cobra.Command{
+		Use:   "resume JOB",
+		Short: "Commit a job that hubflight put has staged and could not commit",
+		Long: `Commit a job that hubflight put has staged and could not commit: nothing is uploaded
+again, commits that are there are not repeated, and any server of the same Hub or
+folder will do. A job that is finished by now gives its first answer.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			commit, err := keptJob(args[0])
+			if err != nil {
+				return err
+			}
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				result, err := commitKept(ctx, cmd, c, commit)
+				if err != nil {
+					return err
+				}
+				return printCommit(cmd, f.asJSON, commit.Job, result)
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
 func newJobsAbortCommand() *cobra.Command {
 	var f readFlags
 	cmd := &cobra.Command{
@@ -79,7 +106,10 @@ func newJobsAbortCommand() *cobra.Command {
 		Short: "Stop a job's uploads and forget what is spooled; commits stay",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error { return c.Abort(ctx, args[0]) })
+			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
+				dropJob(args[0])
+				return c.Abort(ctx, args[0])
+			})
 		},
 	}
 	f.add(cmd)

@@ -104,7 +104,7 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 		if err != nil {
 			return err
 		}
-		return f.print(cmd, begin.Job, result)
+		return printCommit(cmd, f.asJSON, begin.Job, result)
 	})
 }
 
@@ -133,17 +133,30 @@ func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Clie
 	}
 	commit := writer.CommitRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base, Mode: b.Mode,
 		Config: b.Config, Split: b.Split, Files: staged, Message: f.message}
+	if err := keepJob(commit); err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the job is not kept for hubflight jobs resume: %v\n", err)
+	}
+	return commitKept(ctx, cmd, c, commit)
+}
+
+// commitKept commits a kept job. A commit may be repeated; one that does not succeed
+// here can be taken up later.
+func commitKept(ctx context.Context, cmd *cobra.Command, c *client.Client, commit writer.CommitRequest) (writer.CommitResult, error) {
 	for again := 0; ; again++ {
 		result, err := c.Commit(ctx, commit, nil)
-		kind := source.KindOf(err)
-		if err == nil || again == 2 || ctx.Err() != nil || kind != source.KindUnknownOutcome && kind != source.KindUpstream {
+		if err == nil {
+			dropJob(commit.Job)
+			return result, nil
+		}
+		if kind := source.KindOf(err); again == 2 || ctx.Err() != nil || kind != source.KindUnknownOutcome && kind != source.KindUpstream {
+			fmt.Fprintf(cmd.ErrOrStderr(), "the rows are stored; to commit them: hubflight jobs resume %s\n", commit.Job)
 			return result, err
 		}
 	}
 }
 
-func (f *putFlags) print(cmd *cobra.Command, job string, r writer.CommitResult) error {
-	if f.asJSON {
+func printCommit(cmd *cobra.Command, asJSON bool, job string, r writer.CommitResult) error {
+	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"job": job, "head": r.Head, "commits": r.Commits, "rows": r.Rows, "files": r.PathsTotal, "resolves": r.Resolves})
 	}
 	if r.Hint != "" {
