@@ -160,7 +160,7 @@ func walk(t *testing.T, d arrow.ArrayData) {
 				t.Fatalf("%s: offsets fall", dt)
 			}
 		}
-		end := 0
+		var end int
 		if len(d.Children()) > 0 {
 			end = d.Children()[0].Len()
 		} else {
@@ -183,7 +183,7 @@ var mutantSpans = []column.Span{{Take: 40}, {Skip: 20, Take: 1}, {Skip: 3, Take:
 
 func TestDamagedChunksAreErrorsOrArrays(t *testing.T) {
 	files := mutants(t)
-	n := 400
+	n := 120
 	if v, err := strconv.Atoi(os.Getenv("HUBFLIGHT_MUTATIONS")); err == nil {
 		n = v
 	}

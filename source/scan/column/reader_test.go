@@ -166,7 +166,7 @@ func checkFile(t *testing.T, w written, rec arrow.RecordBatch, encodings map[str
 }
 
 func TestArraysEqualThoseOfTheLibrary(t *testing.T) {
-	for seed := range uint64(cases(24)) {
+	for seed := range uint64(cases(16)) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := randomWritten(rng)
 		m := &maker{rng: rng, nulls: []float64{0, 0.05, 0.5, 1}[rng.IntN(4)], runs: []float64{0, 0.9, 1}[rng.IntN(3)], most: 1 + rng.IntN(6)}
@@ -189,7 +189,7 @@ func TestEveryEncodingIsReadAsTheLibraryReadsIt(t *testing.T) {
 		"f32": {split}, "f64": {split}, "f16": {split}, "fsb": {split}, "dec38": {split}, "b": {parquet.Encodings.RLE},
 		"s": {lengths, bytes}, "bin": {lengths, bytes},
 	}
-	for seed := range uint64(cases(8)) {
+	for seed := range uint64(cases(5)) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		w := randomWritten(rng)
 		w.codec = codecs[rng.IntN(len(codecs)-1)]
