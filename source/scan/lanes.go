@@ -351,7 +351,8 @@ func (l *lanes) cut(ln *lane) {
 		last = ln.pieces[kept].next
 	}
 	if kept == len(ln.pieces) && ln.run == nil {
-		return // finished, and small
+		l.giveSpare(ln) // finished, and small
+		return
 	}
 	l.forget(1)
 	ln.drop(kept)
