@@ -58,8 +58,13 @@ func (l Limits) withDefaults() Limits {
 
 // streams counts the open DoGet and DoPut streams.
 type streams struct {
-	open atomic.Int64
-	max  int64
+	open  atomic.Int64
+	max   int64
+	quiet chan struct{} // of one: the last stream has left
+}
+
+func newStreams(limit int) *streams {
+	return &streams{max: int64(limit), quiet: make(chan struct{}, 1)}
 }
 
 // calls tells for how long nobody has called.
@@ -87,19 +92,37 @@ func (c *calls) idle() time.Duration {
 // idleAfter is how long nothing has to run before memory goes back to the system.
 const idleAfter = 5 * time.Second
 
-// leave counts a stream out. A server that has become idle would keep what its
-// pools and the collector hold, gigabytes after a busy hour, because nothing
-// allocates any more: so it is given back.
+// leave counts a stream out.
 func (c *streams) leave() {
 	if c.open.Add(-1) > 0 {
 		return
 	}
-	time.AfterFunc(idleAfter, func() {
+	select {
+	case c.quiet <- struct{}{}:
+	default: // somebody has said so already
+	}
+}
+
+// tidy gives memory back to the system when the last stream has been gone for a
+// while, until done: nothing allocates any more then, so that pools and collector
+// would keep what a busy hour gave them, which may be gigabytes.
+func (c *streams) tidy(done <-chan struct{}) {
+	for {
+		select {
+		case <-c.quiet:
+		case <-done:
+			return
+		}
+		select {
+		case <-time.After(idleAfter):
+		case <-done:
+			return
+		}
 		if c.open.Load() == 0 {
 			debug.FreeOSMemory() // moves the pools' buffers to the victims …
 			debug.FreeOSMemory() // … and frees those
 		}
-	})
+	}
 }
 
 // enter counts one stream in, or answers busy. leave must follow.

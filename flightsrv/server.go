@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -64,7 +65,7 @@ type Server struct {
 
 	gate    *gate
 	memory  budget
-	streams streams
+	streams *streams
 	calls   calls
 	grpc    *grpc.Server
 	health  *health.Server
@@ -76,7 +77,7 @@ func New(o Options) *Server {
 	s := &Server{
 		planner: o.Planner, writer: o.Writer, locate: o.Locate, auth: o.Auth, limits: limits,
 		version: o.Version, endpoint: o.HubEndpoint, log: o.Logger,
-		gate: newGate(limits.DecodeSlots), memory: newBudget(limits.ScanMemory), streams: streams{max: int64(limits.MaxStreams)}, calls: calls{began: time.Now()},
+		gate: newGate(limits.DecodeSlots), memory: newBudget(limits.ScanMemory), streams: newStreams(limits.MaxStreams), calls: calls{began: time.Now()},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -114,6 +115,11 @@ func New(o Options) *Server {
 // Serve accepts connections on every listener until Drain. It returns the first
 // listener's failure, or nil after a Drain.
 func (s *Server) Serve(listeners ...net.Listener) error {
+	var tidying sync.WaitGroup
+	served := make(chan struct{})
+	tidying.Go(func() { s.streams.tidy(served) })
+	defer tidying.Wait()
+	defer close(served)
 	errs := make(chan error, len(listeners))
 	for _, lis := range listeners {
 		go func() { errs <- guard(func() error { return s.grpc.Serve(lis) }) }()
