@@ -181,7 +181,7 @@ func TestRareFormsOfParquetGoAreReadAsPyarrowReadsThem(t *testing.T) {
 		if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		jobs = append(jobs, scantest.Job{Op: "read", Path: path, Queries: 40, Folder: folder})
+		jobs = append(jobs, scantest.Job{Op: "read", Path: path, Queries: 20, Folder: folder})
 	}
 	tally := newTally()
 	scantest.Ask(t, oracleFolder, jobs, func(a scantest.Answer) {

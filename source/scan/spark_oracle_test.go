@@ -20,7 +20,7 @@ const queriesPerSparkFile = 24
 // that the spark logic keeps are those for which Spark's own expression is true.
 // A third of the files is written by Spark.
 func TestRowsTypesAndValuesAreThoseOfSpark(t *testing.T) {
-	first, files := oracleCases(t, 90)
+	first, files := oracleCases(t, 70)
 	folder := t.TempDir()
 	jobs := make([]scantest.Job, files)
 	for i := range jobs {
