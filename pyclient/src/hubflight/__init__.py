@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hubflight.client import Client, Dataset, Explanation, connect
     from hubflight.connection import Server
     from hubflight.reading import Partition, Plan, read_partition
+    from hubflight.shortcuts import count, explain, show_plan, splits
     from hubflight.writing import WriteResult
 
 __version__ = "0.1.0"
@@ -69,7 +70,11 @@ __all__ = [
     "Unsupported",
     "WriteResult",
     "connect",
+    "count",
+    "explain",
     "read_partition",
+    "show_plan",
+    "splits",
 ]
 
 _LAZY = {
@@ -77,6 +82,10 @@ _LAZY = {
     "Dataset": "client",
     "Explanation": "client",
     "connect": "client",
+    "count": "shortcuts",
+    "explain": "shortcuts",
+    "show_plan": "shortcuts",
+    "splits": "shortcuts",
     "Server": "connection",
     "Partition": "reading",
     "Plan": "reading",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,11 +12,15 @@ import pyarrow as pa
 from hubflight.connection import Connection, Retry, Server, connect_to
 from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
 from hubflight.options import parse_read, parse_write, split_revision
-from hubflight.reading import Plan, check_snapshot, pinned, read_partition, snapshot_of
+from hubflight.parallel import read_all
+from hubflight.progress import Bar
+from hubflight.reading import Plan, check_snapshot, pinned, snapshot_of
 from hubflight.writing import Job, StagedFile, WriteResult
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas
+    import polars
 
 __all__ = ["Client", "Dataset", "Explanation", "connect"]
 
@@ -198,30 +204,61 @@ class Dataset:
         name, revision = split_revision(self._command["dataset"])
         return Client(self.server).splits(name, self._command.get("revision", revision))
 
-    def to_batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, in order, as record batches of `schema`. Closing the iterator cancels the stream."""
-        plan = self.plan()
-        for partition in plan.partitions:
-            yield from read_partition(self.server, partition, plan.schema)
+    def to_batches(self, *, ordered: bool = True, parallel: int = 4) -> Iterator[pa.RecordBatch]:
+        """The rows as record batches of `schema`; closing the iterator cancels the streams.
 
-    def to_reader(self) -> pa.RecordBatchReader:
+        Args:
+            ordered: in the order of the files; otherwise batches come as they arrive.
+            parallel: how many files are read at once; at most two batches of each wait for the consumer.
+        """
+        plan = self.plan()
+        yield from read_all(self.server, plan.partitions, plan.schema, parallel=parallel, ordered=ordered)
+
+    def to_reader(self, *, ordered: bool = True, parallel: int = 4) -> pa.RecordBatchReader:
         """The rows as an Arrow stream, which DuckDB, Polars and pandas read without another copy."""
         schema = self.plan().schema
-        return pa.RecordBatchReader.from_batches(schema, self.to_batches())
+        return pa.RecordBatchReader.from_batches(schema, self.to_batches(ordered=ordered, parallel=parallel))
 
-    def to_table(self) -> pa.Table:
-        """All rows as one table."""
-        return self.to_reader().read_all()
+    def to_table(self, *, progress: bool | None = None) -> pa.Table:
+        """All rows as one table. ``progress`` shows a bar (needs tqdm); by default only on a terminal."""
+        plan = self.plan()
+        with Bar("read", plan.total_records, "rows", progress) as bar:
+            return pa.Table.from_batches(bar.over(self.to_batches()), plan.schema)
 
-    def to_pandas(self, **options: Any) -> pandas.DataFrame:
+    def to_pandas(self, *, progress: bool | None = None, **options: Any) -> pandas.DataFrame:
         """All rows as a pandas DataFrame; ``options`` are those of `pyarrow.Table.to_pandas`."""
+        _needed("pandas", "to_pandas")
+        return self.to_table(progress=progress).to_pandas(**options)
+
+    def to_polars(self, *, progress: bool | None = None) -> polars.DataFrame:
+        """All rows as a Polars DataFrame."""
+        return _needed("polars", "to_polars").from_arrow(self.to_table(progress=progress))
+
+    def to_duckdb(self, connection: duckdb.DuckDBPyConnection, name: str) -> duckdb.DuckDBPyRelation:
+        """Creates the table ``name`` in a DuckDB database, batch by batch, and returns it."""
+        _needed("duckdb", "to_duckdb")
+        quoted = '"' + name.replace('"', '""') + '"'
+        stream = "hubflight_stream_" + uuid.uuid4().hex
+        connection.register(stream, self.to_reader())
         try:
-            import pandas  # noqa: F401
-        except ImportError:
-            raise Unsupported(
-                "[unsupported] to_pandas: pandas is not installed: pip install 'hubflight[pandas]'"
-            ) from None
-        return self.to_table().to_pandas(**options)
+            connection.execute(f"CREATE TABLE {quoted} AS SELECT * FROM {stream}")  # noqa: S608
+        finally:
+            connection.unregister(stream)
+        return connection.table(quoted)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows as dicts, for loops that take one at a time."""
+        for batch in self.to_batches():
+            yield from batch.to_pylist()
+
+
+def _needed(module: str, what: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise Unsupported(
+            f"[unsupported] {what}: {module} is not installed: pip install 'hubflight[{module}]'"
+        ) from None
 
 
 class Explanation:

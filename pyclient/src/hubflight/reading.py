@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ from hubflight.connection import PATIENT, Connection, Server, locations_of
 from hubflight.errors import HubflightError, InternalError, ServerUnreachable, SnapshotChanged
 from hubflight.options import split_revision
 
-__all__ = ["Partition", "Plan", "pinned", "read_partition", "snapshot_of"]
+__all__ = ["Partition", "Plan", "Stop", "pinned", "read_partition", "snapshot_of"]
 
 FACTS = b"hubflight"  # the key of the schema metadata that says which snapshot was planned
 
@@ -99,11 +101,13 @@ def check_snapshot(dataset: str, pin: Mapping[str, Any], facts: Mapping[str, Any
             )
 
 
-def read_partition(server: Server, partition: Partition, expected: pa.Schema | None = None) -> Iterator[pa.RecordBatch]:
+def read_partition(
+    server: Server, partition: Partition, expected: pa.Schema | None = None, *, stop: Stop | None = None
+) -> Iterator[pa.RecordBatch]:
     """The batches of one partition, on a connection of its own; closing the iterator cancels the stream.
 
     A broken stream is resumed, at the next of the partition's locations if it has several. With ``expected``, a stream
-    of another schema (metadata aside) is an error.
+    of another schema (metadata aside) is an error. Another thread may end the reading with ``stop``.
     """
     servers = [server.at(uri) for uri in partition.locations] or [server]
     rows, attempt, since, turn = 0, 0, time.monotonic(), 0
@@ -113,6 +117,8 @@ def read_partition(server: Server, partition: Partition, expected: pa.Schema | N
             stream = None
             try:
                 stream = _Stream(connection, partition.ticket, rows, expected)
+                if stop is not None:
+                    stop.watch(stream)
                 while True:
                     batch = stream.next()
                     if batch is None:
@@ -121,6 +127,8 @@ def read_partition(server: Server, partition: Partition, expected: pa.Schema | N
                     attempt, since = 0, time.monotonic()
                     yield batch
             except _Broken as broken:
+                if stop is not None and stop.given:
+                    return
                 error = broken.error
             finally:
                 if stream is not None:
@@ -130,6 +138,27 @@ def read_partition(server: Server, partition: Partition, expected: pa.Schema | N
             raise error
         time.sleep(pause)
         attempt, turn = attempt + 1, turn + 1
+
+
+class Stop:
+    """Ends a reading from another thread: at once, also while it waits for the server."""
+
+    def __init__(self) -> None:
+        self.given = False
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+
+    def watch(self, stream: _Stream) -> None:
+        with self._lock:
+            self._streams.add(stream)
+            if self.given:
+                stream.close()
+
+    def give(self) -> None:
+        with self._lock:
+            self.given = True
+            for stream in self._streams:
+                stream.close()
 
 
 class _Broken(Exception):

@@ -11,16 +11,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["DefaultSource", "register_as", "write_parquet"]
+__all__ = ["DefaultSource", "read", "register_as", "write", "write_parquet"]
 
 with suppress(Exception):  # a Spark without Python data sources (3.x) must still be able to import this
     from pyspark_hubflight.source import DefaultSource
 
 if TYPE_CHECKING:
+    from pyspark_hubflight.functions import read, write
     from pyspark_hubflight.parquet import write_parquet
     from pyspark_hubflight.source import register_as
 
-_LAZY = {"write_parquet": "parquet", "register_as": "source"}
+_LAZY = {"read": "functions", "write": "functions", "write_parquet": "parquet", "register_as": "source"}
 
 
 def __getattr__(name: str) -> Any:

@@ -106,18 +106,22 @@ def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
         from hubflight.writing import WriteResult
 
         return WriteResult(skipped=job.skipped)
+    return run_job(df, job, keep_schema=mode != "append")
+
+
+def run_job(df: DataFrame, job: Job, keep_schema: bool) -> WriteResult:
+    """Stages the partitions of ``df`` in tasks and commits; with ``keep_schema`` also if there is not one row."""
     try:
         rows = df.mapInArrow(_stage_function(job), "files string").collect()
         files = [record for row in rows for record in json.loads(row["files"])]
-        if not files and mode != "append":
+        if not files and keep_schema:
             files = job.stage_empty()
-        result = job.commit(files)
+        return job.commit(files)
     except CommitStateUnknown:
         raise  # nothing may be forgotten that the commit may refer to
     except BaseException:
         job.abort()
         raise
-    return result
 
 
 def _mode(mode: object) -> str | None:

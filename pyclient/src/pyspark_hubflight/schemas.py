@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hubflight.errors import Unsupported
@@ -33,9 +34,10 @@ def arrow_schema(schema: StructType) -> pa.Schema:
 
     to_arrow_schema: Any = types.to_arrow_schema
     try:
-        try:
-            return to_arrow_schema(schema, timezone="UTC")
-        except TypeError:  # PySpark 4.0 and 4.1
-            return to_arrow_schema(schema, timestamp_utc=True)
+        # PySpark 4.2, then 4.0 and 4.1, then 3.x, which knows UTC only.
+        for keywords in ({"timezone": "UTC"}, {"timestamp_utc": True}):
+            with suppress(TypeError):
+                return to_arrow_schema(schema, **keywords)
+        return to_arrow_schema(schema)
     except PySparkException as exc:
         raise Unsupported(f"[unsupported] schema: {exc}") from None
