@@ -144,7 +144,7 @@ def _stage_function(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[p
     def stage(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        from pyspark_hubflight.writer import attempt_of_task
+        from pyspark_hubflight.attempts import attempt_of_task
 
         files = job.stage(batches, *attempt_of_task())
         yield pa.RecordBatch.from_pydict({"files": [json.dumps(files)]}, schema=pa.schema([("files", pa.string())]))

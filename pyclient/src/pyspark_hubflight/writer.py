@@ -34,6 +34,8 @@ class Writer(DataSourceArrowWriter):
 
     def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
         """Runs once per attempt. What a failed or speculative attempt staged is invisible and never committed."""
+        from pyspark_hubflight.attempts import attempt_of_task
+
         return StagedMessage(self._job.stage(iterator, *attempt_of_task()))
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
@@ -52,13 +54,3 @@ class Writer(DataSourceArrowWriter):
         """Forgets what is spooled. Called with all messages after a failed commit, even while an attempt still writes;
         raising here would hide why the job failed."""
         self._job.abort()
-
-
-def attempt_of_task() -> tuple[int, str]:
-    """The partition and the attempt that this task is."""
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    if context is None:
-        return 0, "0"
-    return context.partitionId(), str(context.taskAttemptId())

@@ -1,0 +1,82 @@
+"""`read` and `write`, the way of Spark 3.3 to 3.5; `make nightly-spark` runs them on the real 3.5."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import hubflight
+from conftest import WRITER
+from pyspark_hubflight import read, write
+from seeds import FLIGHT_FILES
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from flightserver import FlightServer
+
+pytestmark = [pytest.mark.server, pytest.mark.spark]
+
+
+@pytest.fixture
+def near(server: FlightServer) -> dict[str, str]:
+    return {"server": server.url, "token": WRITER}
+
+
+def test_a_dataset_is_read_with_one_partition_per_file(
+    spark: SparkSession, near: dict[str, str], seeds: dict[str, Any]
+) -> None:
+    df = read(spark, "demo/flights", **near)
+    assert df.rdd.getNumPartitions() == FLIGHT_FILES
+    rows = df.collect()
+    assert [r.hour for r in rows] == seeds["flights"]["hour"].to_pylist()
+    assert [r.carrier for r in rows] == seeds["flights"]["carrier"].to_pylist()
+    assert [r.day for r in rows] == seeds["flights"]["day"].to_pylist()
+    few = read(spark, "demo/flights", columns=["carrier", "hour"], filters=[("hour", "<", 60)], **near)
+    assert few.columns == ["carrier", "hour"]
+    assert few.count() == 600
+    assert read(spark, "demo/flights", limit=0, **near).count() == 0
+    assert [r.id for r in read(spark, "demo/chat", **near).limit(3).collect()] == [0, 1, 2]
+
+
+def test_types_are_those_of_the_data_source(spark: SparkSession, near: dict[str, str], seeds: dict[str, Any]) -> None:
+    df = read(spark, "demo/types", **near)
+    kinds = dict(df.dtypes)
+    assert (kinds["uint64"], kinds["ts_ms"], kinds["large_list"]) == ("decimal(20,0)", "timestamp_ntz", "array<string>")
+    rows = df.collect()
+    for name in ("uint8", "string", "large_string", "fixed", "date", "ts_ntz", "decimal", "fixed_list", "dictionary"):
+        assert [r[name] for r in rows] == seeds["types"][name].to_pylist(), name
+
+
+def test_writing_appends_overwrites_and_keeps_the_schema_of_nothing(spark: SparkSession, near: dict[str, str]) -> None:
+    name = f"demo/functions-{uuid.uuid4().hex[:8]}"
+    df = spark.range(0, 100, 1, 3).selectExpr("id", "cast(id as string) as text")
+    result = write(df, name, create_repo=True, **near)
+    assert (result.rows, len(result.paths)) == (100, 3)
+    write(df, name, **near)
+    assert read(spark, name, **near).count() == 200
+    write(df.limit(0), name, mode="overwrite", **near)
+    empty = read(spark, name, **near)
+    assert (empty.count(), empty.columns) == (0, ["id", "text"])
+    assert write(df, name, mode="ignore", **near).skipped
+    with pytest.raises(hubflight.AlreadyExists):
+        write(df, name, mode="errorifexists", **near)
+
+
+def test_what_is_wrong_is_said_before_a_task_runs(spark: SparkSession, near: dict[str, str]) -> None:
+    with pytest.raises(hubflight.InvalidOption, match="did you mean 'columns'"):
+        read(spark, "demo/flights", colums=["hour"], **near)
+    with pytest.raises(hubflight.DatasetNotFound):
+        read(spark, "demo/nothing", **near)
+    with pytest.raises(hubflight.InvalidOption, match="mode"):
+        write(spark.range(1), "demo/flights", mode="replace", **near)
+
+
+def test_a_failed_task_commits_nothing(spark: SparkSession, near: dict[str, str]) -> None:
+    name = f"demo/failing-{uuid.uuid4().hex[:8]}"
+    write(spark.range(10), name, create_repo=True, **near)
+    with pytest.raises(Exception, match=r"assert_true|USER_RAISED|is not true"):
+        write(spark.range(1000).where("id < 990 or assert_true(id < 995) is null"), name, **near)
+    assert read(spark, name, **near).count() == 10
