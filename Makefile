@@ -86,9 +86,10 @@ bench-hub: build venv ## reading from a Hub at 0 and 30 ms beside pyarrow, Polar
 DATASETS ?= flat,text,paged,chat,images,onepage
 
 .PHONY: bench-scan
-bench-scan: venv ## scanning Parquet files beside pyarrow, pqarrow, DuckDB and Polars: time, CPU, memory (ROUNDS= SCALE= DATASETS=)
+bench-scan: build venv ## scanning Parquet files beside pyarrow, pqarrow, DuckDB and Polars: time, CPU, memory (ROUNDS= SCALE= DATASETS=)
 	@go build -trimpath -o bin/scanreader ./benchmarks/scan/reader
-	@$(PY) -m benchmarks.scan --reader bin/scanreader --cache .cache/bench-scan --results benchmarks/results \
+	@go build -trimpath -o bin/netdelay ./benchmarks/netdelay
+	@$(PY) -m benchmarks.scan --reader bin/scanreader --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-scan --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --datasets $(DATASETS) $(BENCH_FLAGS)
 
 .PHONY: wheel

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.measure.distant import Link, distant_hub
 from benchmarks.measure.load import cpu_seconds
-from benchmarks.measure.processes import Worker, await_file, clean_environment, free_ports, start, stop
+from benchmarks.measure.processes import Worker, await_file, clean_environment, start, stop
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,5 @@ def running(binary: Path, netdelay: Path, hub_folder: Path, scratch: Path, laten
 
 
 def _start_rig(stack: contextlib.ExitStack, rtt: int, binary: Path, netdelay: Path, hub_folder: Path, scratch: Path) -> Rig:
-    log, port_file, fixed = scratch / "hub.log", scratch / "hub.address", []
-    command = [str(binary), "hub", "--dir", str(hub_folder), "--port-file", str(port_file), "--verbose"]
-    hub_link = ""
-    if rtt:
-        # The links come first, because the Hub announces its storage by the link's address.
-        hub_port, cdn_port = free_ports(2)
-        addresses = []
-        for port in (hub_port, cdn_port):
-            link_log = scratch / f"link-{port}.log"
-            link = start([str(netdelay), "-target", f"127.0.0.1:{port}", "-rtt", f"{rtt}ms"], link_log, scratch)
-            stack.callback(stop, link)
-            fixed.append(link.pid)
-            addresses.append(await_file(link, link_log, link_log))
-        hub_link = "http://" + addresses[0]
-        command += ["--address", f"127.0.0.1:{hub_port}", "--cdn-address", f"127.0.0.1:{cdn_port}"]
-        command += ["--cdn-url", "http://localhost:" + addresses[1].rpartition(":")[2]]
-    hub = start(command, log, scratch)
-    stack.callback(stop, hub)
-    fixed.append(hub.pid)
-    direct = await_file(hub, port_file, log)
-    return Rig(rtt, hub_link or direct, log, fixed, binary, scratch)
+    hub = distant_hub(stack, binary, netdelay, hub_folder, scratch, Link(rtt))
+    return Rig(rtt, hub.endpoint, hub.log, hub.pids, binary, scratch)

@@ -13,8 +13,11 @@
 // SYN at once, so the first bytes of the client are held back by a whole round
 // trip more.
 //
+// With -rate the answers of all connections share a line of that many bytes per
+// second; requests do not, because they are small.
+//
 // Invariants: bytes keep their order; a direction holds at most -buffer bytes on
 // their way, then its sender is made to wait; an end of one direction is passed
-// on after the bytes before it. It does not lose, reorder or limit packets, and
+// on after the bytes before it. It does not lose or reorder packets, and
 // it does not imitate slow start.
 package main

@@ -25,6 +25,30 @@ type link struct {
 	target string
 	rtt    time.Duration
 	buffer int64
+	line   *line // what all answers share; nil: as wide as loopback
+}
+
+// line is a width that connections share: bytes pass one after the other, as fast
+// as it lets them. Safe for concurrent use.
+type line struct {
+	bytesPerSecond float64
+
+	mu   sync.Mutex
+	free time.Time // when the bytes so far are through
+}
+
+// through gives the moment at which n bytes that arrive now have passed.
+func (l *line) through(n int, now time.Time) time.Time {
+	if l == nil {
+		return now
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	l.free = l.free.Add(time.Duration(float64(n) / l.bytesPerSecond * float64(time.Second)))
+	return l.free
 }
 
 // Validate refuses settings under which nothing could flow.
@@ -36,6 +60,8 @@ func (l link) Validate() error {
 		return fmt.Errorf("-rtt is %v: a delay cannot be negative", l.rtt)
 	case l.buffer < pieceBytes:
 		return fmt.Errorf("-buffer is %d: it must hold a piece of %d bytes", l.buffer, pieceBytes)
+	case l.line != nil && !(l.line.bytesPerSecond > 0):
+		return fmt.Errorf("-rate is %g: it is the bytes per second that pass, above 0", l.line.bytesPerSecond)
 	}
 	return nil
 }
@@ -85,7 +111,7 @@ func (l link) carry(ctx context.Context, near net.Conn) error {
 	for _, d := range []direction{
 		// The handshake of the real path: SYN and its answer.
 		{from: near, to: far, delay: l.rtt / 2, opens: time.Now().Add(l.rtt), buffer: l.buffer},
-		{from: far, to: near, delay: l.rtt / 2, buffer: l.buffer},
+		{from: far, to: near, delay: l.rtt / 2, buffer: l.buffer, line: l.line},
 	} {
 		both.Go(func() {
 			defer recovered()
@@ -105,6 +131,7 @@ type direction struct {
 	// opens is when the first byte could have left the sender.
 	opens  time.Time
 	buffer int64
+	line   *line
 }
 
 // piece is what one read gave, and when it is due at the other side.
@@ -149,7 +176,7 @@ func (d direction) read(ctx context.Context, travelling chan<- piece, free *sync
 				left = d.opens
 			}
 			select {
-			case travelling <- piece{room[:n], left.Add(d.delay)}:
+			case travelling <- piece{room[:n], d.line.through(n, left).Add(d.delay)}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -16,8 +16,13 @@ func main() {
 	target := flag.String("target", "", "address to connect to, for each accepted connection")
 	rtt := flag.Duration("rtt", 30*time.Millisecond, "round-trip time; each direction is delayed by half of it")
 	buffer := flag.Int64("buffer", 64<<20, "most bytes of one direction that are on their way")
+	rate := flag.Float64("rate", 0, "bytes per second of all answers together; 0: as many as loopback carries")
 	flag.Parse()
-	if err := run(*listen, link{target: *target, rtt: *rtt, buffer: *buffer}); err != nil {
+	l := link{target: *target, rtt: *rtt, buffer: *buffer}
+	if *rate != 0 {
+		l.line = &line{bytesPerSecond: *rate}
+	}
+	if err := run(*listen, l); err != nil {
 		fmt.Fprintln(os.Stderr, "netdelay:", err)
 		os.Exit(1)
 	}

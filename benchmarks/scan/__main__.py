@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.measure import results
-from benchmarks.scan import datasets, memory, readers, report, timings
+from benchmarks.scan import datasets, memory, readers, remote, report, timings
 
 
 def main() -> int:
@@ -30,6 +30,8 @@ def main() -> int:
             _weigh(arguments, asked, measured)
         if "flatness" in arguments.parts:
             _flatten(arguments, asked, measured)
+        if "remote" in arguments.parts:
+            _reach(arguments, Path(scratch), measured)
     found = list(report.verdicts(measured))
     _say("")
     _show(verdict.line() for verdict in found)
@@ -59,6 +61,16 @@ def _flatten(arguments: argparse.Namespace, asked: readers.Readers, measured: re
             _show(report.flatness_table(measured.flatness[-1]))
 
 
+def _reach(arguments: argparse.Namespace, scratch: Path, measured: report.Measured) -> None:
+    programs = remote.Programs(arguments.reader.resolve(), arguments.hubflight.resolve(), arguments.netdelay.resolve())
+    for dataset in _made(arguments):
+        if dataset.name in _DISTANT:
+            folder = scratch / f"remote-{dataset.name}-{dataset.codec}"
+            folder.mkdir()
+            measured.remote.append(remote.run(programs, dataset, arguments.rounds, folder))
+            _show(report.remote_table(measured.remote[-1]))
+
+
 def _made(arguments: argparse.Namespace) -> list[datasets.Dataset]:
     cache = arguments.cache.resolve()
     return [datasets.make(name, codec, cache, arguments.scale) for name in arguments.datasets for codec in arguments.codecs]
@@ -67,6 +79,8 @@ def _made(arguments: argparse.Namespace) -> list[datasets.Dataset]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Reads Parquet files with hubflight's scan and beside it, judged by the targets.")
     parser.add_argument("--reader", type=Path, required=True, help="the binary of benchmarks/scan/reader")
+    parser.add_argument("--hubflight", type=Path, required=True, help="the program, for its embedded Hub")
+    parser.add_argument("--netdelay", type=Path, required=True, help="the binary of benchmarks/netdelay")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the made files")
     parser.add_argument("--results", type=Path, required=True, help="folder for the JSON and the tables")
     parser.add_argument("--rounds", type=int, default=9)
@@ -79,7 +93,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-_PARTS = ("timings", "memory", "flatness")
+_PARTS = ("timings", "memory", "flatness", "remote")
+_DISTANT = ("flat", "text", "images")
+"""What is read over a line."""
 
 
 def _names(text: str) -> list[str]:
@@ -91,6 +107,7 @@ def _write(arguments: argparse.Namespace, measured: report.Measured, found: list
     lines += [line for cell in measured.cells for line in report.timing_table(cell)]
     lines += [line for cell in measured.peaks for line in report.peak_table(cell)]
     lines += [line for flat in measured.flatness for line in report.flatness_table(flat)]
+    lines += [line for cell in measured.remote for line in report.remote_table(cell)]
     lines += ["", *(verdict.line() for verdict in found)]
     written = results.write(arguments.results, "scan", report.as_json(measured, found, results.settings(arguments)), lines)
     _say(f"written: {written}.json and .txt")

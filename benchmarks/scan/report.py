@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.measure import results
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
-from benchmarks.scan import memory, timings
+from benchmarks.scan import memory, remote, timings
 from benchmarks.scan.readers import ONE_CORE, OURS, THREADS
-from benchmarks.scan.targets import FLAT, MEMORY, targets
+from benchmarks.scan.targets import FLAT, LINE, MEMORY, targets
 
 _VERSIONS = ("pyarrow", "duckdb", "polars", "numpy")
 _MIB = 1 << 20
@@ -27,6 +27,7 @@ class Measured:
     cells: list[timings.Cell] = field(default_factory=list)
     peaks: list[memory.Cell] = field(default_factory=list)
     flatness: list[memory.Flatness] = field(default_factory=list)
+    remote: list[remote.Cell] = field(default_factory=list)
 
     def wrong(self) -> list[str]:
         return [text for cell in self.cells for text in cell.wrong]
@@ -69,6 +70,21 @@ def flatness_table(found: memory.Flatness) -> Iterator[str]:
         yield f"  {label:<30}{_median_peak(samples) / _MIB:>10.0f} MiB"
 
 
+def remote_table(cell: remote.Cell) -> Iterator[str]:
+    """What the line carried for the scan and for a plain download."""
+    width = remote.LINE.bytes_per_second
+    yield ""
+    yield (
+        f"{cell.dataset.name}.{cell.dataset.codec} · {remote.STREAMS} files at a time, {cell.bytes / 1e6:.0f} MB in all, "
+        f"over {width / 1e6:.0f} MB/s and {remote.LINE.rtt_ms} ms, nothing known before"
+    )
+    for name, samples in cell.samples.items():
+        wall, cpu = (statistics.median(getattr(sample, key) for sample in samples) for key in ("wall", "cpu"))
+        share = _line_ratio(cell, name).median
+        yield f"  {name:<18}{wall * 1e3:>10.0f} ms{cpu * 1e3:>10.0f} ms CPU{cell.bytes / 1e6 / wall:>8.0f} MB/s{share:>8.0%} of the line"
+    yield f"  {cell.turns.noise()}"
+
+
 def verdicts(measured: Measured) -> Iterator[Verdict]:
     """Every target, judged by what was measured."""
     for cell in measured.cells:
@@ -88,6 +104,8 @@ def verdicts(measured: Measured) -> Iterator[Verdict]:
         grown = judged(f"{flat.small.name}, memory: large row groups", found, 1 - FLAT)
         met = grown.met and found.low <= 1 + FLAT and found.median <= (1 + FLAT) * 1.05
         yield dataclasses.replace(grown, wanted=f"{1 - FLAT:g} to {1 + FLAT:g}", met=met)
+    for far in measured.remote:
+        yield judged(f"{far.dataset.name}.{far.dataset.codec}, four files over a line: its share", _line_ratio(far, remote.SCAN), LINE)
 
 
 def as_json(measured: Measured, found: list[Verdict], settings: dict[str, Any]) -> str:
@@ -99,6 +117,7 @@ def as_json(measured: Measured, found: list[Verdict], settings: dict[str, Any]) 
             "verdicts": [dataclasses.asdict(verdict) for verdict in found],
             "timings": [_timing(cell) for cell in measured.cells],
             "memory": [{**_file(cell), **_samples(cell.turns)} for cell in measured.peaks],
+            "remote": [{**_file(cell), "line": dataclasses.asdict(remote.LINE), **_samples(cell.turns)} for cell in measured.remote],
             "flatness": [{"dataset": flat.small.name, "rows": flat.small.rows, **_samples(flat.turns)} for flat in measured.flatness],
         },
         indent=1,
@@ -128,7 +147,7 @@ def _timing(cell: timings.Cell) -> dict[str, Any]:
     }
 
 
-def _file(cell: timings.Cell | memory.Cell) -> dict[str, Any]:
+def _file(cell: timings.Cell | memory.Cell | remote.Cell) -> dict[str, Any]:
     return {"dataset": cell.dataset.name, "codec": cell.dataset.codec, "file_bytes": cell.dataset.path.stat().st_size}
 
 
@@ -146,6 +165,10 @@ def _timing_ratio(cell: timings.Cell, reader: str, key: str) -> Ratio:
 
 def _peak_ratio(theirs: Sequence[memory.Peak], ours: Sequence[memory.Peak]) -> Ratio:
     return ratio(*([max(peak.bytes, 1) for peak in peaks] for peaks in (theirs, ours)))
+
+
+def _line_ratio(cell: remote.Cell, name: str) -> Ratio:
+    return ratio([cell.rate(sample) for sample in cell.samples[name]], [remote.LINE.bytes_per_second] * len(cell.samples[name]))
 
 
 def _median_peak(samples: Sequence[memory.Peak]) -> float:

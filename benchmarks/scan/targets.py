@@ -36,3 +36,7 @@ def targets(dataset: str, question: str) -> list[Target]:
     if question == "0.1 % scattered" and dataset == "paged":
         found.insert(0, Target(LIBRARY, 10.0))
     return found
+
+
+LINE = 0.85
+"""Of a line's width that a full scan of four files keeps busy."""

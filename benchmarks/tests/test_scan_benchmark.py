@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.measure.digest import Digest
 from benchmarks.measure.terms import expression
-from benchmarks.scan import datasets, memory, readers, report, targets, timings
+from benchmarks.scan import datasets, memory, readers, remote, report, targets, timings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = 0.01
@@ -26,6 +26,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("reader") / "reader"
     subprocess.run(["go", "build", "-o", str(binary), "./benchmarks/scan/reader"], cwd=ROOT, check=True)  # noqa: S607
     return binary
+
+
+@pytest.fixture(scope="module")
+def programs(reader: Path) -> remote.Programs:
+    found = remote.Programs(reader, reader.with_name("hubflight"), reader.with_name("netdelay"))
+    for binary, package in ((found.hubflight, "./cmd/hubflight"), (found.netdelay, "./benchmarks/netdelay")):
+        subprocess.run(["go", "build", "-o", str(binary), package], cwd=ROOT, check=True)  # noqa: S607
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +144,12 @@ def test_memory_is_flat_within_a_fifth(large: int, met: bool, cache: Path) -> No
     assert verdict.met == met
 
 
-def test_a_small_run_measures_time_and_memory(reader: Path, tmp_path: Path) -> None:
+def test_a_small_run_measures_time_memory_and_distance(programs: remote.Programs, tmp_path: Path) -> None:
     names = [readers.ONE_CORE, readers.OURS, readers.LIBRARY, readers.ONE_THREAD, readers.THREADS]
-    command = [sys.executable, "-m", "benchmarks.scan", "--reader", str(reader), "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "benchmarks.scan", "--reader", str(programs.reader), "--cache", str(tmp_path / "cache")]
     command += ["--results", str(tmp_path / "results"), "--rounds", "1", "--scale", "0.003", "--readers", ",".join(names)]
     command += ["--datasets", "flat", "--codecs", "zstd", "--questions", "1 % sorted"]
+    command += ["--hubflight", str(programs.hubflight), "--netdelay", str(programs.netdelay)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (written,) = (tmp_path / "results").glob("*.json")
@@ -150,4 +159,5 @@ def test_a_small_run_measures_time_and_memory(reader: Path, tmp_path: Path) -> N
         assert all(samples for samples in cell["readers"].values())
     assert [(cell["question"], cell["rows"]) for cell in found["timings"]] == [("1 % sorted", 120)]
     assert [set(flat["readers"]) for flat in found["flatness"]] == [{*memory.labels(readers.OURS), *memory.labels(readers.THREADS)}]
-    assert len(found["verdicts"]) == 4
+    assert [set(far["readers"]) for far in found["remote"]] == [{remote.SCAN, remote.DOWNLOAD}]
+    assert len(found["verdicts"]) == 5

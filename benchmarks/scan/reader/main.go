@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 )
 
@@ -18,25 +19,29 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, flag.Arg(0), *profile, *heap); err != nil {
+	if err := run(ctx, flag.Args(), *profile, *heap); err != nil {
 		fmt.Fprintln(os.Stderr, "reader:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// run serves as the named reader.
-func run(ctx context.Context, name, profile, heap string) (err error) {
+// run serves as the named reader; those of a Hub have its address behind the name.
+func run(ctx context.Context, named []string, profile, heap string) (err error) {
 	var r read
-	switch name {
-	case "hubflight":
+	switch name := strings.Join(named[:min(1, len(named))], ""); {
+	case name == "hubflight" && len(named) == 1:
 		o := newOurs()
 		defer func() { err = errors.Join(err, o.close()) }()
 		r = o.read
-	case "library":
+	case name == "library" && len(named) == 1:
 		r = readLibrary
+	case name == "remote" && len(named) == 2:
+		r = remote{endpoint: named[1]}.read
+	case name == "download" && len(named) == 2:
+		r = remote{endpoint: named[1]}.download
 	default:
-		return fmt.Errorf("%q is no reader: hubflight or library", name)
+		return fmt.Errorf("%q is no reader: hubflight, library, remote ENDPOINT or download ENDPOINT", named)
 	}
 	if profile != "" {
 		file, err := os.Create(profile)
