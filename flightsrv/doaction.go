@@ -136,7 +136,7 @@ func (s *Server) splitsAction(ctx context.Context, body []byte, emit func(any) e
 	return map[string]any{"type": "result", "v": wireVersion, "sha": sha}, nil
 }
 
-// maxGroupsPerItem keeps an item well under maxResult at about 80 bytes a group.
+// maxGroupsPerItem keeps an item well under maxResult at about 120 bytes a group.
 const maxGroupsPerItem = 4000
 
 func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
@@ -144,7 +144,14 @@ func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := s.plan(ctx, command)
+	r, err := s.request(command)
+	if err != nil {
+		return nil, err
+	}
+	if err := authorize(ctx, "explain", r.Ref, false); err != nil {
+		return nil, err
+	}
+	plan, err := s.planner.Explain(ctx, principalOf(ctx).HubToken, r)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +160,9 @@ func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) 
 		item := wire.ExplainItem{Type: "item", File: f.Path, Config: f.Config, Split: f.Split, Size: f.Size, Rows: f.Rows, Kept: f.Kept, Groups: []wire.ExplainGroup{}}
 		for _, g := range f.Groups {
 			addGroup(&total, f, g)
-			item.Groups = append(item.Groups, wire.ExplainGroup{Group: g.Group, Kept: g.Keep && f.Kept, Layer: g.Layer, Rows: g.Rows, Bytes: g.Bytes})
+			item.Groups = append(item.Groups, wire.ExplainGroup{
+				Group: g.Group, Kept: g.Keep && f.Kept, Layer: g.Layer, Rows: g.Rows, Bytes: g.Bytes, Candidates: g.Candidates, Read: g.Read,
+			})
 			if len(item.Groups) == maxGroupsPerItem {
 				if err := emit(item); err != nil {
 					return nil, err
@@ -177,6 +186,8 @@ func addGroup(t *wire.ExplainResult, f dataset.FileReport, g scan.Decision) {
 		t.GroupsKept++
 		t.BytesKept += g.Bytes
 		t.RowsKept += g.Rows
+		t.Candidates += g.Candidates
+		t.BytesRead += g.Read
 	}
 }
 

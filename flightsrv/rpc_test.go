@@ -434,6 +434,9 @@ func TestSplitsCountAndExplain(t *testing.T) {
 	if err != nil || e.Totals.GroupsTotal != 6 || e.Totals.GroupsKept != 2 || len(e.Files) != 2 || e.Totals.RowsKept != 200 {
 		t.Fatalf("explain: %+v, %v", e, err)
 	}
+	if g := e.Files[0].Groups[2]; !g.Kept || g.Candidates <= 0 || g.Candidates > g.Rows || g.Read <= 0 || g.Read > g.Bytes || e.Totals.BytesRead <= 0 {
+		t.Errorf("a row group that is read: %+v of %+v", g, e.Totals)
+	}
 	if g := e.Files[0].Groups[0]; g.Kept || g.Layer != "statistics" || g.Bytes <= 0 {
 		t.Errorf("the first row group: %+v", g)
 	}

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,25 +18,34 @@ func newPlanCommand() *cobra.Command {
 	var f readFlags
 	var q queryFlags
 	var explain bool
+	var svg string
 	cmd := &cobra.Command{
 		Use:   "plan DATASET",
 		Short: "Show which files and row groups a read would touch",
 		Long: `Show which files and row groups a read would touch.
 
 One line is one partition: one Flight endpoint, one Spark task. With --explain
-every row group is a cell: █ is read, · is skipped by statistics.`,
-		Example: `  hubflight plan demo/instruct --config-name 7M-core --filters '[["langdetect","=","zh-cn"]]' --explain`,
-		Args:    cobra.ExactArgs(1),
+every row group is a cell, which tells whether it is read, and what spares it. For
+that, bloom filters, dictionaries and page indexes are read, too; a plan by itself
+reads footers only.`,
+		Example: `  hubflight plan demo/instruct --config-name 7M-core --filters '[["langdetect","=","zh-cn"]]' --explain
+  hubflight plan demo/instruct --filters '[["id","=",7]]' --svg plan.svg`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			read, err := q.apply(f.read(args[0]))
 			if err != nil {
 				return err
 			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				if explain {
+				if explain || svg != "" {
 					e, err := c.Dataset(read).Explain(ctx)
 					if err != nil {
 						return err
+					}
+					if svg != "" {
+						if err := saveSVG(svg, args[0], e); err != nil {
+							return err
+						}
 					}
 					return printExplanation(cmd, e, f.asJSON)
 				}
@@ -50,7 +60,17 @@ every row group is a cell: █ is read, · is skipped by statistics.`,
 	f.add(cmd)
 	q.add(cmd.Flags())
 	cmd.Flags().BoolVar(&explain, "explain", false, "show every row group: read, or skipped and by which layer")
+	cmd.Flags().StringVar(&svg, "svg", "", "draw the row groups into an SVG `file`; implies --explain")
 	return cmd
+}
+
+// saveSVG writes the picture of a plan; a file that is there is replaced.
+func saveSVG(path, dataset string, e *client.Explanation) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return &usageError{fmt.Errorf("--svg: %w", err)}
+	}
+	return errors.Join(writeSVG(file, dataset, e), file.Close())
 }
 
 func printPlan(cmd *cobra.Command, plan *client.Plan, asJSON bool) error {
@@ -95,41 +115,19 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// explainWidth is how many row groups one line shows.
-const explainWidth = 64
-
 func printExplanation(cmd *cobra.Command, e *client.Explanation, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
 	}
 	out := cmd.OutOrStdout()
-	width := 0
-	for _, f := range e.Files {
-		width = max(width, len([]rune(f.File)))
-	}
-	for _, f := range e.Files {
-		var cells strings.Builder
-		kept := 0
-		for i, g := range f.Groups {
-			if i > 0 && i%explainWidth == 0 {
-				cells.WriteString("\n" + strings.Repeat(" ", width+2))
-			}
-			if g.Kept {
-				cells.WriteRune('█')
-				kept++
-			} else {
-				cells.WriteRune('·')
-			}
-		}
-		if _, err := fmt.Fprintf(out, "%-*s  %s  %d of %d\n", width, f.File, cells.String(), kept, len(f.Groups)); err != nil {
-			return err
-		}
+	if err := drawPlan(out, e); err != nil {
+		return err
 	}
 	t := e.Totals
 	for _, note := range t.Notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
 	}
-	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: %s of %s · rows in them: %d\n",
-		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesKept), bytesText(t.BytesTotal), t.RowsKept)
+	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: at most %s of %s · rows that may match: %d\n",
+		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesRead), bytesText(t.BytesTotal), t.Candidates)
 	return err
 }

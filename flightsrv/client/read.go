@@ -128,6 +128,13 @@ type Explanation struct {
 	Totals wire.ExplainResult `json:"totals"`
 }
 
+// ExplainedFile and ExplainedGroup are what an Explanation says of one file and of
+// one of its row groups.
+type (
+	ExplainedFile  = wire.ExplainItem
+	ExplainedGroup = wire.ExplainGroup
+)
+
 // Explain asks why each row group is read or skipped.
 func (d *Dataset) Explain(ctx context.Context) (*Explanation, error) {
 	if err := d.read.Validate(); err != nil {

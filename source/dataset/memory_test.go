@@ -187,10 +187,11 @@ func flights(t testing.TB, first, n, perGroup int) []byte {
 }
 
 // parquetOf writes a file with arrow-go; no rows makes no row group.
-func parquetOf(t testing.TB, schema *arrow.Schema, n, perGroup int, row func(*array.RecordBuilder, int)) []byte {
+func parquetOf(t testing.TB, schema *arrow.Schema, n, perGroup int, row func(*array.RecordBuilder, int), more ...parquet.WriterProperty) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Uncompressed), parquet.WithMaxRowGroupLength(int64(max(perGroup, 1))))
+	more = append([]parquet.WriterProperty{parquet.WithCompression(compress.Codecs.Uncompressed), parquet.WithMaxRowGroupLength(int64(max(perGroup, 1)))}, more...)
+	props := parquet.NewWriterProperties(more...)
 	w, err := pqarrow.NewFileWriter(schema, &out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 	if err != nil {
 		t.Fatal(err)

@@ -170,14 +170,20 @@ type FileReport struct {
 // Plan resolves a request to partitions. The same request on the same commit
 // gives the same plan.
 func (p *Planner) Plan(ctx context.Context, token source.HubToken, r Request) (*Plan, error) {
+	_, plan, err := p.planned(ctx, token, r)
+	return plan, err
+}
+
+func (p *Planner) planned(ctx context.Context, token source.HubToken, r Request) (*description, *Plan, error) {
 	d, err := p.describe(ctx, token, r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.readPrefix(ctx, d, r); err != nil {
-		return nil, d.name(err)
+		return nil, nil, d.name(err)
 	}
-	return d.plan(r)
+	plan, err := d.plan(r)
+	return d, plan, err
 }
 
 // Schema returns the schema that Plan gives for the same request.

@@ -234,7 +234,7 @@ func (p *prospector) entries(g int, n *node, s section, data []byte, mem memory.
 		Leaf: &column.Chunk{
 			Physical: desc.PhysicalType(), TypeLength: desc.TypeLength(), MaxDef: desc.MaxDefinitionLevel(), MaxRep: desc.MaxRepetitionLevel(),
 			Codec:  compress.Compression(p.ft.meta.RowGroups[g].Columns[n.leaf].MetaData.Codec),
-			Values: place.values, Rows: p.ft.GroupRows(g), Off: place.off, Len: place.len, Source: part{s, data},
+			Values: place.values, Rows: p.ft.GroupRows(g), Off: s.off, Len: s.len, Source: part{s, data},
 		},
 	}, column.Options{Memory: mem, MaxPageBytes: maxDictionary})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
@@ -65,20 +66,17 @@ func (q Query) Prune(ft *Footer) ([]Decision, error) {
 
 // Examine is Prune with everything that a stream of the file would ask before it
 // decodes a row group: bloom filters, dictionary pages and the page index, which it
-// reads from r.
-func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer) ([]Decision, error) {
-	out, err := q.Prune(ft)
+// reads from r. out is the stream's schema.
+func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer, out *arrow.Schema) ([]Decision, error) {
+	decisions, err := q.Prune(ft)
 	if err != nil || q.Filters == nil {
-		return out, err
+		return decisions, err
 	}
-	t := Task{File: ft.file, Reader: r, Footer: ft, Query: q, Groups: []int{}, Memory: memory.DefaultAllocator}
-	for _, d := range out {
+	t := Task{File: ft.file, Reader: r, Footer: ft, Query: q, Groups: []int{}, Out: out, Memory: memory.DefaultAllocator}
+	for _, d := range decisions {
 		if d.Keep {
 			t.Groups = append(t.Groups, d.Group)
 		}
-	}
-	if t.Out, err = q.Output(ft.schema); err != nil {
-		return nil, inFile(ft.file, err)
 	}
 	plan, err := newLayout(ft, q, t.Out)
 	if err != nil {
@@ -90,13 +88,13 @@ func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer) ([]Deci
 		if err != nil {
 			return nil, err
 		}
-		d := &out[g]
+		d := &decisions[g]
 		d.Keep, d.Layer, d.Candidates = c.layer == "", c.layer, countRows(c.spans)
 		if d.Read, err = c.bytes(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	return decisions, nil
 }
 
 // leaves lists the Parquet leaves that the query reads of a file, in order.

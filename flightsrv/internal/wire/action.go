@@ -49,6 +49,10 @@ type ExplainGroup struct {
 	Layer string `json:"layer,omitempty"`
 	Rows  int64  `json:"rows"`
 	Bytes int64  `json:"bytes"`
+	// Candidates are the rows that may match as far as bloom filters, dictionaries
+	// and page indexes tell; Read is what finding out takes at most, of Bytes.
+	Candidates int64 `json:"candidates"`
+	Read       int64 `json:"read"`
 }
 
 // ExplainResult is the plan's facts and the sums over its row groups.
@@ -60,7 +64,10 @@ type ExplainResult struct {
 	BytesTotal  int64 `json:"bytes_total"`
 	BytesKept   int64 `json:"bytes_kept"`
 	RowsKept    int64 `json:"rows_kept"`
-	Partitions  int   `json:"partitions"`
+	// Candidates and BytesRead are the sums of the row groups' candidates and read.
+	Candidates int64 `json:"candidates"`
+	BytesRead  int64 `json:"bytes_read"`
+	Partitions int   `json:"partitions"`
 	// Notes say what a reader may not expect: a file named twice and read once,
 	// a conversion whose freshness is not known.
 	Notes []string `json:"notes,omitempty"`

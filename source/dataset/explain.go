@@ -1,0 +1,64 @@
+package dataset
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
+)
+
+// Explain is Plan whose Files also tell what their streams would find out before
+// they decode a row group: bloom filters, dictionary pages and page indexes of the
+// kept files are read. The partitions are Plan's.
+func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request) (*Plan, error) {
+	d, plan, err := p.planned(ctx, token, r)
+	if err != nil {
+		return nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(p.parallel)
+	for i := range plan.Files {
+		f := &plan.Files[i]
+		if !f.Kept {
+			f.leftOut()
+			continue
+		}
+		if r.Query.Filters == nil || f.Groups == nil {
+			continue // there is nothing to find out, or the stream prunes by itself
+		}
+		group.Go(func() (err error) {
+			defer recovered(&err, "explain", f.Path)
+			f.Groups, err = p.examine(ctx, d, i, r.Query)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, d.name(err)
+	}
+	return plan, nil
+}
+
+// leftOut says of a file that is not read that its row groups are not: those that
+// no filter excludes lie behind a limit.
+func (f *FileReport) leftOut() {
+	for g := range f.Groups {
+		if d := &f.Groups[g]; d.Keep {
+			d.Keep, d.Layer, d.Candidates, d.Read = false, scan.LayerLimit, 0, 0
+		}
+	}
+}
+
+func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Query) (_ []scan.Decision, err error) {
+	r, err := p.openRanges(ctx, d.data.store, d.files[i].File)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closing := r.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return q.Examine(ctx, r, d.footers[i], d.schema)
+}
