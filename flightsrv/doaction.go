@@ -28,7 +28,7 @@ func actions() map[string]action {
 	return map[string]action{
 		"version": {"{} → the server's version, wire versions, Hub and limits", (*Server).versionAction},
 		"splits":  {`{"dataset","revision"?} → one item per config and split`, (*Server).splitsAction},
-		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows, bytes", (*Server).explainAction},
+		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows and the candidates among them, bytes and how many are read", (*Server).explainAction},
 		"count":   {"a read command → the exact number of rows", (*Server).countAction},
 		"parquet": {`{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, (*Server).parquetAction},
 		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},

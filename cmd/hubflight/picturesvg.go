@@ -90,6 +90,9 @@ func writeSVG(out io.Writer, dataset string, e *client.Explanation) error {
 	for i, f := range legend {
 		x, y := svgMargin+float64(i%2)*(p.width-2*svgMargin)/2, p.y+i/2*svgLegend
 		p.cell(x, y, f, "")
+		if f.class == "empty" {
+			p.fill(x, y, svgCell/2)
+		}
 		fmt.Fprintf(p, `<text x="%.1f" y="%d">%s</text>`+"\n", x+svgStep+6, y+svgCell-3, html.EscapeString(f.label))
 	}
 	fmt.Fprintln(p, "</svg>")
@@ -143,8 +146,12 @@ func (p *svgPlan) group(x float64, g client.ExplainedGroup) {
 		return
 	}
 	p.cell(x, p.y, fate{class: "empty"}, title)
-	full := max(part*svgCell, 2)
-	fmt.Fprintf(p, `<rect class="read" x="%.1f" y="%.1f" width="%d" height="%.1f" pointer-events="none"/>`+"\n", x, float64(p.y+svgCell)-full, svgCell, full)
+	p.fill(x, p.y, max(part*svgCell, 2))
+}
+
+// fill fills a cell from below.
+func (p *svgPlan) fill(x float64, y int, height float64) {
+	fmt.Fprintf(p, `<rect class="read" x="%.1f" y="%.1f" width="%d" height="%.1f" pointer-events="none"/>`+"\n", x, float64(y+svgCell)-height, svgCell, height)
 }
 
 func (p *svgPlan) cell(x float64, y int, f fate, title string) {

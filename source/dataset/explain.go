@@ -17,6 +17,9 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request)
 	if err != nil {
 		return nil, err
 	}
+	if r.Query.Filters == nil && r.Limit >= 0 {
+		plan.behind(r.Limit)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.parallel)
 	for i := range plan.Files {
@@ -44,9 +47,26 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request)
 // no filter excludes lie behind a limit.
 func (f *FileReport) leftOut() {
 	for g := range f.Groups {
-		if d := &f.Groups[g]; d.Keep {
-			d.Keep, d.Layer, d.Candidates, d.Read = false, scan.LayerLimit, 0, 0
+		behindLimit(&f.Groups[g])
+	}
+}
+
+// behind says of the row groups after the first limit rows that they are not read.
+func (plan *Plan) behind(limit int64) {
+	for i := range plan.Files {
+		for g := range plan.Files[i].Groups {
+			d := &plan.Files[i].Groups[g]
+			if limit <= 0 {
+				behindLimit(d)
+			}
+			limit -= d.Rows
 		}
+	}
+}
+
+func behindLimit(d *scan.Decision) {
+	if d.Keep {
+		d.Keep, d.Layer, d.Candidates, d.Read = false, scan.LayerLimit, 0, 0
 	}
 }
 
