@@ -156,7 +156,7 @@ type schemaCache struct {
 
 // schemaKey includes the token: what one caller may see, another may not.
 type schemaKey struct {
-	token                           source.HubToken
+	token                           source.TokenID
 	ref, commit, config, split, dir string
 	naming                          Naming
 }
@@ -164,7 +164,7 @@ type schemaKey struct {
 const maxSchemas = 256
 
 func keyOf(token source.HubToken, ref source.Ref, p *planner) schemaKey {
-	return schemaKey{token: token, ref: ref.Name(), commit: p.State.At.Commit, config: p.Job.Config, split: p.Job.Split, dir: p.Job.Dir, naming: p.Job.Naming}
+	return schemaKey{token: token.ID(), ref: ref.Name(), commit: p.State.At.Commit, config: p.Job.Config, split: p.Job.Split, dir: p.Job.Dir, naming: p.Job.Naming}
 }
 
 func (c *schemaCache) get(key schemaKey) (*arrow.Schema, bool) {

@@ -111,7 +111,7 @@ func (w *Writer) stageSchema(ctx context.Context, token source.HubToken, ref sou
 	t := r.target()
 	keep := isOn(r.KeepFeatures)
 	if job := (Job{Mode: r.Mode, Naming: t.namingOrDataset()}); appends(job) && r.Base != "" {
-		key := schemaKey{token: token, ref: ref.Name(), commit: r.Base, config: r.Config, split: t.splitOrTrain(), dir: dir, naming: t.namingOrDataset()}
+		key := schemaKey{token: token.ID(), ref: ref.Name(), commit: r.Base, config: r.Config, split: t.splitOrTrain(), dir: dir, naming: t.namingOrDataset()}
 		existing, ok := w.schemas.get(key)
 		if !ok {
 			state, err := sink.At(ctx, r.Revision, r.Base)
