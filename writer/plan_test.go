@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -101,21 +100,20 @@ func largeJob(n int, mode Mode, publish string) Job {
 	return job
 }
 
-// TestAPlanOfTenThousandFilesIsCheap: every conflict plans anew, so a plan must
-// cost far less than the hundreds of commits that it is for.
-func TestAPlanOfTenThousandFilesIsCheap(t *testing.T) {
-	const n = 10_000
+// TestAPlanOfManyFilesResolvesItsTreeAFewTimes: every conflict plans anew, so a plan
+// must cost far less than the many commits that it is for. BenchmarkPlan has the
+// times of 10,000 files.
+func TestAPlanOfManyFilesResolvesItsTreeAFewTimes(t *testing.T) {
+	const n = 1000
 	s := largeState(n)
 	for _, mode := range []Mode{ModeAppend, ModeOverwrite} {
 		for _, publish := range []string{PublishBatches, PublishSwitch} {
-			begin := time.Now()
 			plan, err := NewPlan(PlanInput{State: s, Job: largeJob(n, mode, publish)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Resolving after every batch took 13 to 27 s here, -race apart.
-			if took := time.Since(begin); took > 10*time.Second {
-				t.Errorf("%s by %s: %d batches planned in %s", mode, publish, len(plan.Batches), took)
+			if len(plan.Batches) < n/50 {
+				t.Errorf("%s by %s: only %d batches", mode, publish, len(plan.Batches))
 			}
 			if parts := runs(plan.Batches); len(parts) > 8 {
 				t.Errorf("%s by %s: the tree is resolved %d times", mode, publish, len(parts))
