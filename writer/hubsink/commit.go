@@ -52,6 +52,7 @@ type committer struct {
 	parent   string    // of the POST whose answer is missing; "" if none is
 	doubted  bool      // an answer was missing at some time
 	checked  bool      // the staged files are known to be stored
+	lost     bool      // the Hub has said all the same that one is not
 }
 
 // round computes everything from the head and commits what is left. It returns an
@@ -266,6 +267,8 @@ func (c *committer) pause(ctx context.Context, err error) error {
 			wait = quotaPause
 		}
 		c.advanced = c.sink.clock.Now().Add(wait) // a quota is nobody's conflict
+	case errors.As(err, &post) && kind == source.KindStagedLost && !c.lost:
+		c.lost, c.checked = true, false // the next round finds out which
 	case errors.As(err, &post) && (kind == source.KindConflict || kind == source.KindUnknownOutcome || kind == source.KindUpstream):
 	case errors.As(err, &read) && (kind == source.KindUpstream || kind == source.KindBusy) && (c.parent != "" || c.posted > 0):
 		wait = max(retryAfter(err), wait)

@@ -339,5 +339,18 @@ func (h *Hub) Paths(id, revision string) ([]string, error) {
 	return paths, nil
 }
 
+// LoseObject forgets an LFS object, as the Hub's storage does some day with what no
+// commit refers to. Commits that refer to it are left with a pointer to nothing.
+func (h *Hub) LoseObject(id, oid string) error {
+	r, err := h.known(id)
+	if err != nil {
+		return exported("lose object", err)
+	}
+	if !isHex(oid, 64) {
+		return exported("lose object", refuse(http.StatusNotFound, codeEntry, "%q is not the id of an object", oid))
+	}
+	return exported("lose object", os.Remove(r.lfsPath(oid)))
+}
+
 // ExpireSignatures makes every storage URL signed so far answer as expired.
 func (h *Hub) ExpireSignatures() { h.expired.Store(h.signed.Load()) }
