@@ -44,7 +44,8 @@ type rig struct {
 	token source.HubToken
 	w     *writer.Writer
 	clock hubsink.Clock // nil is the machine's
-	// patience is how long a request may hang; 2 s if zero.
+	// patience is how long a request may hang; if zero, longer than an answer takes
+	// on a machine that is busy with other tests.
 	patience time.Duration
 }
 
@@ -75,7 +76,7 @@ func startRig(t *testing.T, run *hubtest.Running) *rig {
 // newWriter is another replica.
 func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 	r.t.Helper()
-	patience := cmp.Or(r.patience, 2*time.Second)
+	patience := cmp.Or(r.patience, 30*time.Second)
 	client, err := hub.New(hub.Options{Endpoint: r.hub.HubURL, Retry: hub.RetryOptions{Attempts: 2, Base: time.Millisecond}, StallTimeout: patience, AnswerTimeout: patience})
 	if err != nil {
 		r.t.Fatal(err)
@@ -88,7 +89,7 @@ func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 			}
 			return localsink.New(store, nil), nil
 		}
-		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, ConflictDeadline: 5 * time.Second, Clock: r.clock}), nil
+		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, ConflictDeadline: 2 * time.Minute, Clock: r.clock}), nil
 	}})
 	if err != nil {
 		r.t.Fatal(err)
