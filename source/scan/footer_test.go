@@ -337,6 +337,7 @@ func TestPagesAreCheckedBeforeTheyAreDecoded(t *testing.T) {
 	if err := checkPages(page, c, leaf, compress.Codecs.Uncompressed); err != nil {
 		t.Fatalf("a good chunk: %v", err)
 	}
+	const pageData, pageDictionary = 0, 2
 	header := func(kind, uncompressed, compressed, values int64) []byte {
 		b := &compact{}
 		b.field(1, thriftI32).zigzag(kind)

@@ -185,15 +185,15 @@ func (p *prospector) dictionary(c candidate, leaf int) (section, bool) {
 // the dictionary, as its writer counted.
 func (ft *Footer) onlyDictionary(group, leaf int) bool {
 	const (
-		plainDictionary = 2
-		rleDictionary   = 8
+		dataPage, dataPageV2           = 0, 3
+		plainDictionary, rleDictionary = 2, 8
 	)
 	pages := int32(0)
 	for _, s := range ft.meta.RowGroups[group].Columns[leaf].MetaData.EncodingStats {
 		if s == nil || s.Count < 0 {
 			return false
 		}
-		if s.PageType != pageData && s.PageType != pageDataV2 || s.Count == 0 {
+		if s.PageType != dataPage && s.PageType != dataPageV2 || s.Count == 0 {
 			continue
 		}
 		if s.Encoding != plainDictionary && s.Encoding != rleDictionary {

@@ -112,7 +112,7 @@ func (d *libraryGroup) checkLeaf(leaf int) error {
 	if err := checkPages(data, c, col, codec); err != nil {
 		// Writers before PARQUET-816 left the dictionary header out of the chunk's
 		// size; the library pads, and so must the check.
-		if errors.Is(err, errThriftEnd) || d.ft.oldWriter {
+		if errors.Is(err, column.ErrEnd) || d.ft.oldWriter {
 			return nil
 		}
 		return err

@@ -204,10 +204,9 @@ func (g *rowGroup) classify(err error) *source.Error {
 		}
 		return unsupported(g.ft.file, "row group %d: %v", g.group, err)
 	}
-	var large pageTooLarge
 	text := err.Error()
 	switch {
-	case errors.As(err, &large), errors.Is(err, arrow.ErrNotImplemented),
+	case errors.Is(err, arrow.ErrNotImplemented),
 		strings.Contains(text, "exceeds configured limit"), strings.Contains(text, "unimplemented"),
 		strings.Contains(text, "not implemented"), strings.Contains(text, "not yet implemented"),
 		strings.Contains(text, "no support for"), strings.Contains(text, "unsupported"):

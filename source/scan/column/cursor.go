@@ -239,7 +239,7 @@ func (c *cursor) load() error {
 		return err
 	}
 	if c.head.hasCRC && crc32.ChecksumIEEE(body) != c.head.crc {
-		return errors.New("the checksum does not match")
+		return errChecksum
 	}
 	c.loaded = true
 	if c.head.kind == pageDataV2 {
