@@ -145,8 +145,10 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
 		if got += n; got == len(p) {
 			return nil
 		}
-		if n > 0 && attempts < maxAttempts {
-			b = r.dataset.client.retry.start() // it moves: the count begins anew
+		if n >= progressBytes && attempts < maxAttempts {
+			// It moves: the count begins anew. Not for a handful of bytes before each
+			// stall, which would make one read last for many stall timeouts.
+			b = r.dataset.client.retry.start()
 		}
 		if ctx.Err() != nil {
 			return r.fail(source.KindOf(ctx.Err()), op, ctx.Err())
