@@ -38,6 +38,7 @@ type Fixture struct {
 	Root     string           // a folder that is a local root
 	Spool    string           // where the writer keeps files on their way
 	Hub      *hubtest.Running // the Hub it reads and writes
+	HubHTTP  *hub.Client      // what it reads and writes that Hub with
 	Log      *Log             // what the server logged
 
 	t testing.TB
@@ -45,6 +46,7 @@ type Fixture struct {
 
 type setup struct {
 	hub    []hubtest.Option
+	http   hub.Options
 	auth   flightsrv.Auth
 	limits flightsrv.Limits
 	token  source.HubToken
@@ -56,6 +58,10 @@ type Option func(*setup)
 
 // Hub gives the embedded Hub its repositories and settings.
 func Hub(options ...hubtest.Option) Option { return func(s *setup) { s.hub = options } }
+
+// HubClient sets how the service talks to the Hub: patience, repetition. The
+// endpoint is always the embedded Hub's.
+func HubClient(o hub.Options) Option { return func(s *setup) { s.http = o } }
 
 // Auth sets who may call; the default is anybody, with their own Hub token.
 func Auth(a flightsrv.Auth) Option { return func(s *setup) { s.auth = a } }
@@ -71,7 +77,10 @@ func Tokens(bearer, hubToken string) Option {
 // New starts a service.
 func New(t testing.TB, options ...Option) *Fixture {
 	t.Helper()
-	s := setup{auth: flightsrv.Auth{Mode: flightsrv.AuthNone, AcceptClientToken: true}}
+	s := setup{
+		auth: flightsrv.Auth{Mode: flightsrv.AuthNone, AcceptClientToken: true},
+		http: hub.Options{Retry: hub.RetryOptions{Attempts: 3, Base: time.Millisecond}},
+	}
 	for _, o := range options {
 		o(&s)
 	}
@@ -83,8 +92,10 @@ func New(t testing.TB, options ...Option) *Fixture {
 		}
 	}
 	logger := slog.New(slog.NewTextHandler(f.Log, nil))
-	hubClient, err := hub.New(hub.Options{Endpoint: f.Hub.HubURL, Retry: hub.RetryOptions{Attempts: 3, Base: time.Millisecond}, Logger: logger})
+	s.http.Endpoint, s.http.Logger = f.Hub.HubURL, logger
+	hubClient, err := hub.New(s.http)
 	must(err)
+	f.HubHTTP = hubClient
 	roots, err := localfs.NewRoots([]string{f.Root})
 	must(err)
 	planner := dataset.NewPlanner(dataset.PlannerOptions{Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
