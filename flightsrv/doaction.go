@@ -29,7 +29,7 @@ func actions() map[string]action {
 		"version": {"{} → the server's version, wire versions, Hub and limits", (*Server).versionAction},
 		"splits":  {`{"dataset","revision"?} → one item per config and split`, (*Server).splitsAction},
 		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows and the candidates among them, bytes and how many are read", (*Server).explainAction},
-		"count":   {"a read command → the exact number of rows", (*Server).countAction},
+		"count":   {"a read command → the exact number of rows, from the footers, or with filters from a scan of their columns", (*Server).countAction},
 		"parquet": {`{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, (*Server).parquetAction},
 		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},
 		"commit":  {"makes a job's staged files visible; repeating it is safe", (*Server).commitAction},
@@ -207,7 +207,7 @@ func (s *Server) countAction(ctx context.Context, body []byte, _ func(any) error
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"type": "result", "v": wireVersion, "rows": rows, "exact": true, "from": from}, nil
+	return wire.CountResult{Type: "result", V: wireVersion, Rows: rows, Exact: true, From: from}, nil
 }
 
 func (s *Server) beginAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {

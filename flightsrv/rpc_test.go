@@ -430,6 +430,11 @@ func TestSplitsCountAndExplain(t *testing.T) {
 	if n, err := f.Client.Dataset(client.Read{Dataset: dataset}).Count(t.Context()); err != nil || n != 600 {
 		t.Errorf("count: %d, %v", n, err)
 	}
+	for from, read := range map[string]client.Read{"footers": {Dataset: dataset}, "scan": filtered} {
+		if n, err := f.Client.Dataset(read).Counted(t.Context()); err != nil || n.From != from || !n.Exact {
+			t.Errorf("counted: %+v, %v; want it from %s", n, err, from)
+		}
+	}
 	e, err := f.Client.Dataset(filtered).Explain(t.Context())
 	if err != nil || e.Totals.GroupsTotal != 6 || e.Totals.GroupsKept != 2 || len(e.Files) != 2 || e.Totals.RowsKept != 200 {
 		t.Fatalf("explain: %+v, %v", e, err)

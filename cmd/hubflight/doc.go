@@ -5,7 +5,8 @@
 // file per verb; wire.go is the only place where the parts are put together.
 //
 //	serve                 the Flight server
-//	ls, schema, plan, cat clients of a server: the one named by --server, or one
+//	ls, schema, plan, count, cat
+//	                      clients of a server: the one named by --server, or one
 //	                      that runs inside the command for as long as it lasts
 //	config print          the effective configuration and where it comes from
 //	hub                   a stand-in Hub for demos and for machines without internet

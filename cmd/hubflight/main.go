@@ -94,7 +94,7 @@ or  file:///folder  (below a folder given with --local.roots).`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	addGroup(root, "Datasets:", newLsCommand(), newSchemaCommand(), newPlanCommand(), newCatCommand(), newPutCommand(), newJobsCommand())
+	addGroup(root, "Datasets:", newLsCommand(), newSchemaCommand(), newPlanCommand(), newCountCommand(), newCatCommand(), newPutCommand(), newJobsCommand())
 	addGroup(root, "Servers:", newServeCommand(), newConfigCommand(), newHubCommand())
 	root.AddCommand(newVersionCommand(), newEmbeddedCommand())
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)))

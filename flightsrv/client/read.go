@@ -111,15 +111,23 @@ func (d *Dataset) Plan(ctx context.Context) (*Plan, error) {
 	return plan, nil
 }
 
-// Count returns the exact number of rows: from footers alone without filters.
+// Count returns the exact number of rows: from footers alone without filters, else
+// from the columns that the filters name.
 func (d *Dataset) Count(ctx context.Context) (int64, error) {
+	n, err := d.Counted(ctx)
+	return n.Rows, err
+}
+
+// Counted is a number of rows and whether footers or a scan gave it.
+type Counted = wire.CountResult
+
+// Counted is Count that says where the number comes from.
+func (d *Dataset) Counted(ctx context.Context) (Counted, error) {
 	if err := d.read.Validate(); err != nil {
-		return 0, err
+		return Counted{}, err
 	}
-	var result struct {
-		Rows int64 `json:"rows"`
-	}
-	return result.Rows, d.client.Action(ctx, "count", d.read, &result, nil)
+	var result Counted
+	return result, d.client.Action(ctx, "count", d.read, &result, nil)
 }
 
 // Explanation is a plan's row groups and why each is read or skipped.

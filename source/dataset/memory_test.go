@@ -37,7 +37,14 @@ type memHub struct {
 	resolves []string // revisions
 	reads    int
 	bytes    int64
+	log      []memRead
 	denied   map[source.HubToken]bool // tokens that may list, not read
+}
+
+// memRead is one read of n bytes.
+type memRead struct {
+	path   string
+	off, n int64
 }
 
 func newMemHub() *memHub {
@@ -156,6 +163,7 @@ func (r *memReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	r.store.hub.reads++
 	r.store.hub.bytes += int64(len(p))
+	r.store.hub.log = append(r.store.hub.log, memRead{r.file.Path, off, int64(len(p))})
 	copy(p, r.content[off:])
 	return nil
 }
@@ -168,7 +176,7 @@ func (h *memHub) counted() (lists, opens, reads int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	lists, opens, reads = h.lists, len(h.opens), h.reads
-	h.lists, h.opens, h.reads, h.resolves = 0, nil, 0, nil
+	h.lists, h.opens, h.reads, h.resolves, h.log = 0, nil, 0, nil, nil
 	return lists, opens, reads
 }
 

@@ -3,10 +3,13 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	parquetgo "github.com/parquet-go/parquet-go"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
@@ -223,5 +227,79 @@ func TestANeedleInADistantFileIsFoundInAFewPercentOfIt(t *testing.T) {
 	t.Logf("%d of %d bytes, %.2f %%, footer and listings included", sent, len(file), share*100)
 	if share > most {
 		t.Errorf("%.1f %% of the file were read for one row; at most %.0f %%", share*100, most*100)
+	}
+}
+
+// page is a row of texts by address, in no order.
+type page struct {
+	ID   int64  `parquet:"id"`
+	URL  string `parquet:"url"`
+	Text []byte `parquet:"text"`
+}
+
+func urlOf(id int) string {
+	sum := sha256.Sum256(fmt.Append(nil, id))
+	return hex.EncodeToString(sum[:])
+}
+
+// pagesFile is what parquet-go writes of n pages, perhaps with a bloom filter of
+// their addresses.
+func pagesFile(t *testing.T, groups, perGroup int, bloom bool) []byte {
+	t.Helper()
+	options := []parquetgo.WriterOption{parquetgo.PageBufferSize(64 << 10), parquetgo.Compression(&parquetgo.Uncompressed)}
+	if bloom {
+		options = append(options, parquetgo.BloomFilters(parquetgo.SplitBlockFilter(10, "url")))
+	}
+	var out bytes.Buffer
+	w := parquetgo.NewGenericWriter[page](&out, options...)
+	rng := rand.New(rand.NewPCG(6, 6))
+	for g := range groups {
+		rows := make([]page, perGroup)
+		for i := range rows {
+			id := g*perGroup + i
+			text := make([]byte, 300)
+			for k := range text {
+				text[k] = byte(rng.Uint32())
+			}
+			rows[i] = page{ID: int64(id), URL: urlOf(id), Text: text}
+		}
+		if _, err := w.Write(rows); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestANeedleByAnUnsortedKeyIsFoundThroughBloomFiltersInAFewPercentOfTheFile(t *testing.T) {
+	const groups, perGroup, most = 64, 1_000, 0.03
+	found := func(t *testing.T, bloom bool, key string, want ...int64) float64 {
+		file := pagesFile(t, groups, perGroup, bloom)
+		counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": file})
+		p := distantPlanner(t, endpoint)
+		plan := mustPlan(t, p, distantRequest(t, nil, fmt.Sprintf(`[["url","=",%q]]`, key)))
+		ids := idsOf(t, p, plan.Partitions[0], 0, -1)
+		if !slices.Equal(ids, want) {
+			t.Fatalf("found %v, want %v", ids, want)
+		}
+		count, asked, sent := counter.since()
+		share := float64(sent) / float64(len(file))
+		t.Logf("bloom filters %v: %d round trips, %d requests, %d of %d bytes, %.2f %%, footer and listings included", bloom, count, asked, sent, len(file), share*100)
+		return share
+	}
+	if share := found(t, true, urlOf(41*perGroup+7), 41*perGroup+7); share > most {
+		t.Errorf("%.1f %% of the file were read for one row; at most %.0f %%", share*100, most*100)
+	}
+	if share := found(t, true, urlOf(-1)); share > most {
+		t.Errorf("%.1f %% of the file were read for no row; at most %.0f %%", share*100, most*100)
+	}
+	// Nothing else tells where the key is, or this would not be about bloom filters.
+	if share := found(t, false, urlOf(41*perGroup+7), 41*perGroup+7); share < 2*most {
+		t.Errorf("without bloom filters %.1f %% of the file were read", share*100)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/rangeio"
 	"github.com/hubflight/hubflight/source/scan/column"
 )
@@ -14,37 +15,88 @@ type announcer interface {
 	Expect(ctx context.Context, ranges []rangeio.Range)
 }
 
-// announce tells the Reader what all portions will ask for, as far as that can
-// be known: with a filter, what it looks at.
-func announce(ctx context.Context, t *Task, plan *layout, jobs []portion) {
-	reader, ok := t.Reader.(announcer)
-	if !ok {
+// ahead tells a Reader what will be read of it; the zero ahead tells nobody. Its
+// ctx is that of all reading: the first announcement's bounds what is fetched for
+// all of them.
+type ahead struct {
+	ctx    context.Context
+	reader announcer
+}
+
+func newAhead(ctx context.Context, r source.Reader) ahead {
+	reader, _ := r.(announcer)
+	return ahead{ctx, reader}
+}
+
+func (a ahead) expect(ranges []rangeio.Range) {
+	if a.reader != nil && len(ranges) > 0 {
+		a.reader.Expect(a.ctx, ranges)
+	}
+}
+
+// announce tells the Reader what all portions will ask for. With a filter that is
+// known only when the prospector has looked at their row groups, and announces it.
+func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
+	if a.reader == nil || plan.bound != nil {
 		return
 	}
-	units := plan.units
-	if plan.bound != nil {
-		units = units[:plan.first]
+	var ranges []rangeio.Range
+	for _, job := range jobs {
+		ranges = append(ranges, readPlan(t.Footer.chunksOf(job.group, plan.units))...)
+	}
+	a.expect(ranges)
+}
+
+// chunksOf are the chunks of some units in a row group.
+func (ft *Footer) chunksOf(group int, units []unit) []chunk {
+	var out []chunk
+	for _, u := range units {
+		for _, leaf := range u.order {
+			out = append(out, ft.chunks[group][leaf])
+		}
+	}
+	return out
+}
+
+// announce tells the Reader what the filter will look at in row groups of which it
+// is known which rows may match.
+func (p *prospector) announce(ctx context.Context, found []*prospect) error {
+	if p.ahead.reader == nil {
+		return nil
 	}
 	var ranges []rangeio.Range
-	var chunks []chunk
-	for _, job := range jobs {
-		chunks = chunks[:0]
-		for _, u := range units {
+	for _, c := range found {
+		if c.layer != "" {
+			continue
+		}
+		chunks := p.ft.chunksOf(c.group, p.tested)
+		if !c.partial() || wholeSparse(chunks) {
+			ranges = append(ranges, readPlan(chunks)...)
+			continue
+		}
+		var mine []rangeio.Range
+		for _, u := range p.tested {
 			for _, leaf := range u.order {
-				chunks = append(chunks, t.Footer.chunks[job.group][leaf])
+				pages, err := c.pages(ctx, leaf)
+				if err != nil {
+					return err
+				}
+				more, _ := pageRanges(p.ft.chunks[c.group][leaf], pages, c.spans, p.ft.GroupRows(c.group), 0)
+				mine = append(mine, more...)
 			}
 		}
-		ranges = append(ranges, readPlan(chunks)...)
+		slices.SortFunc(mine, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+		ranges = append(ranges, mine...)
 	}
-	reader.Expect(ctx, ranges)
+	p.ahead.expect(ranges)
+	return nil
 }
 
 // expect tells the Reader which parts of the other columns a worker will read,
 // now that it is known which rows are kept: pages, or chunks where their pages
 // are not known.
 func (w *worker) expect(ctx context.Context, chosen []rows) error {
-	reader, ok := w.task.Reader.(announcer)
-	if !ok {
+	if w.hints.ahead.reader == nil {
 		return nil
 	}
 	var ranges []rangeio.Range
@@ -55,31 +107,36 @@ func (w *worker) expect(ctx context.Context, chosen []rows) error {
 			if err != nil {
 				return err
 			}
-			seen := w.group.expected[leaf]
-			if len(pages) == 0 {
-				if seen == 0 {
-					ranges = append(ranges, rangeio.Range{Off: c.off, Len: c.len})
-				}
-				w.group.expected[leaf] = c.off + c.len
-				continue
-			}
-			if seen == 0 && pages[0].Off > c.off { // the dictionary
-				ranges = append(ranges, rangeio.Range{Off: c.off, Len: pages[0].Off - c.off})
-			}
-			for _, p := range touched(pages, chosen, w.task.Footer.GroupRows(w.group.group)) {
-				if p.Off >= seen {
-					ranges = append(ranges, rangeio.Range{Off: p.Off, Len: int64(p.Size)})
-					seen = p.Off + int64(p.Size)
-				}
-			}
-			w.group.expected[leaf] = seen
+			more, seen := pageRanges(c, pages, chosen, w.task.Footer.GroupRows(w.group.group), w.group.expected[leaf])
+			ranges, w.group.expected[leaf] = append(ranges, more...), seen
 		}
 	}
-	if len(ranges) > 0 {
-		slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
-		reader.Expect(ctx, ranges)
-	}
+	slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+	w.hints.ahead.expect(ranges)
 	return nil
+}
+
+// pageRanges are the parts of a chunk that hold chosen rows of a group of n, behind
+// what was announced before up to seen (0: nothing), and up to where they reach: the
+// dictionary and pages, or all of it if its pages are not known.
+func pageRanges(c chunk, pages []column.Page, chosen []rows, n, seen int64) ([]rangeio.Range, int64) {
+	if len(pages) == 0 {
+		if seen > 0 {
+			return nil, seen
+		}
+		return []rangeio.Range{{Off: c.off, Len: c.len}}, c.off + c.len
+	}
+	var ranges []rangeio.Range
+	if seen == 0 && pages[0].Off > c.off {
+		ranges = append(ranges, rangeio.Range{Off: c.off, Len: pages[0].Off - c.off})
+	}
+	for _, p := range touched(pages, chosen, n) {
+		if p.Off >= seen {
+			ranges = append(ranges, rangeio.Range{Off: p.Off, Len: int64(p.Size)})
+			seen = p.Off + int64(p.Size)
+		}
+	}
+	return ranges, seen
 }
 
 // touched are the pages of a group of n rows that hold chosen rows.

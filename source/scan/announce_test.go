@@ -6,7 +6,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 
 	"github.com/hubflight/hubflight/source/rangeio"
 )
@@ -69,6 +72,35 @@ func TestAStreamReadsWhatItAnnounced(t *testing.T) {
 				t.Errorf("%d reads, want %d", len(reader.read), c.reads)
 			}
 		})
+	}
+}
+
+// The filter's column has chunks that are worth reading in parts.
+func TestOfTheFiltersColumnsOnlyPagesThatMayMatchAreReadAndAnnounced(t *testing.T) {
+	const n, perGroup = 160_000, 80_000
+	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	b := array.NewRecordBuilder(memory.NewGoAllocator(), schema)
+	defer b.Release()
+	for i := range n {
+		b.Field(0).(*array.Int64Builder).Append(int64(i))
+	}
+	data := write(t, b.NewRecordBatch(), perGroup, parquet.WithPageIndexEnabled(true), parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(8<<10), parquet.WithBatchSize(512))
+	ft := footer(t, data)
+	reader := &listening{bytesReader: bytesReader{data: data}}
+	benchScan(t, Task{
+		Reader: reader, Footer: ft, File: testFile, Limit: -1,
+		Query: Query{RowsOnly: true, Filters: mustFilter(t, `[["id",">=",79500],["id","<",80500]]`)},
+	})
+	read, announced := int64(0), int64(0)
+	for _, r := range reader.read {
+		read += r.Len
+	}
+	for _, r := range reader.announced {
+		announced += r.Len
+	}
+	// Of each row group the pages that touch 500 rows of 8 bytes, and what a jump reads.
+	if most := int64(2 * (2*9<<10 + jumpBytes)); read > most || announced > most || announced == 0 {
+		t.Errorf("%d bytes were read, %d announced; at most %d of %d", read, announced, most, len(data))
 	}
 }
 

@@ -79,6 +79,15 @@ func ownSpans(chunks []chunk, sparse bool) []*span {
 	return spans
 }
 
+// wholeSparse reports whether sparse chunks are loaded as a whole in spite of it.
+func wholeSparse(chunks []chunk) bool {
+	total := int64(0)
+	for _, c := range chunks {
+		total += c.len
+	}
+	return total <= sparseBytes
+}
+
 // librarySpans are the spans of chunks that the library reads, which are merged
 // within a class only: of some classes nothing may be read.
 func librarySpans(classes ...[]chunk) []*span {

@@ -147,7 +147,7 @@ func (p *prospector) byDictionary(ctx context.Context, left []candidate) error {
 			}
 		}
 	}
-	ahead.expect(ctx, want)
+	ahead.expect(want)
 	for _, c := range left {
 		for i := range p.flat {
 			s, ok := p.dictionary(c, i)

@@ -46,7 +46,9 @@ type prospector struct {
 	reader source.Reader
 	bound  *filter.Bound // nil: every row is wanted
 	flat   []*node       // of the filter's leaves: where they are in the file, nil if that cannot be pruned
+	tested []unit        // what the filter looks at
 	leaves []int         // that the task reads
+	ahead  ahead         // is told what the filter will look at
 	memory memory.Allocator
 	off    layerSet
 
@@ -73,7 +75,7 @@ type prospect struct {
 
 func newProspector(t *Task, plan *layout) *prospector {
 	p := &prospector{
-		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, leaves: plan.leaves(),
+		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, tested: plan.units[:plan.first], leaves: plan.leaves(),
 		memory: t.Memory, off: t.Query.off, queue: t.Groups, ready: make(map[int]*prospect),
 	}
 	if p.bound != nil {
@@ -219,8 +221,11 @@ func (p *prospector) decide(ctx context.Context, window []int) ([]*prospect, err
 		}
 		left = kept
 	}
-	return all, nil
+	return all, p.announce(ctx, all)
 }
+
+// partial reports whether some rows of the group need not be looked at.
+func (c *prospect) partial() bool { return countRows(c.spans) < c.p.ft.GroupRows(c.group) }
 
 // byStatistics is what Query.Prune has done with the footer, once more: the layers
 // to come need to know which conjunctions it left.
@@ -249,7 +254,7 @@ func (p *prospector) worth(g int, want ...section) bool {
 }
 
 func (p *prospector) sections() *sections {
-	return &sections{file: p.file, reader: p.reader, tail: p.ft.tail}
+	return &sections{file: p.file, reader: p.reader, tail: p.ft.tail, ahead: p.ahead}
 }
 
 // pages are a leaf's data pages, or nil if they are not known. The first call reads

@@ -76,7 +76,7 @@ func (g *rowGroup) open(group int, hits *prospect) {
 			}
 		}
 	}
-	g.own = []*chunkReader{g.chunks(ownSpans(own[0], false)), g.chunks(ownSpans(own[1], g.sparse))}
+	g.own = []*chunkReader{g.chunks(ownSpans(own[0], hits.partial())), g.chunks(ownSpans(own[1], g.sparse))}
 	g.library = libraryGroup{ft: g.ft, mem: g.mem, group: group, chunks: g.chunks(librarySpans(library[0], library[1]))}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/rangeio"
 )
@@ -18,6 +20,12 @@ const (
 	maxBloomBytes = 128 << 20
 	// sectionGap: sections closer than this are read together.
 	sectionGap = 4 << 10
+	// Sections that lie scattered over more than scatteredShare times their bytes,
+	// and over more than scatteredBytes, are read one by one, scatteredReads at a
+	// time.
+	scatteredShare = 8
+	scatteredBytes = 1 << 20
+	scatteredReads = 16
 )
 
 // section is a small part of a file beside its data: an index, a bloom filter, a
@@ -82,25 +90,65 @@ type sections struct {
 	file   source.File
 	reader source.Reader
 	tail   tail
+	ahead  ahead
 	parts  []tail // ascending, disjoint
 }
 
 // load makes sections readable with bytes. What was loaded before is forgotten.
 func (h *sections) load(ctx context.Context, want []section) error {
-	h.parts = nil
-	plan := h.expect(ctx, want)
-	for _, r := range plan {
-		data := make([]byte, r.Len)
-		if err := h.reader.ReadAt(ctx, data, r.Off); err != nil {
-			return readError(h.file, err)
+	plan := h.plan(want)
+	h.parts = make([]tail, len(plan))
+	for i, r := range plan {
+		h.parts[i] = tail{off: r.Off, data: make([]byte, r.Len)}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(1)
+	if h.ahead.reader != nil && scattered(plan) {
+		group.SetLimit(scatteredReads)
+	} else if len(plan) > 1 {
+		h.ahead.expect(plan)
+	}
+	for _, part := range h.parts {
+		group.Go(func() error { return h.read(ctx, part) })
+	}
+	return group.Wait()
+}
+
+func (h *sections) read(ctx context.Context, part tail) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = source.Errorf(source.KindInternal, opScan, "panic: %v", p)
 		}
-		h.parts = append(h.parts, tail{off: r.Off, data: data})
+	}()
+	if err := ctx.Err(); err != nil {
+		return err // another read has failed
+	}
+	if err := h.reader.ReadAt(ctx, part.data, part.off); err != nil {
+		return readError(h.file, err)
 	}
 	return nil
 }
 
-// expect tells the reader what load will read, and returns it.
-func (h *sections) expect(ctx context.Context, want []section) []rangeio.Range {
+// scattered reports whether a Reader that reads gaps along, to save requests,
+// would read much more than it is asked for: bloom filters of small row groups lie
+// that close together, and of a file that is searched for one row the gaps are
+// nearly everything.
+func scattered(plan []rangeio.Range) bool {
+	if len(plan) < 2 {
+		return false
+	}
+	wanted := int64(0)
+	for _, r := range plan {
+		wanted += r.Len
+	}
+	return plan[len(plan)-1].End()-plan[0].Off > scatteredShare*wanted+scatteredBytes
+}
+
+// expect tells the reader what load will read.
+func (h *sections) expect(want []section) { h.ahead.expect(h.plan(want)) }
+
+// plan is what has to be read to have sections: ascending, neighbours at once.
+func (h *sections) plan(want []section) []rangeio.Range {
 	var plan []rangeio.Range
 	slices.SortFunc(want, func(a, b section) int { return cmp.Compare(a.off, b.off) })
 	for _, s := range want {
@@ -112,9 +160,6 @@ func (h *sections) expect(ctx context.Context, want []section) []rangeio.Range {
 			continue
 		}
 		plan = append(plan, rangeio.Range{Off: s.off, Len: s.len})
-	}
-	if ahead, ok := h.reader.(announcer); ok && len(plan) > 1 {
-		ahead.Expect(ctx, plan)
 	}
 	return plan
 }

@@ -103,7 +103,8 @@ func open(ctx context.Context, t *Task) (*Stream, error) {
 	// batches, and the batch that the consumer has.
 	s.holds = perWorker + s.lanes.queue + 3*t.Query.batchBytes() + hints.holds()
 	s.start = func() {
-		announce(ctx, t, plan, s.lanes.jobs)
+		hints.ahead = newAhead(ctx, t.Reader)
+		hints.ahead.announce(t, plan, s.lanes.jobs)
 		for range min(s.lanes.most, len(s.lanes.jobs)) {
 			s.workers.Add(1)
 			go s.work(ctx, newWorker(ctx, t, plan, hints), &slot{turns: t.Turns})

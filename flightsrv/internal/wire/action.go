@@ -28,6 +28,15 @@ type SplitItem struct {
 	Rows    *int64 `json:"rows"`
 }
 
+// CountResult is an exact number of rows, From "footers" or a "scan".
+type CountResult struct {
+	Type  string `json:"type"`
+	V     int    `json:"v"`
+	Rows  int64  `json:"rows"`
+	Exact bool   `json:"exact"`
+	From  string `json:"from"`
+}
+
 // ExplainItem is one file of a plan. Row groups beyond maxGroupsPerItem go into
 // further items of the same file.
 type ExplainItem struct {

@@ -1,0 +1,184 @@
+package dataset
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub/hubtest"
+)
+
+const (
+	// A column's chunk is larger than what is read whole in any case.
+	countGroups, countPerGroup = 2, 40_000
+	countTextBytes             = 40
+)
+
+// countable is a file of ascending ids, some other numbers and long texts, with
+// pages of some hundred rows.
+func countable(t testing.TB, first int) []byte {
+	fields := []arrow.Field{
+		{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "other", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "text", Type: arrow.BinaryTypes.Binary, Nullable: true},
+	}
+	rng := rand.New(rand.NewPCG(7, uint64(first)))
+	return parquetOf(t, arrow.NewSchema(fields, nil), countGroups*countPerGroup, countPerGroup, func(b *array.RecordBuilder, row int) {
+		b.Field(0).(*array.Int64Builder).Append(int64(first + row))
+		b.Field(1).(*array.Int64Builder).Append(rng.Int64())
+		text := make([]byte, countTextBytes)
+		for i := range text {
+			text[i] = byte(rng.Uint32())
+		}
+		b.Field(2).(*array.BinaryBuilder).Append(text)
+	}, parquet.WithPageIndexEnabled(true), parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(16<<10), parquet.WithBatchSize(256))
+}
+
+// columnsTouched tells how many bytes of each column's chunks were read.
+func columnsTouched(t testing.TB, content []byte, reads []memRead) map[string]int64 {
+	t.Helper()
+	f, err := file.NewParquetReader(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]int64{}
+	for g := range f.NumRowGroups() {
+		for c := range f.MetaData().Schema.NumColumns() {
+			m, err := f.MetaData().RowGroup(g).ColumnChunk(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, to := m.DataPageOffset(), m.DataPageOffset()+m.TotalCompressedSize()
+			for _, r := range reads {
+				out[f.MetaData().Schema.Column(c).Name()] += max(min(to, r.off+r.n)-max(from, r.off), 0)
+			}
+		}
+	}
+	return out
+}
+
+func TestACountWithoutFiltersReadsFootersAndNothingElse(t *testing.T) {
+	h := newMemHub()
+	files := map[string][]byte{"data/train-00000-of-00002.parquet": countable(t, 0), "data/train-00001-of-00002.parquet": countable(t, countGroups*countPerGroup)}
+	h.commit(repo, "main", files)
+	p := planner(h)
+	for attempt, want := range []int{2, 0} { // footers are remembered
+		h.counted()
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t))
+		if err != nil || rows != 2*countGroups*countPerGroup || from != FromFooters {
+			t.Fatalf("%d rows from %s, %v", rows, from, err)
+		}
+		log := h.log
+		if _, _, reads := h.counted(); reads != want {
+			t.Errorf("attempt %d: %d reads, want %d", attempt, reads, want)
+		}
+		for _, r := range log {
+			if size := int64(len(files[r.path])); r.off+r.n != size || r.n > size/10 {
+				t.Errorf("%d bytes at %d of %s, which has %d, are not a footer", r.n, r.off, r.path, size)
+			}
+		}
+	}
+}
+
+func TestACountWithFiltersReadsTheirColumnsAndOfTheseWhatPruningLeaves(t *testing.T) {
+	const path = "data/train-00000-of-00001.parquet"
+	content := countable(t, 0)
+	h := newMemHub()
+	h.commit(repo, "main", map[string][]byte{path: content})
+	p := planner(h)
+	mustPlan(t, p, request(t)) // the footer's read brings the end of the data along
+	whole := columnsTouched(t, content, []memRead{{path, 0, int64(len(content))}})
+	for _, c := range []struct {
+		filter, column string
+		want           int64
+	}{
+		{`[["id",">=",0]]`, "id", countGroups * countPerGroup},
+		{`[["id",">=",39000],["id","<",40400]]`, "id", 1400},
+		{`[["id","=",3100]]`, "id", 1},
+		{`[["id","in",[-1,80000]]]`, "", 0},
+		{`[["text","=","no such text"]]`, "text", 0},
+	} {
+		r := request(t)
+		r.Query.Filters = filters(t, c.filter)
+		// What a stream of the filter's columns may read is what explain says of them.
+		r.Query.Columns = []source.Column{source.Col("id")}
+		if c.column != "" {
+			r.Query.Columns = []source.Column{source.Col(c.column)}
+		}
+		plan, err := p.Explain(t.Context(), source.HubToken{}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		most := int64(0)
+		for _, g := range plan.Files[0].Groups {
+			most += g.Read
+		}
+		r.Query.Columns = nil // and a count of a read of all columns does not read them
+		h.counted()
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, r)
+		if err != nil || rows != c.want || from != FromScan {
+			t.Errorf("%s: %d rows from %s, %v; want %d", c.filter, rows, from, err, c.want)
+		}
+		for name, n := range columnsTouched(t, content, h.log) {
+			if name != c.column && n > 0 {
+				t.Errorf("%s: %d bytes of column %s were read", c.filter, n, name)
+			}
+			if name == c.column && (n == 0 || n > most) {
+				t.Errorf("%s: %d bytes of column %s were read, of %d; pruning leaves %d", c.filter, n, name, whole[name], most)
+			}
+		}
+	}
+}
+
+func TestACountOfADistantDatasetTakesListingsAndFooters(t *testing.T) {
+	run := hubtest.New(t, hubtest.With(hubtest.Options{LFSThreshold: 1000, Record: true}), hubtest.Dataset(repo, shardFiles(t, 0)))
+	p := hubPlanner(t, run, "")
+	run.ForgetRequests()
+	rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t))
+	if err != nil || rows != shardCount*shardRows || from != FromFooters {
+		t.Fatalf("%d rows from %s, %v", rows, from, err)
+	}
+	if h, c := counted(run); h > 4+shardCount || c > shardCount {
+		t.Errorf("%d requests at the Hub, %d at storage", h, c)
+	}
+	if _, _, err := p.Count(t.Context(), source.HubToken{}, request(t)); err != nil {
+		t.Fatal(err)
+	}
+	if h, c := counted(run); h > 1 || c > 0 {
+		t.Errorf("a second count: %d requests at the Hub, %d at storage", h, c)
+	}
+}
+
+func TestAFilteredCountOfADistantFileDownloadsOneOfItsColumns(t *testing.T) {
+	const groups, perGroup, columns = 4, 40_000, 16
+	content := numbers(t, columns, groups, perGroup)
+	counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": content})
+	p := distantPlanner(t, endpoint)
+	mustPlan(t, p, distantRequest(t, nil, ""))
+	counter.since()
+	for filter, want := range map[string]struct {
+		rows  int64
+		share float64
+	}{
+		`[["c07",">=",{"$dec":"-9223372036854775808"}]]`: {groups * perGroup, 1.0 / columns},
+		fmt.Sprintf(`[["id",">=",%d]]`, perGroup*4-100):  {100, 1.0 / columns / groups / 2},
+	} {
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, distantRequest(t, nil, filter))
+		if err != nil || rows != want.rows || from != FromScan {
+			t.Fatalf("%s: %d rows from %s, %v", filter, rows, from, err)
+		}
+		count, asked, sent := counter.since()
+		share := float64(sent) / float64(len(content))
+		t.Logf("%s: %d round trips, %d requests, %d of %d bytes, %.2f %%", filter, count, asked, sent, len(content), share*100)
+		if share > want.share*1.1+0.002 { // and listings
+			t.Errorf("%s: %.2f %% of the file were read, at most %.2f %%", filter, share*100, want.share*100)
+		}
+	}
+}
