@@ -51,6 +51,8 @@ type setup struct {
 	limits flightsrv.Limits
 	token  source.HubToken
 	bearer string
+	spool  string
+	room   int64
 }
 
 // Option changes what New makes.
@@ -74,6 +76,10 @@ func Tokens(bearer, hubToken string) Option {
 	return func(s *setup) { s.bearer, s.token = bearer, source.NewHubToken(hubToken) }
 }
 
+// Spool puts the writer's files on their way into dir ("" is a temporary folder),
+// and bounds them to that many bytes; 0 is the writer's own bound.
+func Spool(dir string, bytes int64) Option { return func(s *setup) { s.spool, s.room = dir, bytes } }
+
 // New starts a service.
 func New(t testing.TB, options ...Option) *Fixture {
 	t.Helper()
@@ -84,7 +90,10 @@ func New(t testing.TB, options ...Option) *Fixture {
 	for _, o := range options {
 		o(&s)
 	}
-	f := &Fixture{t: t, Root: t.TempDir(), Spool: t.TempDir(), Hub: hubtest.New(t, s.hub...), Log: &Log{}}
+	f := &Fixture{t: t, Root: t.TempDir(), Spool: s.spool, Hub: hubtest.New(t, s.hub...), Log: &Log{}}
+	if f.Spool == "" {
+		f.Spool = t.TempDir()
+	}
 	must := func(err error) {
 		if err != nil {
 			t.Helper()
@@ -104,7 +113,7 @@ func New(t testing.TB, options ...Option) *Fixture {
 		}
 		return hubClient.Dataset(ref.Repo, token), nil
 	}})
-	w, err := writer.New(writer.Options{SpoolDir: f.Spool, Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
+	w, err := writer.New(writer.Options{SpoolDir: f.Spool, SpoolBytes: s.room, Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if !ref.IsLocal() {
 			return hubsink.New(hubsink.Options{Client: hubClient, Repo: ref.Repo, Token: token, Logger: logger}), nil
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"crypto/rand"
 
@@ -232,6 +233,8 @@ func (s *Sink) wrap(op string, err error) error {
 		e.Kind, e.Msg = source.KindDenied, "the folder cannot be written to"
 	case isFull(err):
 		e.Kind, e.Msg = source.KindBusy, "the disk is full"
+	case errors.Is(err, syscall.EFBIG):
+		e.Kind, e.Msg = source.KindLimit, "the disk takes no file of that size"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Kind = source.KindNotFound
 	}

@@ -7,5 +7,6 @@
 //
 // The bytes of all files together are bounded. A file that would exceed the bound
 // waits until another one is removed; if every file is waiting, nobody can finish,
-// and the last one is refused as busy instead.
+// and the last one is refused as busy instead. A file that alone exceeds the bound
+// is refused for good.
 package spool

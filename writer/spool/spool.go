@@ -123,14 +123,17 @@ func (s *Spool) wake() {
 	s.freed = make(chan struct{})
 }
 
-// take waits until n bytes are free.
-func (s *Spool) take(ctx context.Context, n int64) error {
+// take waits until n bytes are free for a file that has held.
+func (s *Spool) take(ctx context.Context, held, n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		switch {
 		case s.closed:
 			return source.Errorf(source.KindCanceled, "spool", "the server is stopping")
+		case held+n > s.max: // trying again would not help
+			return &source.Error{Op: "spool", Kind: source.KindLimit, Msg: fmt.Sprintf("one file needs more than the whole spool, which has %d bytes", s.max),
+				Hint: "write smaller files (max_bytes_per_file), or give the server a larger spool (write.spool_bytes)"}
 		case s.used+n <= s.max:
 			s.used += n
 			return nil
@@ -205,7 +208,8 @@ func (s *Spool) Create(ctx context.Context) (*File, error) {
 func (f *File) Write(p []byte) (int, error) {
 	if need := f.size + int64(len(p)) - f.held; need > 0 {
 		need = (need + step - 1) / step * step
-		if err := f.spool.take(f.ctx, need); err != nil {
+		need = max(min(need, f.spool.max-f.held), f.size+int64(len(p))-f.held) // the last step may be a short one
+		if err := f.spool.take(f.ctx, f.held, need); err != nil {
 			return 0, err
 		}
 		f.held += need
@@ -258,17 +262,23 @@ func (f *File) Remove() error {
 }
 
 // fail classifies an error of the scratch disk, without its path: that is a place
-// of the server's machine.
+// of the server's machine. It is no KindInternal, whose text is not for callers: that
+// the disk is to blame is what helps them.
 func fail(err error) error {
 	var perr *os.PathError
 	if errors.As(err, &perr) {
 		err = perr.Err
 	}
-	e := &source.Error{Op: "spool", Kind: source.KindInternal, Msg: "the spool cannot be written", Err: err}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		e.Kind, e.Msg = source.KindBusy, "the spool's disk is full"
-		e.RetryAfter = 10 * time.Second
-	}
+	e := &source.Error{Op: "spool", Kind: source.KindLimit, Msg: "the spool cannot be written: " + err.Error(), Err: err}
 	e.Hint = "the operator of the server can point write.spool_dir elsewhere"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		e.Kind, e.Msg, e.RetryAfter = source.KindBusy, "the spool's disk is full", 10*time.Second
+	case errors.Is(err, syscall.EFBIG):
+		e.Msg = "the spool's files may not become that large"
+		e.Hint = "write smaller files (max_bytes_per_file); the operator of the server can raise the limit or point write.spool_dir elsewhere"
+	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
+		e.Msg = "the spool's folder is read-only"
+	}
 	return e
 }

@@ -228,16 +228,49 @@ func TestMixedSchemasAreRefused(t *testing.T) {
 	wantKind(t, err, source.KindInvalid)
 }
 
+// TestAFullSpoolIsBusyAndEmptiedAgain: two attempts need more than there is, each of
+// them less.
 func TestAFullSpoolIsBusyAndEmptiedAgain(t *testing.T) {
 	r := newRig(t, oldData(t))
 	j := r.job(writer.ModeAppend, nil)
-	j.w = r.newWriter(1)
 	if err := j.Begin(); err != nil {
 		t.Fatal(err)
 	}
+	j.w = r.newWriter(1)
+	_, err := j.Stage(0, "0", rows(from(10, 3)...))
+	wantKind(t, err, source.KindLimit)
+
+	// A row group as soon as there are rows: the open file takes room.
+	j.stage = func(s *writer.StageRequest) { s.RowGroupRows = 1 }
+	j.w = r.newWriter(1 << 20)
 	for range 2 {
-		_, err := j.Stage(0, "0", rows(from(10, 3)...))
-		wantKind(t, err, source.KindBusy)
+		in := &blocking{rows(from(20, 3)...), make(chan struct{})}
+		ctx, stop := context.WithCancel(t.Context())
+		held := make(chan error, 1)
+		go func() {
+			_, err := j.stageIn(ctx, 1, "0", in)
+			held <- err
+		}()
+		<-in.reached
+		// It waits for its rows and not for room, so this one waits for it: it
+		// goes on when the other has ended.
+		waited := make(chan error, 1)
+		go func() {
+			_, err := j.Stage(0, "0", rows(from(10, 3)...))
+			waited <- err
+		}()
+		select {
+		case err := <-waited:
+			t.Fatalf("it did not wait for room: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		stop()
+		if err := <-held; !errors.Is(err, context.Canceled) {
+			t.Errorf("the other one: %v", err)
+		}
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -141,13 +141,17 @@ func (j *job) Begin() error {
 
 // Stage runs one attempt of a partition with these rows.
 func (j *job) Stage(partition int, attempt string, in writer.Batches) ([]writer.StagedFile, error) {
+	return j.stageIn(j.t.Context(), partition, attempt, in)
+}
+
+func (j *job) stageIn(ctx context.Context, partition int, attempt string, in writer.Batches) ([]writer.StagedFile, error) {
 	b := j.begin
 	req := writer.StageRequest{V: 1, Op: "stage", Job: b.Job, Dataset: b.Dataset, Revision: j.base.Revision, Base: j.base.Base, Mode: b.Mode,
 		Config: b.Config, Split: b.Split, Naming: b.Naming, Dir: b.Dir, Partition: partition, Attempt: attempt}
 	if j.stage != nil {
 		j.stage(&req)
 	}
-	result, err := j.w.Stage(j.t.Context(), j.token, req, in, nil)
+	result, err := j.w.Stage(ctx, j.token, req, in, nil)
 	return result.Files, err
 }
 
