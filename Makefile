@@ -61,6 +61,11 @@ nightly-column: ## the page decoder: many generated files, a million damaged chu
 	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=1000000 go test -timeout 8h ./source/scan/column
 	@go test -run FuzzChunk -fuzz FuzzChunk -fuzztime 1h ./source/scan/column
 
+.PHONY: nightly-hub
+nightly-hub: venv ## listings of a million files, and 5,000 generated repositories against the datasets library
+	@HUBFLIGHT_ENTRIES=1000000 go test -timeout 1h -run 'AMillion|BeyondTheBound' -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
+	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_DIFFERENTIAL=5000 go test -timeout 2h -run DatasetsLibrary -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
+
 # The write protocol: KILLS is how many times a server is killed, each time at another step.
 KILLS ?= 1800
 .PHONY: nightly-kill

@@ -93,7 +93,11 @@ func (c *listingCache) renew(k listingKey) {
 }
 
 func (c *listingCache) put(k listingKey, t Tree) {
-	l := &listing{tree: t, byPath: make(map[string]string, len(t.Files)), bytes: int64(len(t.Files))*bytesPerTreeFile + int64(len(t.Readme)+len(t.HuggingfaceYAML))}
+	bytes := int64(len(t.Files))*bytesPerTreeFile + int64(len(t.Readme)+len(t.HuggingfaceYAML))
+	if bytes > maxListingBytes {
+		return
+	}
+	l := &listing{tree: t, byPath: make(map[string]string, len(t.Files)), bytes: bytes}
 	for _, f := range t.Files {
 		l.byPath[f.Path] = f.Identity()
 	}
@@ -101,9 +105,6 @@ func (c *listingCache) put(k listingKey, t Tree) {
 	defer c.mu.Unlock()
 	c.expire()
 	c.remove(k)
-	if l.bytes > maxListingBytes {
-		return
-	}
 	for c.bytes+l.bytes > maxListingBytes {
 		c.removeOldest()
 	}
