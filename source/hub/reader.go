@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,13 @@ func (r *Reader) Close() error {
 // (bounded by the client's retry options), early ends of bodies (continuing
 // where they ended), and one expired address.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return r.StreamAt(ctx, p, off, nil)
+}
+
+// StreamAt is ReadAt that tells, after each piece that has arrived, how many
+// bytes from the beginning of p are the file's. What was told stays as it is,
+// also if the read fails afterwards.
+func (r *Reader) StreamAt(ctx context.Context, p []byte, off int64, filled func(n int)) error {
 	const op = "read file"
 	if off < 0 || off > r.file.Size || int64(len(p)) > r.file.Size-off {
 		return r.fail(source.KindInvalid, op, fmt.Errorf("bytes %d to %d are outside the file's %d", off, off+int64(len(p)), r.file.Size))
@@ -94,7 +102,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if len(p) == 0 {
 		return ctxError(ctx, op)
 	}
-	err := r.readAll(ctx, p, off)
+	err := r.readAll(ctx, p, off, filled)
 	if err != nil && r.isClosed() {
 		return r.fail(source.KindInvalid, op, errClosed)
 	}
@@ -135,13 +143,13 @@ func ctxError(ctx context.Context, op string) error {
 }
 
 // readAll is ReadAt's loop over attempts.
-func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
+func (r *Reader) readAll(ctx context.Context, p []byte, off int64, filled func(n int)) error {
 	const op = "read file"
 	got, refreshed := 0, false
 	b := r.dataset.client.retry.start()
 	for attempts := 1; ; attempts++ {
 		where, etag := r.present()
-		n, err := r.attempt(ctx, where, &etag, p[got:], off+int64(got))
+		n, err := r.attempt(ctx, where, &etag, p[got:], off+int64(got), told(filled, got))
 		if got += n; got == len(p) {
 			return nil
 		}
@@ -163,11 +171,14 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
 			}
 		case errors.As(err, &stale) && !refreshed, errors.As(err, &changed) && !refreshed:
 			refreshed = true
-			if changed != nil {
-				got = 0
-			}
 			if err := r.refresh(ctx, where); err != nil {
 				return err
+			}
+			if changed != nil && filled != nil && got > 0 {
+				return r.again(ctx, p, off, got, filled)
+			}
+			if changed != nil {
+				got = 0
 			}
 		case errors.As(err, &stale):
 			return stale.err
@@ -185,6 +196,30 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64) error {
 			return r.dataset.brokenFile(ctx, op, r.file, err)
 		}
 	}
+}
+
+// told counts the bytes of an attempt behind those that are there already.
+func told(filled func(n int), got int) func(n int) {
+	if filled == nil {
+		return nil
+	}
+	return func(n int) { filled(got + n) }
+}
+
+// again reads what another content has interrupted anew from the refreshed
+// address, without touching the beginning of p that was told: it must be the
+// same.
+func (r *Reader) again(ctx context.Context, p []byte, off int64, got int, filled func(n int)) error {
+	anew := make([]byte, len(p))
+	if err := r.readAll(ctx, anew, off, nil); err != nil {
+		return err
+	}
+	if !bytes.Equal(anew[:got], p[:got]) {
+		return r.fail(source.KindChanged, "read file", &otherContentError{"its first bytes differ from those of earlier requests"})
+	}
+	copy(p[got:], anew[got:])
+	filled(len(p))
+	return nil
 }
 
 // interrupted is err, unless the caller went away meanwhile.
@@ -263,7 +298,7 @@ func (e *askedToWaitError) Error() string  { return e.err.Error() }
 
 // attempt makes one ranged request and reads its body into p. It returns how many
 // bytes of p are good, which may be some even with an error.
-func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []byte, off int64) (int, error) {
+func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []byte, off int64, filled func(n int)) (int, error) {
 	last := off + int64(len(p)) - 1
 	resp, final, err := r.dataset.client.follow(ctx, request{
 		// Not repeated below: the loop above counts attempts, and knows how far
@@ -288,7 +323,10 @@ func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []
 		return 0, &otherContentError{"its ETag differs from that of earlier ranges"}
 	}
 	r.keep(where, final, now)
-	read, err := io.ReadFull(resp.Body, p[:n])
+	if resp.ContentLength != int64(n) {
+		filled = nil // a body without a length may turn out to be too long
+	}
+	read, err := readPieces(resp.Body, p[:n], filled)
 	if err != nil {
 		return read, &badAnswerError{fmt.Errorf("the body broke off after %d of %d bytes: %w", read, n, err)}
 	}
@@ -299,6 +337,25 @@ func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []
 		return 0, &badAnswerError{fmt.Errorf("the body is longer than its Content-Range")}
 	}
 	return read, nil
+}
+
+// pieceBytes is how often a long read tells how far it has come.
+const pieceBytes = 256 << 10
+
+// readPieces is io.ReadFull that tells how far it has come, if somebody listens.
+func readPieces(body io.Reader, p []byte, filled func(n int)) (int, error) {
+	if filled == nil {
+		return io.ReadFull(body, p)
+	}
+	got := 0
+	for got < len(p) {
+		n, err := io.ReadFull(body, p[got:min(got+pieceBytes, len(p))])
+		if got += n; err != nil {
+			return got, err
+		}
+		filled(got)
+	}
+	return got, nil
 }
 
 // checkStatus sorts out the answers that hold no bytes of the file.

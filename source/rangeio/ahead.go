@@ -41,7 +41,8 @@ func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 	}
 	end := r.Size() - int64(len(r.tail))
 	before := len(p.blocks)
-	runs := runner{plan: p, gap: r.scheduler.gap(), limit: r.scheduler.max}
+	runs := runner{plan: p, limit: r.scheduler.max}
+	runs.gap, runs.share = r.scheduler.gap()
 	for _, x := range ranges {
 		if x.Off < 0 || x.Len < 0 || x.End() < x.Off || x.End() > r.Size() {
 			break // the reads will fail with an error of their own
@@ -80,7 +81,7 @@ func (r *Reader) pump() {
 // start begins to fetch a block whose bytes the Scheduler has given. r.mu is held.
 func (r *Reader) start(b *block) {
 	p := &r.plan
-	b.state, b.err, b.done = blockFetching, nil, make(chan struct{})
+	b.state, b.err, b.filled, b.drained = blockFetching, nil, 0, false
 	b.data = r.scheduler.buffer(b.Len)
 	p.inFlight++
 	p.held += b.Len
@@ -94,7 +95,7 @@ func (r *Reader) run(b *block, wants []Range) {
 	partial, err := r.fetchBlock(b, wants)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer close(b.done)
+	defer b.wake()
 	r.plan.inFlight--
 	b.state, b.err, b.only = blockReady, err, nil
 	if partial {
@@ -105,6 +106,9 @@ func (r *Reader) run(b *block, wants []Range) {
 	if err != nil {
 		r.free(b)
 		b.state, r.plan.broken = blockFailed, true
+	} else if b.drained && len(b.wants) == 0 {
+		r.plan.spend(b)
+		r.free(b)
 	}
 	r.pump()
 }
@@ -116,7 +120,12 @@ func (r *Reader) fetchBlock(b *block, wants []Range) (partial bool, err error) {
 			err = source.Errorf(source.KindInternal, "read file", "panic: %v", p)
 		}
 	}()
-	return r.fetch(r.plan.ctx, b.data, b.Range, wants)
+	return r.fetch(r.plan.ctx, b.data, b.Range, wants, func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		b.filled = int64(n)
+		b.wake()
+	})
 }
 
 // free gives back a block's memory. r.mu is held, and no fetch writes to it.
@@ -149,29 +158,27 @@ func (r *Reader) piece(ctx context.Context, p []byte, off int64) (int64, error) 
 	b, n := r.find(off, int64(len(p)))
 	if b == nil || b.state == blockReady && !b.has(Range{off, n}) || r.plan.closed {
 		r.mu.Unlock()
-		_, err := r.fetch(ctx, p[:n], Range{off, n}, nil)
+		_, err := r.fetch(ctx, p[:n], Range{off, n}, nil, nil)
 		return n, err
 	}
 	r.demand(off, int64(len(p)))
-	for b.state == blockFetching {
-		done := b.done
-		r.mu.Unlock()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return 0, source.AsError("read file", ctx.Err())
-		}
-		r.mu.Lock()
+	if err := r.await(ctx, b, Range{off, n}); err != nil {
+		return 0, err
 	}
 	defer r.mu.Unlock()
 	switch {
-	case b.state == blockReady && b.has(Range{off, n}):
+	case b.state == blockFetching, b.state == blockReady && b.has(Range{off, n}):
 		copy(p[:n], b.data[off-b.Off:])
-		if b.read(Range{off, n}) {
-			r.plan.spend(b)
-			r.free(b)
-			r.pump()
+		if !b.read(Range{off, n}) {
+			return n, nil
 		}
+		if b.state == blockFetching {
+			b.drained = true // the rest is a gap: its memory is written to until the fetch ends
+			return n, nil
+		}
+		r.plan.spend(b)
+		r.free(b)
+		r.pump()
 		return n, nil
 	case b.state == blockFailed:
 		b.state = blockIdle
@@ -179,6 +186,25 @@ func (r *Reader) piece(ctx context.Context, p []byte, off int64) (int64, error) 
 	default: // read to its end by somebody else, or without these bytes: look again
 		return 0, nil
 	}
+}
+
+// await waits until a block is no longer being fetched, or has come as far as the
+// end of x. r.mu is held, also when it returns nil.
+func (r *Reader) await(ctx context.Context, b *block, x Range) error {
+	for b.state == blockFetching && b.Off+b.filled < x.End() {
+		if b.moved == nil {
+			b.moved = make(chan struct{})
+		}
+		moved := b.moved
+		r.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return source.AsError("read file", ctx.Err())
+		}
+		r.mu.Lock()
+	}
+	return nil
 }
 
 // demand starts the blocks that a read needs now, whatever the budget. r.mu is

@@ -201,6 +201,36 @@ func TestGapsShrinkWithTheLatency(t *testing.T) {
 	}
 }
 
+// A busy machine makes a near origin look less near than it is.
+func TestFromANearOriginFewBytesAreReadForNothing(t *testing.T) {
+	o := newOrigin(4 << 20)
+	s := scheduler(t, rangeio.SchedulerOptions{Gap: 1 << 20})
+	near := rangeio.New(o, rangeio.Options{Scheduler: s, MaxTail: -1})
+	defer closeReader(t, near)
+	s.Observe(1000, 4*time.Millisecond)
+	var ranges []rangeio.Range
+	wanted := int64(0)
+	for off := int64(0); off < 3<<20; off += 16_000 { // gaps of 2 kB and, every third, of 500 bytes
+		n := int64(14_000)
+		if len(ranges)%3 == 2 {
+			n = 15_500
+		}
+		ranges = append(ranges, rangeio.Range{Off: off, Len: n})
+		wanted += n
+	}
+	near.Expect(t.Context(), ranges)
+	for _, x := range ranges {
+		readRange(t, near, o, x)
+	}
+	read, requests := int64(0), o.requests()
+	for _, x := range requests {
+		read += x.Len
+	}
+	if waste := read - wanted; waste == 0 || waste*16 > wanted || len(requests) == len(ranges) {
+		t.Errorf("%d requests for %d ranges, %d bytes of gaps beside %d wanted", len(requests), len(ranges), waste, wanted)
+	}
+}
+
 func TestReadingAheadIsBoundedAndReadsAreNot(t *testing.T) {
 	o := newOrigin(10_000)
 	o.hold = make(chan struct{})

@@ -24,7 +24,20 @@ type block struct {
 	// only lists the parts of data that are the file's; nil is all.
 	only []Range
 	err  error
-	done chan struct{} // closed when the request under way has ended
+	// filled is how many bytes of data are there already while the rest is on its
+	// way; whoever waits for more waits for moved.
+	filled int64
+	moved  chan struct{} // nil: nobody waits
+	// drained: all that was wanted has been read before the request had ended.
+	drained bool
+}
+
+// wake tells those who wait that the block has come further.
+func (b *block) wake() {
+	if b.moved != nil {
+		close(b.moved)
+		b.moved = nil
+	}
 }
 
 type blockState uint8
@@ -75,7 +88,9 @@ func (p *ahead) spend(b *block) {
 type runner struct {
 	plan       *ahead
 	gap, limit int64
+	share      int64 // wanted bytes for each byte of gaps; 0: no matter
 	run        Range // being merged
+	waste      int64 // of it, gaps
 	wants      []Range
 }
 
@@ -99,15 +114,22 @@ func (m *runner) add(x Range) {
 // merge makes the run longer by a part that no block holds, or begins the next
 // run. Over a gap that is another block's, wholly or partly, nothing is merged.
 func (m *runner) merge(x Range) {
-	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap {
+	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap && m.pays(gap, x.Len) {
 		if b, next := m.plan.at(m.run.End()); b == nil && next >= x.Off {
 			m.run.Len = x.End() - m.run.Off
+			m.waste += gap
 			m.wants = append(m.wants, x)
 			return
 		}
 	}
 	m.close()
-	m.run, m.wants = x, []Range{x}
+	m.run, m.wants, m.waste = x, []Range{x}, 0
+}
+
+// pays reports whether the run would still be mostly wanted bytes with n more of
+// them behind another gap.
+func (m *runner) pays(gap, n int64) bool {
+	return gap == 0 || (m.waste+gap)*m.share <= m.run.Len-m.waste+n
 }
 
 // close makes blocks of the run.

@@ -66,6 +66,14 @@ type Reader struct {
 
 var _ source.Reader = (*Reader)(nil)
 
+// streamer is a Reader below that tells how far a long read has come: that the
+// first n bytes of p are the file's, and will not be written to again, whatever
+// becomes of the rest. What is decoded first need not wait for the end of its
+// request.
+type streamer interface {
+	StreamAt(ctx context.Context, p []byte, off int64, filled func(n int)) error
+}
+
 // New makes a Reader over r, which it owns: Close closes both.
 func New(r source.Reader, o Options) *Reader {
 	if o.MaxTail == 0 {
@@ -156,7 +164,7 @@ func (r *Reader) fetchTail(ctx context.Context, p []byte, off int64) error {
 		return nil
 	}
 	longer := make([]byte, wanted)
-	if _, err := r.fetch(ctx, longer, Range{size - wanted, wanted}, nil); err != nil {
+	if _, err := r.fetch(ctx, longer, Range{size - wanted, wanted}, nil, nil); err != nil {
 		return err
 	}
 	copy(p, longer[off-(size-wanted):])
@@ -177,8 +185,9 @@ func (r *Reader) remember(p []byte, off int64) {
 }
 
 // fetch fills p, the bytes at, from disk or from below. If wants are given and the
-// disk has all of them, only they are filled, and partial is true.
-func (r *Reader) fetch(ctx context.Context, p []byte, at Range, wants []Range) (partial bool, err error) {
+// disk has all of them, only they are filled, and partial is true. If filled is
+// given, it may be told on the way how many bytes of p are there.
+func (r *Reader) fetch(ctx context.Context, p []byte, at Range, wants []Range, filled func(n int)) (partial bool, err error) {
 	if r.cached != (cacheKey{}) {
 		hit, err := r.fromDisk(ctx, p, at, wants)
 		if hit || err != nil {
@@ -188,7 +197,12 @@ func (r *Reader) fetch(ctx context.Context, p []byte, at Range, wants []Range) (
 	r.requests.Add(1)
 	r.bytesFetched.Add(at.Len)
 	began := time.Now()
-	if err := r.below.ReadAt(ctx, p, at.Off); err != nil {
+	if below, ok := r.below.(streamer); ok && filled != nil {
+		err = below.StreamAt(ctx, p, at.Off, filled)
+	} else {
+		err = r.below.ReadAt(ctx, p, at.Off)
+	}
+	if err != nil {
 		return false, err
 	}
 	if r.scheduler != nil {

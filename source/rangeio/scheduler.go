@@ -22,8 +22,14 @@ const (
 const gapPerSecond = 1 << 25
 
 // farSeconds of round trip are what gapPerSecond was measured at; below it, gaps
-// shrink with the square.
-const farSeconds = 0.030
+// shrink with the square. Below nearSeconds, moreover, not more than one byte of
+// gaps is read along for every nearShare bytes that are wanted, whatever a busy
+// machine makes of the latency: near, it is bytes that count.
+const (
+	farSeconds  = 0.030
+	nearSeconds = 0.010
+	nearShare   = 16
+)
 
 // SchedulerOptions tune all Readers of a process; zero values mean the defaults.
 type SchedulerOptions struct {
@@ -169,12 +175,13 @@ func (s *Scheduler) observe(bytes int64, took time.Duration) {
 	s.samples++
 }
 
-// gap is how many bytes between two ranges are worth reading along.
-func (s *Scheduler) gap() int64 {
+// gap is how many bytes between two ranges are worth reading along, and how
+// many wanted bytes there must be for each of them (0: no matter how many).
+func (s *Scheduler) gap() (bytes, share int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fixed || s.samples == 0 {
-		return s.gapMax
+		return s.gapMax, 0
 	}
 	least := s.recent[0]
 	for _, d := range s.recent[:min(s.samples, len(s.recent))] {
@@ -183,5 +190,8 @@ func (s *Scheduler) gap() int64 {
 	// Several requests are under way at a time, so that a near origin's round trips
 	// hide behind each other and only bytes count.
 	nearness := min(1, least.Seconds()/farSeconds)
-	return min(s.gapMax, int64(least.Seconds()*gapPerSecond*nearness))
+	if least.Seconds() < nearSeconds {
+		share = nearShare
+	}
+	return min(s.gapMax, int64(least.Seconds()*gapPerSecond*nearness)), share
 }
