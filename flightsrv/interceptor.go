@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/hubflight/hubflight/flightsrv/internal/wire"
 	"github.com/hubflight/hubflight/source"
 )
 
@@ -22,6 +23,8 @@ const (
 	// headerArrowStatus must be among the trailers for pyarrow to fill
 	// extra_info with the status details; its value does not matter there.
 	headerArrowStatus = "x-arrow-status"
+	// headerRequests is the trailer that says what a call has cost at each origin.
+	headerRequests = wire.HeaderRequests
 )
 
 var (
@@ -71,7 +74,9 @@ func (s *Server) intercept(ctx context.Context, method string, setHeader, setTra
 			return err
 		}
 		principal = p.Name
-		return call(withPrincipal(ctx, p))
+		ctx, requests := source.CountRequests(withPrincipal(ctx, p))
+		defer func() { setTrailer(metadata.Pairs(headerRequests, wire.RequestsOf(requests).String())) }()
+		return call(ctx)
 	})
 	code := codes.OK
 	if err != nil {

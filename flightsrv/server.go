@@ -93,10 +93,9 @@ func New(o Options) *Server {
 		grpc.MaxSendMsgSize(1<<30), // one row may be large; clients bound what they take
 		grpc.ForceServerCodecV2(frame.NewCodec()),
 		experimental.BufferPool(new(frame.Pool)),
-		// Fewer, larger writes: 512 KiB against the default 32 KiB, in buffers that only
-		// connections with something to write hold.
+		// Fewer, larger writes: 512 KiB against the default 32 KiB. Only connections
+		// with something to write hold such a buffer.
 		grpc.WriteBufferSize(512<<10),
-		grpc.SharedWriteBuffer(true),
 		grpc.ReadBufferSize(128<<10),
 		// A little above our own bound, so that one stream too many is answered
 		// busy instead of waiting inside the client's transport.

@@ -35,9 +35,11 @@ func newLsCommand() *cobra.Command {
 					return err
 				}
 				if f.asJSON {
-					return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"dataset": args[0], "sha": sha, "splits": splits})
+					return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"dataset": args[0], "sha": sha, "splits": splits, "requests": c.Requests()})
 				}
-				return printSplits(cmd, args[0], sha, splits)
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s\n", args[0], sha)
+				printRequests(cmd.ErrOrStderr(), c.Requests())
+				return printSplits(cmd, splits)
 			})
 		},
 	}
@@ -46,9 +48,8 @@ func newLsCommand() *cobra.Command {
 	return cmd
 }
 
-func printSplits(cmd *cobra.Command, dataset, sha string, splits []client.Split) error {
+func printSplits(cmd *cobra.Command, splits []client.Split) error {
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s\n", dataset, sha)
 	fmt.Fprintln(out, "CONFIG\tSPLIT\tFILES\tBYTES\tROWS\tDEFAULT")
 	for _, s := range splits {
 		rows, mark := "?", ""

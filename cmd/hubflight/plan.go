@@ -47,13 +47,13 @@ reads footers only.`,
 							return err
 						}
 					}
-					return printExplanation(cmd, e, f.asJSON)
+					return printExplanation(cmd, e, c.Requests(), f.asJSON)
 				}
 				plan, err := c.Dataset(read).Plan(ctx)
 				if err != nil {
 					return err
 				}
-				return printPlan(cmd, plan, f.asJSON)
+				return printPlan(cmd, plan, c.Requests(), f.asJSON)
 			})
 		},
 	}
@@ -73,15 +73,16 @@ func saveSVG(path, dataset string, e *client.Explanation) error {
 	return errors.Join(writeSVG(file, dataset, e), file.Close())
 }
 
-func printPlan(cmd *cobra.Command, plan *client.Plan, asJSON bool) error {
+func printPlan(cmd *cobra.Command, plan *client.Plan, spent client.Requests, asJSON bool) error {
 	if asJSON {
 		parts := make([]any, len(plan.Partitions))
 		for i, p := range plan.Partitions {
 			parts[i] = p.Facts
 		}
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"facts": plan.Facts, "rows": plan.Rows, "bytes": plan.Bytes, "partitions": parts})
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"facts": plan.Facts, "rows": plan.Rows, "bytes": plan.Bytes, "partitions": parts, "requests": spent})
 	}
 	printFacts(cmd.ErrOrStderr(), plan)
+	printRequests(cmd.ErrOrStderr(), spent)
 	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "FILE\tROW GROUPS\tROWS\tBYTES")
 	for _, p := range plan.Partitions {
@@ -107,6 +108,19 @@ func printFacts(w io.Writer, plan *client.Plan) {
 		f.Dataset, f.Sha, f.Config, f.Split, f.Source, count(len(plan.Partitions), "partition"), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
 }
 
+// printRequests says what an answer has cost, where others answer: nothing for a
+// local folder.
+func printRequests(w io.Writer, spent client.Requests) {
+	if spent == (client.Requests{}) {
+		return
+	}
+	fmt.Fprintf(w, "requests: %d to the Hub, %d to its storage", spent.Hub, spent.CDN)
+	if spent.Viewer > 0 {
+		fmt.Fprintf(w, ", %d to the dataset viewer", spent.Viewer)
+	}
+	fmt.Fprintln(w)
+}
+
 // count is a number with its noun.
 func count(n int, noun string) string {
 	if n == 1 {
@@ -115,9 +129,12 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-func printExplanation(cmd *cobra.Command, e *client.Explanation, asJSON bool) error {
+func printExplanation(cmd *cobra.Command, e *client.Explanation, spent client.Requests, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+			*client.Explanation
+			Requests client.Requests `json:"requests"`
+		}{e, spent})
 	}
 	out := cmd.OutOrStdout()
 	if err := drawPlan(out, e); err != nil {
@@ -127,6 +144,8 @@ func printExplanation(cmd *cobra.Command, e *client.Explanation, asJSON bool) er
 	for _, note := range t.Notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
 	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s, config %s, split %s (%s)\n", t.Dataset, t.Sha, t.Config, t.Split, t.Source)
+	printRequests(cmd.ErrOrStderr(), spent)
 	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: at most %s of %s · rows that may match: %d\n",
 		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesRead), bytesText(t.BytesTotal), t.Candidates)
 	return err

@@ -38,6 +38,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	flight  flight.FlightServiceClient
 	headers metadata.MD
+	spent   *spent
 }
 
 // Dial prepares a connection to grpc://host:port, grpc+tls://host:port or
@@ -58,7 +59,8 @@ func Dial(_ context.Context, server string, o Options) (*Client, error) {
 		}
 		headers.Set("x-hubflight-hub-token", o.HubToken.Reveal())
 	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds),
+	spent := new(spent)
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds), grpc.WithStatsHandler(spent),
 		grpc.WithReadBufferSize(1<<20), // fewer, larger reads of megabyte batches
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.MaxCallSendMsgSize(maxReceive)),
 		// DoAction and DoPut must not be repeated behind the caller's back.
@@ -66,7 +68,7 @@ func Dial(_ context.Context, server string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, source.Errorf(source.KindInvalid, "dial", "%w", err)
 	}
-	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers}, nil
+	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers, spent: spent}, nil
 }
 
 // Close ends the connection and everything that runs on it.

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // connections chooses between kept connections and one for this request alone.
@@ -21,6 +23,17 @@ func (c *connections) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.single.RoundTrip(r)
 	}
 	return c.kept.RoundTrip(r)
+}
+
+// counted tells the call that a request is part of where it went.
+type counted struct {
+	next     http.RoundTripper
+	endpoint endpoint
+}
+
+func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	source.CountRequest(r.Context(), c.endpoint.originOf(r.URL))
+	return c.next.RoundTrip(r)
 }
 
 // slots bounds the requests under way. A slot is held until the answer's body is

@@ -53,12 +53,13 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport, *
 	// 0. Connections. HTTP/1.1 on purpose: parallel range reads are faster over
 	// several connections, and giving one up cannot disturb the others. No
 	// compression: a compressed answer has no usable length, and may be a bomb.
-	// Some of them are opened before they are needed.
+	// Some of them are opened before they are needed. What goes out on them is
+	// counted for the call that it is for.
 	base := baseTransport(o, ep)
 	single := base.Clone()
 	single.DisableKeepAlives = true
 	early := newEarlyConnections(base, min(o.Connections, earlyPerServer))
-	var rt http.RoundTripper = &connections{kept: base, single: single}
+	var rt http.RoundTripper = &counted{next: &connections{kept: base, single: single}, endpoint: ep}
 
 	// 1. A watchdog per attempt, next to the wire: it sees the bytes that move,
 	// in both directions, and nothing that waits for a slot or a retry.

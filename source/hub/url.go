@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // The hosts under which the Hub names itself in its own answers. Behind another
@@ -133,6 +135,18 @@ func escape(s string, keepSlash bool) string {
 		}
 	}
 	return b.String()
+}
+
+// originOf says whose server u is on. A viewer below the Hub's own address is the
+// Hub.
+func (e endpoint) originOf(u *url.URL) source.Origin {
+	switch {
+	case e.isOwn(u):
+		return source.OriginHub
+	case e.maySign(u):
+		return source.OriginViewer
+	}
+	return source.OriginCDN
 }
 
 // isOwn reports whether a token of the Hub may be sent to u.
