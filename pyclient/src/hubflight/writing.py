@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hubflight.casting import Caster
 from hubflight.connection import Connection, Server
-from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable
+from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable, from_text
 from hubflight.options import WriteOptions
 
 __all__ = ["Job", "StagedFile", "WriteResult", "slices"]
@@ -148,7 +148,7 @@ class Job:
                     for piece in slices(caster.cast(batch)):
                         answers.guard(writer.write_batch, piece)
                 answers.guard(writer.done_writing)
-                files = answers.result()
+                files = answers.result(writer)
             except BaseException:
                 answers.abandon(writer)
                 raise
@@ -241,12 +241,18 @@ class _Answers:
             writer.done_writing()
         threading.Thread(target=close, name="hubflight-abandoned", daemon=True).start()
 
-    def result(self) -> list[StagedFile]:
+    def result(self, writer: Any) -> list[StagedFile]:
         """The staged records, after the half-close."""
         self._thread.join()
         if self._error is not None:
             raise self._error
         if self._result is None:
+            # Of a stream that fails at its end, reading shows an end like any other; closing tells the status.
+            try:
+                writer.close()
+            except Exception as exc:
+                if from_text(str(exc)) is not None:
+                    raise self._connection.error(exc) from None
             # A server that is killed ends its streams without a status.
             raise ServerUnreachable("[transport] stage: the server ended the upload without a result")
         return list(self._result.get("files") or ())

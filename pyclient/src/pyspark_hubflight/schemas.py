@@ -9,7 +9,7 @@ from hubflight.errors import Unsupported
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import StructField, StructType
 
 __all__ = ["arrow_schema", "spark_schema"]
 
@@ -30,14 +30,47 @@ def spark_schema(schema: pa.Schema) -> StructType:
 def arrow_schema(schema: StructType) -> pa.Schema:
     """The Arrow schema that Spark expects of a batch, exactly: types, order and nullability; timestamps are UTC."""
     from pyspark.errors import PySparkException
+
+    for field in schema.fields:
+        _check(field)
+    try:
+        return _arrow_schema(schema)
+    except PySparkException as exc:
+        raise Unsupported(f"[unsupported] schema: {exc}") from None
+
+
+def _check(field: StructField) -> None:
+    """Refuses a column by its name, which Spark does not tell."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql.types import StructType
+
+    kind = field.dataType
+    if _holds_variant(kind):
+        raise Unsupported(
+            f"[unsupported] column {field.name!r}: {kind.simpleString()}: other readers of Arrow and Parquet would see "
+            "two binary fields: take a string (to_json, parse_json)"
+        )
+    try:
+        _arrow_schema(StructType([field]))
+    except PySparkException:
+        raise Unsupported(
+            f"[unsupported] column {field.name!r}: {kind.simpleString()} has no Arrow type: cast it, an interval of "
+            "years and months for example to int, which is its months"
+        ) from None
+
+
+def _arrow_schema(schema: StructType) -> pa.Schema:
     from pyspark.sql.pandas import types
 
     to_arrow_schema: Any = types.to_arrow_schema
-    try:
-        # PySpark 4.2, then 4.0 and 4.1, then 3.x, which knows UTC only.
-        for keywords in ({"timezone": "UTC"}, {"timestamp_utc": True}):
-            with suppress(TypeError):
-                return to_arrow_schema(schema, **keywords)
-        return to_arrow_schema(schema)
-    except PySparkException as exc:
-        raise Unsupported(f"[unsupported] schema: {exc}") from None
+    # PySpark 4.2, then 4.0 and 4.1, then 3.x, which knows UTC only.
+    for keywords in ({"timezone": "UTC"}, {"timestamp_utc": True}):
+        with suppress(TypeError):
+            return to_arrow_schema(schema, **keywords)
+    return to_arrow_schema(schema)
+
+
+def _holds_variant(kind: Any) -> bool:
+    parts = [getattr(kind, name) for name in ("elementType", "keyType", "valueType") if hasattr(kind, name)]
+    parts += [field.dataType for field in getattr(kind, "fields", ())]
+    return kind.typeName() == "variant" or any(map(_holds_variant, parts))
