@@ -76,6 +76,10 @@ nightly-kill: ## servers killed at every step of a write (KILLS=)
 nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
 	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest | grep -Ev '^ *(=== |--- PASS)'
 
+.PHONY: nightly-encoder
+nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader
+	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ENCODER_CASES=5000 go test -timeout 4h ./writer/parquetfile
+
 # Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1

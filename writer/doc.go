@@ -1,11 +1,12 @@
 // Package writer turns one write job into files of a dataset: nothing lost,
 // nothing doubled, nothing half visible. It owns the nouns (Job, staged file,
-// State, Plan), the encoder and every decision about names; its children own
-// the places that files go to:
+// State, Plan), where files and row groups end, and every decision about names; its
+// children own how rows become bytes and the places that files go to:
 //
-//	hubsink    a repository of the Hub: LFS uploads and chained commits
-//	localsink  a folder: staging area, intent record, renames
-//	spool      the bounded scratch space between encoder and sink
+//	parquetfile  Arrow batches to the pages, indexes and footer of a Parquet file
+//	hubsink      a repository of the Hub: LFS uploads and chained commits
+//	localsink    a folder: staging area, intent record, renames
+//	spool        the bounded scratch space between encoder and sink
 //
 // # The protocol
 //

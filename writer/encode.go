@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/scan"
+	"github.com/hubflight/hubflight/writer/parquetfile"
 	"github.com/hubflight/hubflight/writer/spool"
 )
 
@@ -100,24 +99,18 @@ func (e Encoding) with(d Encoding) Encoding {
 
 func isOn(b *bool) bool { return b == nil || *b }
 
-// properties translates to the library's. rowBytes is the average size of a row
-// in memory.
-func (e Encoding) properties(schema *arrow.Schema, rowBytes int64) (*parquet.WriterProperties, error) {
+// properties translates to the library's.
+func (e Encoding) properties(schema *arrow.Schema) (*parquet.WriterProperties, error) {
 	c, err := codec(e.Compression)
 	if err != nil {
 		return nil, err
 	}
-	// The library looks at a page's size once per batch of this many values; with
-	// its own 1024, rows of 100 KB make pages of 100 MB.
-	// A file's size is known by its pages, so these, and dictionaries, are smaller.
-	page := min(e.DataPageSize, max(e.MaxBytesPerFile/8, 4<<10))
-	batch := min(max(page/max(rowBytes, 1), 16), 1024)
+	// A file's size is known by its pages, so those of a small one are smaller, and dictionaries too.
+	small := max(e.MaxBytesPerFile/8, 4<<10)
 	options := []parquet.WriterProperty{
 		parquet.WithCompression(c),
-		parquet.WithDataPageSize(page),
-		parquet.WithDictionaryPageSizeLimit(min(parquet.DefaultDictionaryPageSizeLimit, max(e.MaxBytesPerFile/8, 4<<10))),
-		parquet.WithBatchSize(batch),
-		parquet.WithMaxRowGroupLength(math.MaxInt32), // groups are cut here, not there
+		parquet.WithDataPageSize(min(e.DataPageSize, small)),
+		parquet.WithDictionaryPageSizeLimit(min(parquet.DefaultDictionaryPageSizeLimit, small)),
 		parquet.WithPageIndexEnabled(isOn(e.PageIndex)),
 		parquet.WithVersion(parquet.V2_LATEST),
 	}
@@ -183,15 +176,13 @@ func leaves(schema *arrow.Schema, columns []string, key string) ([]string, error
 // encoder writes batches of one schema into files. It is used by one goroutine.
 type encoder struct {
 	encoding Encoding
-	schema   *arrow.Schema // of what is given
-	physical *physical     // of what is written
+	schema   *arrow.Schema
 	spool    *spool.Spool
-	whole    bool // never cut a file
-	mem      memory.Allocator
+	whole    bool  // never cut a file
 	step     int64 // bytes between two looks at the sizes
 
 	file     *spool.File
-	parquet  *pqarrow.FileWriter
+	parquet  *parquetfile.File
 	rows     int64 // of the open file
 	numBytes int64
 	// of the open row group
@@ -199,7 +190,7 @@ type encoder struct {
 }
 
 func newEncoder(e Encoding, schema *arrow.Schema, sp *spool.Spool, whole bool) *encoder {
-	return &encoder{encoding: e, schema: schema, physical: newPhysical(schema), spool: sp, whole: whole, mem: memory.DefaultAllocator,
+	return &encoder{encoding: e, schema: schema, spool: sp, whole: whole,
 		step: min(sliceBytes, max(e.MaxBytesPerFile/8, minSlice))}
 }
 
@@ -212,11 +203,6 @@ type encoded struct {
 // write appends a batch. Each file that is full by then goes to done, which owns
 // it.
 func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) error {
-	rec, err := e.toPhysical(ctx, rec)
-	if err != nil {
-		return err
-	}
-	defer rec.Release()
 	perRow := max(recordBytes(rec)/max(rec.NumRows(), 1), 1)
 	step := max(e.step/perRow, 1)
 	for at := int64(0); at < rec.NumRows(); {
@@ -242,31 +228,22 @@ func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(en
 	return nil
 }
 
-// toPhysical converts a batch under recover: the casts are a library's.
-func (e *encoder) toPhysical(ctx context.Context, rec arrow.RecordBatch) (out arrow.RecordBatch, err error) {
-	err = guarded(func() error {
-		out, err = e.physical.apply(ctx, rec)
-		return err
-	})
-	return out, err
-}
-
 // slice writes some rows into the open row group, or into a new one if that is
 // full.
 func (e *encoder) slice(ctx context.Context, rec arrow.RecordBatch, at, n, perRow int64) error {
-	if err := e.ensure(ctx, perRow); err != nil {
+	if err := e.ensure(ctx); err != nil {
 		return err
 	}
 	part := rec.NewSlice(at, at+n)
 	defer part.Release()
 	return guarded(func() error {
 		if e.groupRows >= e.encoding.RowGroupRows || e.groupBytes >= e.encoding.RowGroupBytes {
-			if err := e.parquet.NewBufferedRowGroupChecked(); err != nil {
+			if err := e.parquet.EndGroup(); err != nil {
 				return err
 			}
 			e.groupRows, e.groupBytes = 0, 0
 		}
-		if err := e.parquet.WriteBuffered(part); err != nil {
+		if err := e.parquet.Write(part); err != nil {
 			return err
 		}
 		e.rows += n
@@ -278,11 +255,11 @@ func (e *encoder) slice(ctx context.Context, rec arrow.RecordBatch, at, n, perRo
 }
 
 // ensure opens a file if there is none.
-func (e *encoder) ensure(ctx context.Context, perRow int64) error {
+func (e *encoder) ensure(ctx context.Context) error {
 	if e.parquet != nil {
 		return nil
 	}
-	props, err := e.encoding.properties(e.physical.schema, perRow)
+	props, err := e.encoding.properties(e.schema)
 	if err != nil {
 		return err
 	}
@@ -290,16 +267,15 @@ func (e *encoder) ensure(ctx context.Context, perRow int64) error {
 		return err
 	}
 	return guarded(func() error {
-		// ARROW:schema is what the rows are, not how they are written.
+		// Which of several Arrow types of the same Parquet form the rows had.
 		arrowSchema, err := EncodeSchema(e.schema)
 		if err != nil {
 			return err
 		}
-		e.parquet, err = pqarrow.NewFileWriter(e.physical.schema, e.file, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(e.mem)))
-		if err != nil {
+		if e.parquet, err = parquetfile.New(e.file, e.schema, props); err != nil {
 			return err
 		}
-		return e.parquet.AppendKeyValueMetadata("ARROW:schema", arrowSchema)
+		return e.parquet.SetMetadata("ARROW:schema", arrowSchema)
 	})
 }
 
@@ -309,7 +285,7 @@ func (e *encoder) full() bool {
 	if e.whole || e.parquet == nil {
 		return false
 	}
-	return e.file.Size()+e.parquet.RowGroupTotalCompressedBytes() >= e.encoding.MaxBytesPerFile
+	return e.file.Size()+e.parquet.Buffered() >= e.encoding.MaxBytesPerFile
 }
 
 // finish closes the open file and gives it to done.
@@ -329,7 +305,7 @@ func (e *encoder) finish(done func(encoded) error) error {
 // empty makes a file with the schema and without a row group: one of 0 rows makes
 // the reference library fail.
 func (e *encoder) empty(ctx context.Context, done func(encoded) error) error {
-	if err := e.ensure(ctx, 1); err != nil {
+	if err := e.ensure(ctx); err != nil {
 		return err
 	}
 	return e.finish(done)
@@ -339,9 +315,6 @@ func (e *encoder) empty(ctx context.Context, done func(encoded) error) error {
 func (e *encoder) abandon() error {
 	if e.file == nil {
 		return nil
-	}
-	if e.parquet != nil {
-		_ = guarded(e.parquet.Close) // gives its memory back; the file is removed anyway
 	}
 	err := e.file.Remove()
 	e.file, e.parquet = nil, nil

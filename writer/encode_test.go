@@ -43,10 +43,7 @@ func encodeAll(t *testing.T, e Encoding, whole bool, schema *arrow.Schema, recs 
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
-	defer mem.AssertSize(t, 0)
 	enc := newEncoder(e.with(Encoding{}), schema, sp, whole)
-	enc.mem = mem
 	var files []*file.Reader
 	done := func(f encoded) error {
 		if err := reread(t.Context(), f, schema); err != nil {

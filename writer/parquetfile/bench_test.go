@@ -1,0 +1,103 @@
+package parquetfile
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+)
+
+// BenchmarkWrite has the Arrow library's own writer for comparison.
+func BenchmarkWrite(b *testing.B) {
+	for _, shape := range []string{"numbers", "words", "texts", "chat"} {
+		rec := shaped(shape, 50_000)
+		props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy), parquet.WithPageIndexEnabled(true), parquet.WithVersion(parquet.V2_LATEST))
+		var size int64
+		for _, c := range rec.Columns() {
+			size += int64(c.Data().SizeInBytes()) //nolint:gosec // far below
+		}
+		for writer, write := range map[string]func() error{
+			"own":     func() error { return writeOwn(rec, props) },
+			"pqarrow": func() error { return writeLibrary(rec, props) },
+		} {
+			b.Run(fmt.Sprintf("shape=%s/writer=%s", shape, writer), func(b *testing.B) {
+				b.SetBytes(size)
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := write(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		rec.Release()
+	}
+}
+
+func writeOwn(rec arrow.RecordBatch, props *parquet.WriterProperties) error {
+	f, err := New(io.Discard, rec.Schema(), props)
+	if err != nil {
+		return err
+	}
+	if err := f.Write(rec); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func writeLibrary(rec arrow.RecordBatch, props *parquet.WriterProperties) error {
+	f, err := pqarrow.NewFileWriter(rec.Schema(), io.Discard, props, pqarrow.DefaultWriterProps())
+	if err != nil {
+		return err
+	}
+	if err := f.WriteBuffered(rec); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// shaped is a batch of one kind of column.
+func shaped(shape string, rows int) arrow.RecordBatch {
+	r := rand.New(rand.NewPCG(1, 1))
+	turn := arrow.StructOf(arrow.Field{Name: "from", Type: arrow.BinaryTypes.String, Nullable: true}, arrow.Field{Name: "value", Type: arrow.BinaryTypes.String, Nullable: true})
+	dt := map[string]arrow.DataType{"numbers": arrow.PrimitiveTypes.Int64, "words": arrow.BinaryTypes.String, "texts": arrow.BinaryTypes.String, "chat": arrow.ListOf(turn)}[shape]
+	text := func() string {
+		out := ""
+		for range 5 + r.IntN(30) {
+			out += fmt.Sprintf("word%d ", r.IntN(3000))
+		}
+		return out
+	}
+	build := array.NewBuilder(memory.DefaultAllocator, dt)
+	defer build.Release()
+	for range rows {
+		switch b := build.(type) {
+		case *array.Int64Builder:
+			b.Append(r.Int64N(5000))
+		case *array.StringBuilder:
+			if shape == "words" {
+				b.Append(fmt.Sprintf("N%d", r.IntN(4000)))
+			} else {
+				b.Append(text())
+			}
+		case *array.ListBuilder:
+			b.Append(true)
+			turns := b.ValueBuilder().(*array.StructBuilder)
+			for i := range 2 {
+				turns.Append(true)
+				turns.FieldBuilder(0).(*array.StringBuilder).Append([]string{"human", "gpt"}[i])
+				turns.FieldBuilder(1).(*array.StringBuilder).Append(text())
+			}
+		}
+	}
+	a := build.NewArray()
+	defer a.Release()
+	return array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: true}}, nil), []arrow.Array{a}, int64(rows))
+}

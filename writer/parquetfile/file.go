@@ -1,0 +1,193 @@
+package parquetfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/arrow-go/v18/parquet/schema"
+)
+
+const magic = "PAR1"
+
+// maxGroups is the most row groups of a file: their ordinals are of 16 bits.
+const maxGroups = 1<<15 - 1
+
+// File is one Parquet file that is being written.
+type File struct {
+	out    *counted
+	arrow  *arrow.Schema
+	schema *schema.Schema
+	props  *parquet.WriterProperties
+
+	roots  []*node
+	chunks []*chunk
+	slabs  *slabs
+
+	meta   *metadata.FileMetaDataBuilder
+	index  *metadata.PageIndexBuilder // nil if there is to be none
+	blooms *metadata.FileBloomFilterBuilder
+	groups int
+	rows   int64 // of the open group
+}
+
+// New begins a file of the given schema. Its metadata becomes key-value metadata of the footer. Encodings and page versions of the
+// properties are not looked at; a type that has no Parquet form is an error.
+func New(w io.Writer, sc *arrow.Schema, props *parquet.WriterProperties) (*File, error) {
+	pq, err := pqarrow.ToParquet(sc, props, pqarrow.DefaultWriterProps())
+	if err != nil {
+		return nil, fmt.Errorf("the schema has no Parquet form: %w", err)
+	}
+	f := &File{out: &counted{w: w}, arrow: sc, schema: pq, props: props, slabs: &slabs{}}
+	for _, field := range sc.Fields() {
+		root, err := f.grow(field, levelsAbove{})
+		if err != nil {
+			return nil, err
+		}
+		f.roots = append(f.roots, root)
+	}
+	if len(f.chunks) != pq.NumColumns() {
+		return nil, fmt.Errorf("%d leaves for %d columns", len(f.chunks), pq.NumColumns())
+	}
+	f.meta = metadata.NewFileMetadataBuilder(pq, props, nil)
+	meta := sc.Metadata()
+	for i, key := range meta.Keys() {
+		if err := f.SetMetadata(key, meta.Values()[i]); err != nil {
+			return nil, err
+		}
+	}
+	if props.PageIndexEnabled() {
+		f.index = &metadata.PageIndexBuilder{Schema: pq}
+	}
+	f.blooms = &metadata.FileBloomFilterBuilder{Schema: pq}
+	_, err = io.WriteString(f.out, magic)
+	return f, err
+}
+
+// SetMetadata adds an entry to the footer's key-value metadata.
+func (f *File) SetMetadata(key, value string) error { return f.meta.AppendKeyValueMetadata(key, value) }
+
+// Write appends rows to the open group.
+func (f *File) Write(rec arrow.RecordBatch) error {
+	if rec.NumRows() == 0 {
+		return nil
+	}
+	if !rec.Schema().Equal(f.arrow) && int(rec.NumCols()) != len(f.roots) {
+		return fmt.Errorf("a batch of %d columns for %d", rec.NumCols(), len(f.roots))
+	}
+	for i, root := range f.roots {
+		column := rec.Column(i)
+		if got, want := column.DataType().ID(), root.id; got != want {
+			return fmt.Errorf("column %q is %s, not %s", f.arrow.Field(i).Name, got, want)
+		}
+		if err := root.walk(column, entries{n: column.Len(), live: []run{{0, column.Len()}}}); err != nil {
+			return fmt.Errorf("column %q: %w", f.arrow.Field(i).Name, err)
+		}
+	}
+	f.rows += rec.NumRows()
+	return nil
+}
+
+// Buffered is what the open group holds: compressed pages, and open ones as they are.
+func (f *File) Buffered() int64 {
+	var n int64
+	for _, c := range f.chunks {
+		n += c.held()
+	}
+	return n
+}
+
+// EndGroup writes the open group, if it has rows.
+func (f *File) EndGroup() error {
+	if f.rows == 0 {
+		return nil
+	}
+	if f.groups == maxGroups {
+		return fmt.Errorf("a file cannot have more than %d row groups", maxGroups)
+	}
+	group := f.meta.AppendRowGroup()
+	if f.index != nil {
+		if err := f.index.AppendRowGroup(); err != nil {
+			return err
+		}
+	}
+	blooms := make(map[string]metadata.BloomFilterBuilder)
+	for i, c := range f.chunks {
+		if err := c.write(f.out, group.NextColumnChunk()); err != nil {
+			return err
+		}
+		if f.index != nil {
+			if err := c.describe(f.index, i); err != nil {
+				return err
+			}
+		}
+		if c.bloom != nil {
+			blooms[c.column.Path()] = c.bloom
+		}
+		if err := c.reset(); err != nil {
+			return err
+		}
+	}
+	group.SetNumRows(int(f.rows))
+	f.blooms.AppendRowGroup(group, blooms)
+	err := group.Finish(0, int16(f.groups)) //nolint:gosec // at most maxGroups
+	f.groups++
+	f.rows = 0
+	return err
+}
+
+// Close ends the open group and writes the footer. It does not close the writer below.
+func (f *File) Close() error {
+	if err := f.EndGroup(); err != nil {
+		return err
+	}
+	if err := f.blooms.WriteTo(f.out); err != nil {
+		return err
+	}
+	if f.index != nil {
+		f.index.Finish()
+		var at metadata.PageIndexLocation
+		if err := f.index.WriteTo(f.out, &at); err != nil {
+			return err
+		}
+		if err := f.meta.SetPageIndexLocation(at); err != nil {
+			return err
+		}
+	}
+	footer, err := f.meta.Finish()
+	if err != nil {
+		return err
+	}
+	before := f.out.n
+	if _, err := footer.WriteTo(f.out, nil); err != nil {
+		return err
+	}
+	end := binary.LittleEndian.AppendUint32(nil, uint32(f.out.n-before)) //nolint:gosec // a footer is below 4 GiB
+	_, err = f.out.Write(append(end, magic...))
+	return err
+}
+
+// counted is a writer that knows where it is.
+type counted struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// Tell is the number of bytes written.
+func (c *counted) Tell() int64 { return c.n }
+
+var errNulls = errors.New("there are nulls where the schema says that there are none")

@@ -1,0 +1,73 @@
+package parquetfile
+
+import "encoding/binary"
+
+// appendHybrid appends values of the given width in the RLE/bit-packing hybrid: runs of 8 and more as such, what lies between in groups of
+// 8. Only the last group may be filled up, because there the reader knows that the values end.
+func appendHybrid[T uint8 | uint32](dst []byte, values []T, width uint) []byte {
+	for at := 0; at < len(values); {
+		if n := runLength(values[at:]); n >= 8 {
+			dst = appendRun(dst, uint32(values[at]), n, width)
+			at += n
+			continue
+		}
+		end := at + 8
+		for end < len(values) && !sameEight(values[end:]) {
+			end += 8
+		}
+		dst = appendPacked(dst, values[at:min(end, len(values))], width)
+		at = end
+	}
+	return dst
+}
+
+// appendRun appends n times the same value.
+func appendRun(dst []byte, value uint32, n int, width uint) []byte {
+	dst = binary.AppendUvarint(dst, uint64(n)<<1)
+	for bits := uint(0); bits < width; bits += 8 {
+		dst = append(dst, byte(value>>bits))
+	}
+	return dst
+}
+
+func runLength[T uint8 | uint32](values []T) int {
+	first := values[0]
+	for i, v := range values {
+		if v != first {
+			return i
+		}
+	}
+	return len(values)
+}
+
+func sameEight[T uint8 | uint32](v []T) bool {
+	if len(v) < 8 || v[0] != v[1] {
+		return false
+	}
+	return v[0] == v[2] && v[0] == v[3] && v[0] == v[4] && v[0] == v[5] && v[0] == v[6] && v[0] == v[7]
+}
+
+// appendPacked appends one bit-packed run, least significant bits first.
+func appendPacked[T uint8 | uint32](dst []byte, values []T, width uint) []byte {
+	groups := (len(values) + 7) / 8
+	dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)
+	whole := len(dst) + groups*int(width)
+	var word uint64
+	var bits uint
+	for _, v := range values {
+		word |= uint64(v) << bits
+		if bits += width; bits >= 32 {
+			dst = binary.LittleEndian.AppendUint32(dst, uint32(word)) //nolint:gosec // the lower half
+			word >>= 32
+			bits -= 32
+		}
+	}
+	for ; bits > 0; bits -= min(bits, 8) {
+		dst = append(dst, byte(word))
+		word >>= 8
+	}
+	for len(dst) < whole {
+		dst = append(dst, 0)
+	}
+	return dst
+}
