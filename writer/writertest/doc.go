@@ -8,12 +8,11 @@
 // rig_test.go is the bench: a Hub, a Writer, rows with identities. The other
 // files are scenarios, one behaviour each.
 //
+// reference_test.go has the datasets library read seeded repositories before and after
+// a job.
+//
 // # Regressions
 //
-// Every bug that was found here gets a line: what happened, since when, found by
-// which test or seed.
-//
-//	fixed-size lists of a sliced batch repeated the slice before them, and null
-//	ones were refused: since the first encoder, found by review and
-//	TestBatchesAreWrittenRightInSlices; fixed in physical.go
+// Every bug of writing gets a line in regressions_test.go: what happened, since when,
+// found by what, and the test that would find it again.
 package writertest

@@ -1,0 +1,70 @@
+package writertest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// regression is a bug of writing that was there once, and the test that would find it
+// again.
+type regression struct {
+	what  string // happened
+	since string // which change had brought it
+	found string // by what; a seed where there is one
+	test  string // of this module, in Go or Python
+}
+
+// regressions grow by a line with every bug; no line is taken out.
+var regressions = []regression{
+	{"fixed-size lists of a sliced batch repeated the slice before them, and null ones were refused", "the first encoder", "review", "TestBatchesAreWrittenRightInSlices"},
+	{"a job could make a split called all, after which the reference library reads nothing of that config", "the first begin", "an attack on a running server", "TestBeginRefusesWhatCannotBeWritten"},
+	{"begin created the repository before it refused the schema", "the first begin", "an attack on a running server", "TestBeginCreatesNothingForASchemaThatCannotBeWritten"},
+	{"max_bytes_per_file was looked at between batches only: one batch of 8 MB made one file, whatever the limit", "the first encoder", "an attack on a running server", "TestSmallFilesAreCutNearTheirSizeInsideABatch"},
+	{"a reader of a folder saw some files of a commit and not the others", "the first local sink", "review", "TestALocalReaderSeesAllOfACommitOrNothing"},
+	{"a folder's commit that another process carried to its end answered no rows", "the first local sink", "kills at failpoints, runs 0 to 179", "TestAServerThatIsKilledAnywhereLosesAndDoublesNothing"},
+	{"after a kill between two renames a folder could not be read until the next write", "the readers of intents", "kills at failpoints, runs 0 to 179", "TestAServerThatIsKilledAnywhereLosesAndDoublesNothing"},
+	{"a plan of 10,000 files resolved the tree after every batch: 27 s, again after every conflict", "the first plan", "a job of 10,000 files", "TestAPlanOfManyFilesResolvesItsTreeAFewTimes"},
+	{"an object that vanished between two commits of a job was named by a path that the caller did not know, not by its partition", "the first hubsink", "objects taken out of the embedded Hub", "TestAnObjectThatVanishesBetweenTwoCommitsOfAJobIsNamed"},
+	{"a spool that had become read-only was an internal error without a text", "the first spool", "a read-only mount below a running server", "TestADiskThatFailsUnderAWriteIsAClearErrorAndNothingElse"},
+	{"a file larger than the whole spool was busy, and clients tried again for ten minutes", "the first spool", "review", "TestAFullSpoolIsBusyAndEmptiedAgain"},
+}
+
+// TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
+func TestEveryRegressionIsTestedFor(t *testing.T) {
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	defined := regexp.MustCompile(`(?m)^(?:func (Test\w+)\(|def (test_\w+)\()`)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(name, ".") && path != root:
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(name, "test_"):
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		for _, m := range defined.FindAllStringSubmatch(string(raw), -1) {
+			there[m[1]+m[2]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range regressions {
+		if !there[r.test] {
+			t.Errorf("%s: there is no test %s", r.what, r.test)
+		}
+		if r.what == "" || r.since == "" || r.found == "" {
+			t.Errorf("a line is not complete: %+v", r)
+		}
+	}
+}
