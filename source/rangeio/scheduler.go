@@ -175,6 +175,16 @@ func (s *Scheduler) observe(bytes int64, took time.Duration) {
 	s.samples++
 }
 
+// TripBytes is how many bytes may rather be read than wait for one more answer of
+// the origin; nothing for a local file.
+func (r *Reader) TripBytes() int64 {
+	if r.scheduler == nil {
+		return 0
+	}
+	bytes, _ := r.scheduler.gap()
+	return bytes
+}
+
 // gap is how many bytes between two ranges are worth reading along, and how
 // many wanted bytes there must be for each of them (0: no matter how many).
 func (s *Scheduler) gap() (bytes, share int64) {

@@ -37,7 +37,11 @@ func (a ahead) expect(ranges []rangeio.Range) {
 // announce tells the Reader what all portions will ask for. With a filter that is
 // known only when the prospector has looked at their row groups, and announces it.
 func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
-	if a.reader == nil || plan.bound != nil {
+	switch {
+	case a.reader == nil:
+		return
+	case plan.bound != nil:
+		a.announceFew(t, plan)
 		return
 	}
 	var ranges []rangeio.Range
@@ -45,6 +49,43 @@ func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
 		ranges = append(ranges, readPlan(t.Footer.chunksOf(job.group, plan.units))...)
 	}
 	a.expect(ranges)
+}
+
+// distant is a Reader that knows what a round trip to its origin is worth.
+type distant interface {
+	// TripBytes is how many bytes may rather be read than wait for one more answer.
+	TripBytes() int64
+}
+
+// savedTrips are the answers that a filtered scan waits for, one after the other,
+// beside the first: indexes, what the filter looks at, and what it keeps, of which
+// the first few rows come before the rest.
+const savedTrips = 3
+
+// announceFew announces everything that a filtered scan may ask for, if that is
+// less than what waiting for the filter costs: a row group or two of a distant
+// file. What the filter looks at comes first.
+func (a ahead) announceFew(t *Task, plan *layout) {
+	far, ok := a.reader.(distant)
+	if !ok || plan.first == len(plan.units) {
+		return // of the filter's columns alone pages are read, after one answer
+	}
+	left := savedTrips * far.TripBytes()
+	var tested, rest []rangeio.Range
+	for _, g := range t.Groups {
+		for _, leaf := range plan.leaves() {
+			c := t.Footer.chunks[g][leaf]
+			left -= c.len + c.offsetIndex.len + c.columnIndex.len
+		}
+		if left < 0 {
+			return
+		}
+		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
+		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
+	}
+	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+	a.expect(tested)
+	a.expect(rest)
 }
 
 // chunksOf are the chunks of some units in a row group.

@@ -75,6 +75,51 @@ func TestAStreamReadsWhatItAnnounced(t *testing.T) {
 	}
 }
 
+// remote is a listening Reader of a file that is far away.
+type remote struct {
+	listening
+	trip int64
+}
+
+func (r *remote) TripBytes() int64 { return r.trip }
+
+func TestOfADistantFileAFewRowGroupsAreAnnouncedAsAWhole(t *testing.T) {
+	data := write(t, flatBatch(1000), 100)
+	ft := footer(t, data)
+	size := int64(0)
+	for _, leaf := range ft.chunks[7] {
+		size += leaf.len
+	}
+	for name, c := range map[string]struct {
+		groups []int
+		trip   int64
+		whole  bool
+	}{
+		"one that is worth the trips": {[]int{7}, size/savedTrips + 100, true},
+		"two that are not":            {[]int{7, 8}, size/savedTrips + 100, false},
+		"one, of a near file":         {[]int{7}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reader := &remote{listening{bytesReader: bytesReader{data: data}}, c.trip}
+			benchScan(t, Task{
+				Reader: reader, Footer: ft, File: testFile, Limit: -1, Groups: c.groups,
+				Query: Query{Filters: mustFilter(t, `[["id","=",-1]]`), off: offAll},
+			})
+			announced, read := int64(0), int64(0)
+			slices.SortFunc(reader.announced, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+			for _, r := range slices.Compact(reader.announced) { // some are announced again when they are needed
+				announced += r.Len
+			}
+			for _, r := range covered(reader.read) {
+				read += r.Len
+			}
+			if whole := announced == size && read < size; whole != c.whole || !c.whole && announced != read {
+				t.Errorf("announced %d bytes, read %d of %d", announced, read, size)
+			}
+		})
+	}
+}
+
 // The filter's column has chunks that are worth reading in parts.
 func TestOfTheFiltersColumnsOnlyPagesThatMayMatchAreReadAndAnnounced(t *testing.T) {
 	const n, perGroup = 160_000, 80_000
