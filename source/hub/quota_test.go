@@ -2,7 +2,9 @@ package hub_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
+	"github.com/hubflight/hubflight/source/hub/hubtest"
 )
 
 // limited is a Hub that tells every holder of "Bearer used-up" to come back later,
@@ -109,5 +112,65 @@ func TestAShortQuotaIsWaitedForOnceByAll(t *testing.T) {
 	}
 	if n := l.usedUp.Load(); n > 8 {
 		t.Errorf("%d requests for four answers", n)
+	}
+}
+
+// The quota of commits is an hourly one that no header announces: it holds back
+// commits of its token, and neither its reads, nor the uploads before a commit,
+// nor anybody else.
+func TestAUsedUpQuotaOfCommitsHoldsBackCommitsOnly(t *testing.T) {
+	h := hubtest.New(t, hubtest.With(hubtest.Options{
+		LFSThreshold: 1, RateLimits: hubtest.RateLimits{API: 1000, Resolvers: 1000, Pages: 1000, Commits: 2},
+		Now: func() time.Time { return time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC) }, // no hour ends during the test
+	}),
+		hubtest.Dataset(repo, map[string][]byte{"data/a.parquet": blob(100, 1)}))
+	c := impatientClient(t, h.HubURL)
+	commit := func(token, path string) error {
+		data := []byte(token + path)
+		d, o := c.Dataset(repo, source.NewHubToken(token)), object(data)
+		if err := d.UploadLFS(t.Context(), "main", []hub.LFSObject{o}, nil); err != nil {
+			t.Errorf("uploading: %v", err)
+		}
+		_, err := d.Commit(t.Context(), "main", hub.Commit{Summary: "s", LFS: []hub.LFSFile{{Path: path, OID: o.OID, Size: o.Size}}})
+		return err
+	}
+	posts := func() (n int) {
+		for _, r := range h.Requests() {
+			if r.Method == http.MethodPost && strings.Contains(r.Path, "/commit/") {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 2 {
+		if err := commit("used-up", fmt.Sprintf("%d.parquet", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		err := commit("used-up", fmt.Sprintf("more%d.parquet", i))
+		var e *source.Error
+		if !errors.As(err, &e) || e.Kind != source.KindBusy || e.RetryAfter < time.Second {
+			t.Errorf("commit %d beyond the quota: %v", i, err)
+		}
+	}
+	if n := posts(); n != 3 {
+		t.Errorf("%d commits were sent, want the two that landed and the one that was told to wait", n)
+	}
+	if _, err := readEverything(t, c.Dataset(repo, source.NewHubToken("used-up"))); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	if err := commit("another", "other.parquet"); err != nil {
+		t.Errorf("another token: %v", err)
+	}
+	// The other way round: a used-up quota of the API says nothing about commits.
+	armed := h.Fault(hubtest.Fault{Path: "/api/datasets/", Method: http.MethodGet, Do: hubtest.RateLimited, N: 3600})
+	if _, err := c.Dataset(repo, source.NewHubToken("third")).Info(t.Context(), "main"); source.KindOf(err) != source.KindBusy {
+		t.Errorf("the API's quota: %v", err)
+	}
+	armed.Disarm()
+	d := c.Dataset(repo, source.NewHubToken("third"))
+	if _, err := d.Commit(t.Context(), "main", hub.Commit{Summary: "s", Files: []hub.RegularFile{{Path: "x", Content: []byte("x")}}}); err != nil {
+		t.Errorf("a commit beside a used-up quota of the API: %v", err)
 	}
 }
