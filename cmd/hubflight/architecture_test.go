@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"cmd":        {"source", "writer", "flightsrv"}, // the whole subtrees: cmd wires
 	"benchmarks": {"source", "flightsrv/client"},    // as any service would
 	// What is measured is the scan without a server.
-	"benchmarks/scan": {"source", "source/filter", "source/localfs", "source/rangeio", "source/scan"},
+	"benchmarks/scan": {"source", "source/dataset", "source/filter", "source/hub", "source/localfs", "source/rangeio", "source/scan"},
 }
 
 // wholeSubtrees are the importers whose entries in mayImport cover everything below the named folder.
