@@ -3,6 +3,8 @@ package flightsrv
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/wire"
 	"github.com/hubflight/hubflight/source"
@@ -11,7 +13,7 @@ import (
 
 // parquetAction lists the files of a dataset's conversion to Parquet, in the
 // shape of the dataset viewer or of the Hub.
-func (s *Server) parquetAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {
+func (s *Server) parquetAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
 	var c wire.ParquetRequest
 	if err := decode("parquet", body, maxCommand, &c); err != nil {
 		return nil, err
@@ -34,11 +36,79 @@ func (s *Server) parquetAction(ctx context.Context, body []byte, _ func(any) err
 	if err != nil {
 		return nil, err
 	}
-	result, err := parquetResult(r, l)
+	whole, err := parquetResult(r, l)
 	if err != nil {
 		return nil, err
 	}
-	return bounded(result)
+	raw, err := json.Marshal(whole)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) <= maxResult {
+		return json.RawMessage(raw), nil
+	}
+	// What does not fit one Result goes ahead of it, in items.
+	if r.Shape != dataset.ShapeHub {
+		err = emitConversion(l.Conversion, emit)
+		l.Conversion.Files, l.Conversion.Pending, l.Conversion.Failed = []source.ConvertedFile{}, []source.ConversionJob{}, []source.ConversionJob{}
+	} else {
+		err = emitURLs(l.URLs, emit)
+		l.URLs = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parquetResult(r, l)
+}
+
+// itemBytes is about how long an item of a listing gets; one entry may be longer.
+const itemBytes = maxResult / 2
+
+func emitConversion(c source.Conversion, emit func(any) error) error {
+	err := inParts(c.Files, emit, func(part []source.ConvertedFile) any { return wire.ListingItem{Type: "item", Files: part} })
+	if err == nil {
+		err = inParts(c.Pending, emit, func(part []source.ConversionJob) any { return wire.ListingItem{Type: "item", Pending: part} })
+	}
+	if err == nil {
+		err = inParts(c.Failed, emit, func(part []source.ConversionJob) any { return wire.ListingItem{Type: "item", Failed: part} })
+	}
+	return err
+}
+
+func emitURLs(urls map[string]map[string][]string, emit func(any) error) error {
+	for _, config := range slices.Sorted(maps.Keys(urls)) {
+		for _, split := range slices.Sorted(maps.Keys(urls[config])) {
+			err := inParts(urls[config][split], emit, func(part []string) any {
+				return wire.ListingItem{Type: "item", Config: config, Split: split, URLs: part}
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inParts emits a list in items of bounded length.
+func inParts[T any](list []T, emit func(any) error, item func(part []T) any) error {
+	from, size := 0, 0
+	for i, entry := range list {
+		raw, err := json.Marshal(entry)
+		if err != nil {
+			return err
+		}
+		if size > 0 && size+len(raw) > itemBytes {
+			if err := emit(item(list[from:i])); err != nil {
+				return err
+			}
+			from, size = i, 0
+		}
+		size += len(raw) + 1
+	}
+	if from == len(list) {
+		return nil
+	}
+	return emit(item(list[from:]))
 }
 
 func parquetResult(r dataset.ParquetRequest, l dataset.ParquetListing) (any, error) {
@@ -76,18 +146,4 @@ func orEmpty(urls []string) []string {
 		return []string{}
 	}
 	return urls
-}
-
-// bounded refuses a listing that does not fit one Result, and says how to ask for
-// less.
-func bounded(result any) (any, error) {
-	raw, err := json.Marshal(result)
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > maxResult {
-		return nil, source.Errorf(source.KindLimit, "parquet", "the listing is %d bytes long; at most %d fit into one answer", len(raw), maxResult).
-			WithHint("ask for one config, or one split of it")
-	}
-	return json.RawMessage(raw), nil
 }

@@ -2,6 +2,7 @@ package flightsrv_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -132,5 +133,58 @@ func TestAPartialConversionSaysSoInThePlanTheSchemaAndExplain(t *testing.T) {
 	explained, err := f.Client.Dataset(read).Explain(t.Context())
 	if err != nil || !explained.Totals.Partial {
 		t.Errorf("got %+v, %v", explained, err)
+	}
+}
+
+func TestAListingOfThousandsOfFilesComesInParts(t *testing.T) {
+	// Long names fill an answer with fewer files.
+	const files, first = 2300, 100
+	config, splits := strings.Repeat("c", 240), []string{strings.Repeat("a", 200), strings.Repeat("b", 200)}
+	content := flighttest.Numbers(t, 0, 3)
+	branch := map[string][]byte{}
+	place := func(i int) (split, path string) {
+		split = splits[min(i/first, 1)]
+		return split, fmt.Sprintf("%s/%s/%04d.parquet", config, split, i-first*min(i/first, 1))
+	}
+	for i := range files {
+		_, path := place(i)
+		branch[path] = content
+	}
+	f := flighttest.New(t, flighttest.Hub(
+		hubtest.Dataset("demo/many", map[string][]byte{"a.csv": []byte("x\n1\n")}), hubtest.At("demo/many", source.ConvertedRevision, branch)))
+	l, err := f.Client.Parquet(t.Context(), client.ParquetRequest{Dataset: "demo/many"})
+	if err != nil || len(l.Files) != files || l.Reason != "" {
+		t.Fatalf("got %d files, reason %q, %v", len(l.Files), l.Reason, err)
+	}
+	for i, file := range l.Files {
+		if split, path := place(i); file.Split != split || !strings.HasSuffix(file.URL, path) {
+			t.Fatalf("file %d is %+v, want %s", i, file, path)
+		}
+	}
+	raw, err := json.Marshal(l)
+	if err != nil || len(raw) <= 1<<20 || !strings.HasSuffix(string(raw), `"pending":[],"failed":[],"partial":false}`) {
+		t.Errorf("the listing has %d bytes, %v", len(raw), err)
+	}
+	urls := func(r client.ParquetRequest) (found map[string]map[string][]string) {
+		t.Helper()
+		r.Dataset = "demo/many"
+		raw, _, err := f.Client.ParquetURLs(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, wrap := range []string{"%s", `{"` + config + `":%s}`, `{"` + config + `":{"` + splits[1] + `":%s}}`} {
+			found = nil
+			if err = json.Unmarshal(fmt.Appendf(nil, wrap, raw), &found); err == nil {
+				return found
+			}
+		}
+		t.Fatal(err)
+		return nil
+	}
+	for name, r := range map[string]client.ParquetRequest{"all": {}, "a config": {Config: config}, "a split": {Config: config, Split: splits[1]}} {
+		got := urls(r)[config][splits[1]]
+		if len(got) != files-first || !strings.HasSuffix(got[files-first-1], fmt.Sprintf("/%d.parquet", files-first-1)) {
+			t.Errorf("%s: %d addresses", name, len(got))
+		}
 	}
 }

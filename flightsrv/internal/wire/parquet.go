@@ -18,6 +18,19 @@ type ParquetRequest struct {
 	Shard *int `json:"shard,omitempty"`
 }
 
+// ListingItem is a part of a listing that does not fit one Result: what it holds
+// comes before what later items and the result hold. In the viewer's shape the
+// lists are its own; in the Hub's, URLs are some of one split's.
+type ListingItem struct {
+	Type    string                 `json:"type"`
+	Files   []source.ConvertedFile `json:"parquet_files,omitempty"`
+	Pending []source.ConversionJob `json:"pending,omitempty"`
+	Failed  []source.ConversionJob `json:"failed,omitempty"`
+	Config  string                 `json:"config,omitempty"`
+	Split   string                 `json:"split,omitempty"`
+	URLs    []string               `json:"urls,omitempty"`
+}
+
 // ViewerListing is the result in the viewer's shape: its own keys, and the
 // reason if there is no conversion.
 type ViewerListing struct {
