@@ -53,6 +53,7 @@ type setup struct {
 	bearer string
 	spool  string
 	room   int64
+	memory memory.Allocator
 }
 
 // Option changes what New makes.
@@ -70,6 +71,9 @@ func Auth(a flightsrv.Auth) Option { return func(s *setup) { s.auth = a } }
 
 // Limits sets the server's bounds.
 func Limits(l flightsrv.Limits) Option { return func(s *setup) { s.limits = l } }
+
+// Memory is what batches are decoded to; the default is the server's own pool.
+func Memory(m memory.Allocator) Option { return func(s *setup) { s.memory = m } }
 
 // Tokens are the credentials of Fixture.Client.
 func Tokens(bearer, hubToken string) Option {
@@ -107,7 +111,7 @@ func New(t testing.TB, options ...Option) *Fixture {
 	f.HubHTTP = hubClient
 	roots, err := localfs.NewRoots([]string{f.Root})
 	must(err)
-	planner := dataset.NewPlanner(dataset.PlannerOptions{Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
+	planner := dataset.NewPlanner(dataset.PlannerOptions{Logger: logger, Memory: s.memory, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
 		if ref.IsLocal() {
 			return roots.Store(ref)
 		}

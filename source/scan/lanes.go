@@ -75,6 +75,7 @@ type lane struct {
 	portion
 	job    int
 	begin  progress // where a worker begins
+	from   progress // where the one that decodes it has begun: only it looks
 	at     progress // behind what the consumer has taken
 	pieces []piece
 	bytes  int64
@@ -122,7 +123,11 @@ func (l *lanes) wait(ctx context.Context) error {
 func (l *lanes) take(ctx context.Context) (piece, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting, l.stalled = true, false
+	l.waiting = true
+	if l.stalled {
+		l.stalled = false
+		l.wake() // there may be nothing to take, whose taking would wake the workers
+	}
 	defer func() { l.waiting, l.asked = false, time.Now(); l.wake() }()
 	for {
 		for len(l.lanes) > 0 && l.lanes[0].done && l.lanes[0].err == nil && len(l.lanes[0].pieces) == 0 {
@@ -186,7 +191,7 @@ func (l *lanes) start(ctx context.Context, slot *slot) (*lane, context.Context) 
 		}
 		if ln := l.choose(slot); ln != nil {
 			run, cancel := context.WithCancel(ctx)
-			ln.run, ln.parked = cancel, false
+			ln.run, ln.parked, ln.from = cancel, false, ln.begin
 			return ln, run
 		}
 		_ = l.wait(ctx)

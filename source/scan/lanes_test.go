@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -220,6 +221,59 @@ func TestAStalledStreamHoldsLittleAndGoesOnWhereItWas(t *testing.T) {
 			balanced(t, mem)
 		})
 	}
+}
+
+// A consumer may stall while nothing is decoded yet: on a slow origin, or on a
+// machine with too much to do. The workers must not sleep on when it comes back.
+func TestAConsumerThatStalledBeforeTheFirstPieceIsServed(t *testing.T) {
+	data := write(t, flatBatch(3000), 1000)
+	blocked := make(chan struct{})
+	release := sync.OnceFunc(func() { close(blocked) })
+	r := &bytesReader{data: data, fail: func(int64, int64) error { <-blocked; return nil }}
+	ft := footer(t, data)
+	// One slot: the second worker waits, and sees the stall.
+	s, err := Open(t.Context(), Task{File: testFile, Reader: r, Footer: ft, Limit: -1, Workers: 2, Turns: &slots{room: semaphore.NewWeighted(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	defer release()
+	s.lanes.stall = 5 * time.Millisecond
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Next(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("a batch of a file that nobody could read: %v", err)
+	}
+	until(t, s.lanes, "stalled", func() bool { return s.lanes.stalled })
+	release()
+	until(t, s.lanes, "parked", func() bool { return len(s.lanes.lanes) == 0 || s.lanes.lanes[0].run == nil })
+	long, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	rows := int64(0)
+	for err = nil; err == nil; {
+		var b arrow.RecordBatch
+		if b, err = s.Next(long); err == nil {
+			rows += b.NumRows()
+			b.Release()
+		}
+	}
+	if !errors.Is(err, io.EOF) || rows != 3000 {
+		t.Errorf("%d rows, then %v", rows, err)
+	}
+}
+
+// until waits for a state of the lanes.
+func until(t *testing.T, l *lanes, what string, yes func() bool) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		ok := yes()
+		l.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+	t.Fatalf("the stream is never %s", what)
 }
 
 func TestASmallLimitDecodesNothingAhead(t *testing.T) {

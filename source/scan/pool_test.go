@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
+
+	"github.com/hubflight/hubflight/source/scan/scantest"
 )
 
 func TestPoolHandsOutZeroedMemoryOfTheSizeAskedFor(t *testing.T) {
@@ -95,30 +96,6 @@ func TestMeterStopsAtItsLimit(t *testing.T) {
 	}
 }
 
-// poison fills what is freed, so that anything read after its release shows.
-type poison struct {
-	pool *Pool
-	mu   sync.Mutex
-}
-
-func (p *poison) Allocate(n int) []byte { return p.pool.Allocate(n) }
-
-func (p *poison) Reallocate(n int, b []byte) []byte {
-	out := p.pool.Allocate(n)
-	copy(out, b)
-	p.Free(b)
-	return out
-}
-
-func (p *poison) Free(b []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range b {
-		b[i] = 0xDB
-	}
-	p.pool.Free(b)
-}
-
 // Memory that is used again must not show in results: everything that can be
 // read is read once into fresh and once into poisoned, recycled memory.
 func TestRecycledMemoryNeverShows(t *testing.T) {
@@ -139,7 +116,7 @@ func TestRecycledMemoryNeverShows(t *testing.T) {
 			files[filepath.Base(path)] = data
 		}
 	}
-	dirty := &poison{pool: NewPool()}
+	dirty := scantest.NewPoison(NewPool())
 	for name, data := range files {
 		t.Run(name, func(t *testing.T) {
 			for _, profile := range []Profile{Native, Spark} {

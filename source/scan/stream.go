@@ -311,9 +311,9 @@ func (s *Stream) decode(ctx context.Context, w *worker, ln *lane, t *slot) (at p
 		}
 	}()
 	if err := s.lanes.turn(ctx, ln, t); err != nil {
-		return ln.begin, err
+		return ln.from, err
 	}
-	return w.run(ctx, ln.portion, ln.begin, func(p piece) error {
+	return w.run(ctx, ln.portion, ln.from, func(p piece) error {
 		t.give()
 		if err := s.lanes.put(ctx, ln, p); err != nil {
 			return err

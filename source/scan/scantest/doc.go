@@ -8,6 +8,7 @@
 //	             has to have
 //	oracle.go    the process with the real pyarrow (and Spark, DuckDB, Polars)
 //	oracle/      its Python: seeded files, queries, answers
+//	poison.go    memory that is overwritten as soon as it is released
 //
 // Nothing here is shared with the packages under test: it uses neither the
 // filter package nor the scanner, is written for being read next to the contract
