@@ -41,14 +41,41 @@ type confirmation struct {
 	until time.Time
 }
 
-// confirmations remembers what the Hub confirmed, for a minute.
+// confirmations remembers what the Hub confirmed, for a minute. Of many who want
+// to know the same, one asks at a time.
 type confirmations struct {
-	mu   sync.Mutex
-	held map[confirmationKey]confirmation
+	mu     sync.Mutex
+	held   map[confirmationKey]confirmation
+	asking map[confirmationKey]chan struct{} // closed when whoever asks is done
 }
 
 func newConfirmations() *confirmations {
-	return &confirmations{held: map[confirmationKey]confirmation{}}
+	return &confirmations{held: map[confirmationKey]confirmation{}, asking: map[confirmationKey]chan struct{}{}}
+}
+
+// ask waits until nobody else asks about k; done must be called.
+func (c *confirmations) ask(ctx context.Context, k confirmationKey) (done func(), err error) {
+	for {
+		c.mu.Lock()
+		other := c.asking[k]
+		if other == nil {
+			mine := make(chan struct{})
+			c.asking[k] = mine
+			c.mu.Unlock()
+			return func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				delete(c.asking, k)
+				close(mine)
+			}, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, source.AsError("open file", ctx.Err())
+		}
+	}
 }
 
 func (c *confirmations) get(k confirmationKey) (location, bool) {
@@ -86,24 +113,34 @@ func (d *Dataset) confirmationKey(f source.File) confirmationKey {
 }
 
 // locate asks the Hub where f's bytes are, with this caller's token, and checks
-// that they are the bytes f names. fresh skips what was confirmed within the
-// last minute.
-func (d *Dataset) locate(ctx context.Context, f source.File, fresh bool) (location, error) {
+// that they are the bytes f names. What was confirmed within the last minute is
+// not asked again.
+func (d *Dataset) locate(ctx context.Context, f source.File) (location, error) {
+	where, _, err := d.locateAnew(ctx, f, nil, false)
+	return where, err
+}
+
+// locateAnew is locate for whoever was refused at a place: another one that was
+// confirmed meanwhile will do, unless force is set. asked tells that the Hub was
+// asked just now.
+func (d *Dataset) locateAnew(ctx context.Context, f source.File, refused *url.URL, force bool) (where location, asked bool, err error) {
 	key := d.confirmationKey(f)
-	if !fresh {
-		if where, ok := d.client.confirmed.get(key); ok {
-			return where, d.sameFile(ctx, f, where)
-		}
-	}
-	where, err := d.askLocation(ctx, f, true)
+	done, err := d.client.confirmed.ask(ctx, key)
 	if err != nil {
-		return location{}, err
+		return location{}, false, err
+	}
+	defer done()
+	if where, ok := d.client.confirmed.get(key); ok && !force && where.url != refused {
+		return where, false, d.sameFile(ctx, f, where)
+	}
+	if where, err = d.askLocation(ctx, f, true); err != nil {
+		return location{}, true, err
 	}
 	if err := d.sameFile(ctx, f, where); err != nil {
-		return location{}, err
+		return location{}, true, err
 	}
 	d.client.confirmed.put(key, where)
-	return where, nil
+	return where, true, nil
 }
 
 // sameFile compares what f claims with what the Hub says.

@@ -37,11 +37,11 @@ func (d *Dataset) Open(ctx context.Context, f source.File) (source.Reader, error
 	if why != "" {
 		return nil, source.Errorf(source.KindInvalid, op, "path %q %s", clip(f.Path, 80), why).WithFile(d.repo, "")
 	}
-	where, err := d.locate(ctx, f, false)
+	where, err := d.locate(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{dataset: d, file: f, where: where, reads: map[int]context.CancelFunc{}, refreshing: make(chan struct{}, 1)}, nil
+	return &Reader{dataset: d, file: f, where: where, located: where.url, reads: map[int]context.CancelFunc{}, refreshing: make(chan struct{}, 1)}, nil
 }
 
 // Reader reads ranges of one file, straight from where the Hub said its bytes
@@ -56,6 +56,8 @@ type Reader struct {
 	reads  map[int]context.CancelFunc // under way, ended by Close
 	count  int
 	where  location
+	// located is where the Hub said; where.url is that, or where storage redirects.
+	located *url.URL
 	// etag is what the present location calls its content. Ranges of one file
 	// are never joined across different ones.
 	etag string
@@ -145,7 +147,7 @@ func ctxError(ctx context.Context, op string) error {
 // readAll is ReadAt's loop over attempts.
 func (r *Reader) readAll(ctx context.Context, p []byte, off int64, filled func(n int)) error {
 	const op = "read file"
-	got, refreshed := 0, false
+	got, refreshed, borrowed := 0, false, 0
 	b := r.dataset.client.retry.start()
 	for attempts := 1; ; attempts++ {
 		where, etag := r.present()
@@ -170,9 +172,12 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64, filled func(n
 				return r.fail(source.KindUpstream, op, fmt.Errorf("storage answers with too small pieces"))
 			}
 		case errors.As(err, &stale) && !refreshed, errors.As(err, &changed) && !refreshed:
-			refreshed = true
-			if err := r.refresh(ctx, where); err != nil {
+			asked, err := r.refresh(ctx, where, borrowed >= maxBorrowed)
+			if err != nil {
 				return err
+			}
+			if refreshed = asked; !asked {
+				borrowed++ // somebody else's address may have expired, too
 			}
 			if changed != nil && filled != nil && got > 0 {
 				return r.again(ctx, p, off, got, filled)
@@ -254,27 +259,35 @@ func (r *Reader) keep(from location, final *url.URL, etag string) {
 	}
 }
 
-// refresh replaces a location that was refused. Of many readers that meet the
-// same refusal, one asks the Hub. The Hub confirms the file's identity again on
-// the way.
-func (r *Reader) refresh(ctx context.Context, refused location) error {
+// maxBorrowed is how many addresses that others were given a read tries before it
+// asks for one itself.
+const maxBorrowed = 3
+
+// refresh replaces a location that was refused. Of many reads, of this Reader and
+// of others of the same caller and file, that meet the same refusal, one asks the
+// Hub; asked says that it was this one. The Hub confirms the file's identity again
+// on the way.
+func (r *Reader) refresh(ctx context.Context, refused location, force bool) (asked bool, err error) {
 	select {
 	case r.refreshing <- struct{}{}:
 		defer func() { <-r.refreshing }()
 	case <-ctx.Done():
-		return r.fail(source.KindOf(ctx.Err()), "read file", ctx.Err())
+		return false, r.fail(source.KindOf(ctx.Err()), "read file", ctx.Err())
 	}
-	if where, _ := r.present(); where.url != refused.url {
-		return nil
+	r.mu.Lock()
+	located, replaced := r.located, r.where.url != refused.url
+	r.mu.Unlock()
+	if replaced && !force {
+		return false, nil
 	}
-	where, err := r.dataset.locate(ctx, r.file, true)
+	where, asked, err := r.dataset.locateAnew(ctx, r.file, located, force)
 	if err != nil {
-		return err
+		return asked, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.where, r.etag = where, ""
-	return nil
+	r.where, r.located, r.etag = where, where.url, ""
+	return asked, nil
 }
 
 // What can be wrong with one attempt, besides the network.

@@ -248,7 +248,25 @@ func TestAnExpiredAddressIsReplacedOnceForAllReaders(t *testing.T) {
 		}
 		s.proper(w, r)
 	}
-	r := s.open(t, hub.Options{})
+	d := clientWith(t, hub.Options{Endpoint: s.hub.URL}).Dataset(repo, source.NewHubToken(token))
+	var readers []source.Reader
+	var opening sync.WaitGroup
+	for range 4 {
+		opening.Go(func() {
+			r, err := d.Open(t.Context(), s.file())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			readers = append(readers, r)
+		})
+	}
+	opening.Wait()
+	if got := s.resolves.Load(); got != 1 || len(readers) != 4 {
+		t.Fatalf("%d resolves for %d Readers of one file, want 1", got, len(readers))
+	}
 	mu.Lock()
 	good = "signature=secret2" // what the next resolve gives
 	mu.Unlock()
@@ -257,7 +275,7 @@ func TestAnExpiredAddressIsReplacedOnceForAllReaders(t *testing.T) {
 		group.Go(func() {
 			p := make([]byte, 1000)
 			off := int64(i) * 1000
-			if err := r.ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p, s.content[off:off+1000]) {
+			if err := readers[i%4].ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p, s.content[off:off+1000]) {
 				t.Errorf("error %v, or other bytes", err)
 			}
 		})
@@ -265,6 +283,46 @@ func TestAnExpiredAddressIsReplacedOnceForAllReaders(t *testing.T) {
 	group.Wait()
 	if got := s.resolves.Load(); got != 2 {
 		t.Errorf("%d resolves, want 2", got)
+	}
+	for _, r := range readers {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Each address serves one range. Whoever finds that another's is used up, too,
+// goes on asking until one is his own.
+func TestAddressesThatExpireAtOnceAreReplacedAsOftenAsItTakes(t *testing.T) {
+	s := newScripted(t, 100_000)
+	var mu sync.Mutex
+	used := map[string]bool{}
+	s.serve = func(w http.ResponseWriter, r *http.Request, _ int) {
+		mu.Lock()
+		again := used[r.URL.RawQuery]
+		used[r.URL.RawQuery] = true
+		mu.Unlock()
+		if again {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		s.proper(w, r)
+	}
+	d := clientWith(t, hub.Options{Endpoint: s.hub.URL}).Dataset(repo, source.NewHubToken(token))
+	for i := range int64(6) {
+		for range 2 {
+			r, err := d.Open(t.Context(), s.file())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := make([]byte, 1000)
+			if err := r.ReadAt(t.Context(), p, i*1000); err != nil || !bytes.Equal(p, s.content[i*1000:][:1000]) {
+				t.Errorf("error %v, or other bytes", err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
