@@ -270,3 +270,21 @@ func (c chunkSource) Bytes(off int64, n int) ([]byte, error) {
 	}
 	return c.reader.view(c.span, off, int64(n))
 }
+
+// ReadInto fills p from off: what no window holds is read into p directly, if p is larger than what a window would hold of it.
+func (c chunkSource) ReadInto(off int64, p []byte) error {
+	n := int64(len(p))
+	if off < c.span.off || n > c.span.end()-off {
+		return errors.New("read outside the chunk")
+	}
+	if c.span.window > 0 && n >= minWindow && !c.span.overlaps(off, n) {
+		return c.reader.read(p, off)
+	}
+	data, err := c.reader.view(c.span, off, n)
+	copy(p, data)
+	return err
+}
+
+func (s *span) overlaps(off, n int64) bool {
+	return s.data != nil && off < s.at+int64(len(s.data)) && off+n > s.at
+}

@@ -72,3 +72,44 @@ func TestChunkReaderEndsWithTheFile(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestLargeValuesAreReadAroundTheWindow(t *testing.T) {
+	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	defer mem.AssertSize(t, 0)
+	var direct int
+	var asked []byte
+	r := &chunkReader{read: func(p []byte, off int64) error {
+		for i := range p {
+			p[i] = pattern(off + int64(i))
+		}
+		if &p[0] == &asked[0] {
+			direct++
+		}
+		return nil
+	}, size: 80 << 20, mem: mem, spans: ownSpans([]chunk{{off: 4, len: 20 << 20}}, false)}
+	defer r.close()
+	c := chunkSource{r, r.spans[0]}
+	for _, s := range []struct {
+		off, n int64
+		direct int // reads so far into the caller's memory
+	}{{4, 100, 0}, {104, 100_000, 0}, {500_000, 1 << 20, 0}, {5 << 20, 3 << 20, 1}, {8 << 20, 10, 1}, {9<<20 + 100, minWindow, 2}} {
+		p := make([]byte, s.n)
+		asked = p
+		if err := c.ReadInto(s.off, p); err != nil {
+			t.Fatal(err)
+		}
+		for i := range p {
+			if p[i] != pattern(s.off+int64(i)) {
+				t.Fatalf("byte %d of %d at %d differs", i, s.n, s.off)
+			}
+		}
+		if direct != s.direct {
+			t.Errorf("%d bytes at %d: %d reads around the window, want %d", s.n, s.off, direct, s.direct)
+		}
+	}
+	for _, off := range []int64{3, 20<<20 - 10} {
+		if c.ReadInto(off, make([]byte, 100)) == nil {
+			t.Errorf("bytes at %d are outside the chunk", off)
+		}
+	}
+}

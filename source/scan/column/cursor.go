@@ -49,6 +49,9 @@ type cursor struct {
 	def, rep hybrid
 	values   values
 	body     []byte // inflated pages; from mem
+
+	flow       flow // a page of large values
+	flowLevels []byte
 }
 
 // errSource marks what the Source says, which is not for this package to judge.
@@ -109,6 +112,9 @@ func (c *cursor) release() {
 	if c.body != nil {
 		c.mem.Free(c.body)
 		c.body = nil
+	}
+	if c.flow.cursor != nil {
+		c.flow.release()
 	}
 }
 
@@ -238,6 +244,10 @@ func (c *cursor) load() error {
 	if err != nil {
 		return err
 	}
+	if body == nil {
+		c.loaded = true
+		return c.openFlow(c.bodyOff)
+	}
 	if c.head.hasCRC && crc32.ChecksumIEEE(body) != c.head.crc {
 		return errChecksum
 	}
@@ -248,9 +258,13 @@ func (c *cursor) load() error {
 	return c.openV1(body)
 }
 
+// fetch returns the current page's body, or nil if it is for a flow to read.
 func (c *cursor) fetch() ([]byte, error) {
 	if err := c.needDictionary(); err != nil {
 		return nil, err
+	}
+	if c.flows() {
+		return nil, nil
 	}
 	return c.bytes(c.bodyOff, c.head.compressed)
 }
@@ -275,6 +289,19 @@ func (c *cursor) fetchIndexed() ([]byte, error) {
 	if int64(p.Size) > c.limit+maxHeader {
 		return nil, tooLarge(int64(p.Size), c.limit)
 	}
+	if int64(p.Size) >= leastFlow(c.chunk.Codec) {
+		h, n, err := c.header(p.Off, int64(p.Size))
+		if err != nil {
+			return nil, err
+		}
+		if err := c.adopt(h, int64(p.Size)-n); err != nil {
+			return nil, err
+		}
+		if c.flows() {
+			c.bodyOff = p.Off + n
+			return nil, nil
+		}
+	}
 	data, err := c.bytes(p.Off, int64(p.Size))
 	if err != nil {
 		return nil, err
@@ -283,21 +310,29 @@ func (c *cursor) fetchIndexed() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.check(int64(len(data)-n), c.limit); err != nil {
+	if err := c.adopt(h, int64(len(data)-n)); err != nil {
 		return nil, err
+	}
+	return data[n : n+int(h.compressed)], nil
+}
+
+// adopt makes h the header of the current page, of whose left bytes the body is, if it is what the offset index says.
+func (c *cursor) adopt(h pageHeader, left int64) error {
+	if err := h.check(left, c.limit); err != nil {
+		return err
 	}
 	rows := c.rows
 	switch {
 	case !h.isData():
-		return nil, fmt.Errorf("page type %d where the offset index has a data page", h.kind)
+		return fmt.Errorf("page type %d where the offset index has a data page", h.kind)
 	case h.kind == pageDataV2 && h.rows != rows || c.chunk.MaxRep == 0 && h.values != rows || h.values < rows || h.values > c.chunk.Values:
-		return nil, fmt.Errorf("%d values where the offset index has %d rows", h.values, rows)
+		return fmt.Errorf("%d values where the offset index has %d rows", h.values, rows)
 	}
 	c.head, c.left = h, h.values
 	if usesDictionary(h.encoding) && c.dict == nil {
-		return nil, errNoDictionary
+		return errNoDictionary
 	}
-	return data[n : n+int(h.compressed)], nil
+	return nil
 }
 
 var errNoDictionary = errors.New("a dictionary-encoded page without a dictionary")
@@ -349,13 +384,6 @@ func (c *cursor) loadDictionary() error {
 	case isBoolean(c.chunk):
 		return errors.New("a dictionary of booleans")
 	}
-	body, err := c.bytes(c.dictAt+n, h.compressed)
-	if err != nil {
-		return err
-	}
-	if h.hasCRC && crc32.ChecksumIEEE(body) != h.crc {
-		return errors.New("the dictionary's checksum does not match")
-	}
 	size := h.uncompressed
 	if c.chunk.Codec == compress.Codecs.Uncompressed {
 		size = h.compressed
@@ -364,12 +392,27 @@ func (c *cursor) loadDictionary() error {
 		return err
 	}
 	block := c.mem.Allocate(int(size) + slack)
-	if err := c.inflateTo(block[:size], body); err != nil {
+	if err := c.inflateDictionary(block[:size], c.dictAt+n, &h); err != nil {
 		c.mem.Free(block)
 		return err
 	}
 	c.dict, err = newDictionary(c.layout, c.mem, block, int(size), h.values)
 	return err
+}
+
+// inflateDictionary fills dst with the body at off.
+func (c *cursor) inflateDictionary(dst []byte, off int64, h *pageHeader) error {
+	if !h.hasCRC && h.compressed >= flowStored && piecewise(c.chunk.Codec) {
+		return c.inflatePieces(dst, off, h.compressed)
+	}
+	body, err := c.bytes(off, h.compressed)
+	if err != nil {
+		return err
+	}
+	if h.hasCRC && crc32.ChecksumIEEE(body) != h.crc {
+		return errors.New("the dictionary's checksum does not match")
+	}
+	return c.inflateTo(dst, body)
 }
 
 func (c *cursor) inflateTo(dst, src []byte) error {
@@ -408,17 +451,25 @@ func (c *cursor) openV1(body []byte) error {
 	if err != nil {
 		return err
 	}
+	if data, err = c.openLevelsV1(data); err != nil {
+		return err
+	}
+	return c.openValues(data)
+}
+
+// openLevelsV1 takes the levels off data.
+func (c *cursor) openLevelsV1(data []byte) (rest []byte, err error) {
 	if c.chunk.MaxRep > 0 {
 		if data, err = c.openLevels(&c.rep, data, c.chunk.MaxRep, c.head.repEnc); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if c.chunk.MaxDef > 0 {
 		if data, err = c.openLevels(&c.def, data, c.chunk.MaxDef, c.head.defEnc); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return c.openValues(data)
+	return data, nil
 }
 
 // openLevels takes a block of levels off data: its length in four bytes, and runs.
@@ -448,6 +499,19 @@ func (c *cursor) openLevels(h *hybrid, data []byte, most int16, encoding int64) 
 
 // openV2: levels are in front of the values, and are not compressed.
 func (c *cursor) openV2(body []byte) error {
+	c.openLevelsV2(body)
+	levels := c.head.repBytes + c.head.defBytes
+	data := body[levels:]
+	if !c.head.plainValues {
+		var err error
+		if data, err = c.inflate(data, c.head.uncompressed-levels); err != nil {
+			return err
+		}
+	}
+	return c.openValues(data)
+}
+
+func (c *cursor) openLevelsV2(body []byte) {
 	rep, def := c.head.repBytes, c.head.defBytes
 	if c.chunk.MaxRep > 0 {
 		c.rep.reset(body[:rep], levelWidth(c.chunk.MaxRep))
@@ -455,14 +519,6 @@ func (c *cursor) openV2(body []byte) error {
 	if c.chunk.MaxDef > 0 {
 		c.def.reset(body[rep:rep+def], levelWidth(c.chunk.MaxDef))
 	}
-	data := body[rep+def:]
-	if !c.head.plainValues {
-		var err error
-		if data, err = c.inflate(data, c.head.uncompressed-rep-def); err != nil {
-			return err
-		}
-	}
-	return c.openValues(data)
 }
 
 func (c *cursor) openValues(data []byte) error {

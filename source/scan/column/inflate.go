@@ -24,11 +24,13 @@ type Scratch struct {
 	deltas  [blockValues]int64
 	raw     []byte
 
-	zstd      *zstd.Decoder
-	zstdLimit int64
-	gzip      *gzip.Reader
-	brotli    *brotli.Reader
-	input     bytes.Reader
+	zstd        *zstd.Decoder
+	zstdLimit   int64
+	streams     []*zstd.Decoder // for flows, idle
+	streamLimit int64
+	gzip        *gzip.Reader
+	brotli      *brotli.Reader
+	input       bytes.Reader
 }
 
 // NewScratch makes a Scratch. What it needs it makes when it is first needed.
@@ -40,7 +42,33 @@ func (s *Scratch) Close() {
 		s.zstd.Close()
 		s.zstd = nil
 	}
+	for _, d := range s.streams {
+		d.Close()
+	}
+	s.streams = nil
 }
+
+// stream is a decoder that reads from r, until it is given back.
+func (s *Scratch) stream(r io.Reader, limit int64) (*zstd.Decoder, error) {
+	if n := len(s.streams); n > 0 && s.streamLimit == limit {
+		d := s.streams[n-1]
+		s.streams = s.streams[:n-1]
+		return d, d.Reset(r)
+	}
+	s.streamLimit = limit
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderLowmem(true))
+}
+
+func (s *Scratch) keepStream(d *zstd.Decoder) {
+	if d.Reset(nil) != nil || len(s.streams) >= idleStreams {
+		d.Close()
+		return
+	}
+	s.streams = append(s.streams, d)
+}
+
+// idleStreams are kept: as many as there are columns of large values.
+const idleStreams = 4
 
 // rawBlock is n bytes that nobody else keeps.
 func (s *Scratch) rawBlock(n int) []byte {

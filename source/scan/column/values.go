@@ -24,6 +24,7 @@ const (
 	modeDeltaLength
 	modeDeltaBytes
 	modeSplit
+	modeFlow
 )
 
 // values takes and skips the values of one page, in order. It knows nothing of nulls.
@@ -39,6 +40,7 @@ type values struct {
 	delta deltaReader
 	bytes deltaBytes
 	split splitReader
+	flow  *flow
 }
 
 // encodingMode is the mode for an encoding of the chunk's physical type; false if the pair does not exist.
@@ -145,6 +147,8 @@ func (v *values) take(s *sink, n int) error {
 		return v.bytes.take(v, s, n)
 	case modeSplit:
 		return v.split.take(v.scratch, s, n)
+	case modeFlow:
+		return v.takeFlow(s, n)
 	}
 	return errValuesEnd
 }
@@ -179,6 +183,8 @@ func (v *values) skip(n int) error {
 		return v.bytes.skip(v, n)
 	case modeSplit:
 		return v.split.skip(n)
+	case modeFlow:
+		return v.skipFlow(n)
 	}
 	return errValuesEnd
 }

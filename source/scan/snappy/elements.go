@@ -40,9 +40,7 @@ var table = func() (t [256]uint64) {
 func elements(dst, src []byte) error {
 	o, i := 0, 0
 	for i < len(src) {
-		if o >= slop && len(dst)-o > slop && len(src)-i > slop+5 {
-			o, i = fast(dst, src, o, i)
-		}
+		o, i = hurry(dst, src, o, i)
 		var ok bool
 		if o, i, ok = element(dst, src, o, i); !ok {
 			return ErrCorrupt
@@ -52,6 +50,14 @@ func elements(dst, src []byte) error {
 		return ErrCorrupt
 	}
 	return nil
+}
+
+// hurry decodes the elements that the fast loop can, which may be none.
+func hurry(dst, src []byte, o, i int) (nextO, nextI int) {
+	if o >= slop && len(dst)-o > slop && len(src)-i > slop+5 {
+		return fast(dst, src, o, i)
+	}
+	return o, i
 }
 
 // fast decodes elements as long as both ends are more than slop away, and stops
