@@ -24,21 +24,41 @@ type window struct {
 
 // filtered decodes a portion of which the filter keeps some rows.
 func (w *worker) filtered(ctx context.Context, job portion, p progress, emit func(piece) error) (progress, error) {
-	for p.take != 0 {
-		next := p
-		win := &window{}
-		win.rows, next.at = cutRows(w.group.hits.spans, p.at, w.windowRows(job.group, &next))
-		if len(win.rows) == 0 {
-			p.at = job.rows.to
-			return p, nil
-		}
+	for p.take != 0 && p.at < job.rows.to {
 		var err error
-		if p, err = w.window(ctx, win, p, emit); err != nil {
+		if p, err = w.nextWindow(ctx, job, p, emit); err != nil {
 			return p, err
 		}
-		p.at, p.tested, p.done = next.at, next.tested, 0
-		p.testedSize = max(win.size/win.n, p.testedSize/growth, 1)
 	}
+	return p, nil
+}
+
+// nextWindow is one window of filtered; behind the last one p.at is the group's
+// end.
+func (w *worker) nextWindow(ctx context.Context, job portion, p progress, emit func(piece) error) (progress, error) {
+	next, win := p, &window{}
+	defer func() { releaseAll(win.data) }()
+	n, err := w.fitting(w.windowRows(job.group, &next), func(n int64) error {
+		releaseAll(win.data)
+		win = &window{}
+		if win.rows, next.at = cutRows(w.group.hits.spans, p.at, n); len(win.rows) == 0 {
+			return nil
+		}
+		return w.test(ctx, win)
+	})
+	if err != nil {
+		return p, err
+	}
+	if len(win.rows) == 0 {
+		p.at = job.rows.to
+		return p, nil
+	}
+	if p, err = w.window(ctx, win, p, emit); err != nil {
+		return p, err
+	}
+	p.at, p.tested = next.at, min(next.tested, n)
+	p.done -= min(p.done, win.hits)
+	p.testedSize = max(win.size/win.n, p.testedSize/growth, 1)
 	return p, nil
 }
 
@@ -69,28 +89,32 @@ func cutRows(spans []rows, at, n int64) (out []rows, next int64) {
 	return out, at
 }
 
-// window tests rows and hands on those that are kept. Until its end the progress
-// of a window stays where it began, so that one that is taken up again is the
-// same.
+// window hands on the rows that are kept. Until its end the progress of a window
+// stays where it began. One that is taken up again may have another number of
+// rows, if it did not fit into memory then or does not now; its kept rows are
+// counted from the same row.
 func (w *worker) window(ctx context.Context, win *window, p progress, emit func(piece) error) (progress, error) {
-	w.mem.begin()
-	defer func() { releaseAll(win.data) }()
-	if err := w.test(ctx, win); err != nil {
-		return p, err
-	}
-	drop := min(p.skip, win.hits-p.done)
+	drop := min(p.skip, max(win.hits-p.done, 0))
 	p.skip, p.done = p.skip-drop, p.done+drop
 	for p.done < win.hits && p.take != 0 {
-		n := min(win.hits-p.done, w.step(w.group.group, &p))
+		most := min(win.hits-p.done, w.step(w.group.group, &p))
 		if p.take > 0 {
-			n = min(n, p.take)
-			p.take -= n
+			most = min(most, p.take)
 		}
-		batch, err := w.pick(ctx, win, p.done, n, &p)
+		var batch arrow.RecordBatch
+		n, err := w.fitting(most, func(n int64) (err error) {
+			batch, err = w.pick(ctx, win, p.done, n, &p)
+			return err
+		})
 		if err != nil {
 			return p, err
 		}
-		p.done += n
+		if p.take > 0 {
+			p.take -= n
+		}
+		if p.done += n; n < most {
+			p.step = n
+		}
 		if err := emit(piece{batch, batchBytes(batch, 0, n), p}); err != nil {
 			return p, err
 		}
@@ -127,7 +151,6 @@ func (w *worker) test(ctx context.Context, win *window) (err error) {
 
 // pick makes the output of n kept rows of a window from the one numbered from.
 func (w *worker) pick(ctx context.Context, win *window, from, n int64, p *progress) (arrow.RecordBatch, error) {
-	w.mem.begin()
 	runs := cutRuns(win.kept, int(from), int(n))
 	all := n == win.n
 	data := make([]arrow.ArrayData, 0, len(w.plan.units))

@@ -188,13 +188,20 @@ type meter struct {
 	limit int64
 	used  atomic.Int64
 	base  atomic.Int64 // used when the step began
+	over  atomic.Bool  // the step has met the limit
 	// lenient is set while pqarrow opens readers on a goroutine that nobody
 	// recovers; what it allocates then is small.
 	lenient atomic.Bool
 }
 
 // begin starts a step.
-func (m *meter) begin() { m.base.Store(m.used.Load()) }
+func (m *meter) begin() {
+	m.base.Store(m.used.Load())
+	m.over.Store(false)
+}
+
+// exceeded reports whether the step has met the limit.
+func (m *meter) exceeded() bool { return m.over.Load() }
 
 type overBudget struct{ limit int64 }
 
@@ -205,6 +212,7 @@ func (o overBudget) Error() string {
 func (m *meter) charge(n int) {
 	if m.used.Add(int64(n))-m.base.Load() > m.limit && !m.lenient.Load() {
 		m.used.Add(-int64(n))
+		m.over.Store(true)
 		panic(overBudget{m.limit})
 	}
 }

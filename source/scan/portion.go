@@ -61,6 +61,9 @@ type worker struct {
 
 func newWorker(ctx context.Context, t *Task, plan *layout, hints *prospector) *worker {
 	mem := &meter{mem: t.Memory, limit: maxDecodeBytes}
+	if t.stepBytes > 0 {
+		mem.limit = t.stepBytes
+	}
 	return &worker{
 		task: t, plan: plan, hints: hints, mem: mem, conv: converter{gatherer{mem}},
 		group: rowGroup{
@@ -91,17 +94,53 @@ func (w *worker) run(ctx context.Context, job portion, p progress, emit func(pie
 	}
 	p.at = max(p.at, job.rows.from)
 	for p.at < job.rows.to {
-		n := min(job.rows.to-p.at, w.step(job.group, &p))
-		batch, err := w.plain(ctx, rows{p.at, p.at + n}, &p)
+		var batch arrow.RecordBatch
+		most := min(job.rows.to-p.at, w.step(job.group, &p))
+		n, err := w.fitting(most, func(n int64) (err error) {
+			batch, err = w.plain(ctx, rows{p.at, p.at + n}, &p)
+			return err
+		})
 		if err != nil {
 			return p, err
 		}
-		p.at += n
+		if p.at += n; n < most {
+			p.step = n
+		}
 		if err := emit(piece{batch, batchBytes(batch, 0, n), p}); err != nil {
 			return p, err
 		}
 	}
 	return p, nil
+}
+
+// fitting does something with n rows, or with half as many, and so on down to
+// one, until what it decodes fits into what a step may take: where a few rows are
+// much larger than those before them the estimate is far off. It returns with how
+// many rows it was done.
+func (w *worker) fitting(n int64, do func(n int64) error) (int64, error) {
+	for ; ; n /= 2 {
+		err := w.attempt(n, do)
+		if err == nil || n == 1 || !w.mem.exceeded() {
+			return n, err
+		}
+		// The readers that failed half-way are of no use any more.
+		w.group.open(w.group.group, w.group.hits)
+	}
+}
+
+// attempt makes an error of a panic of the allocator.
+func (w *worker) attempt(n int64, do func(n int64) error) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case overBudget:
+			err = p
+		default:
+			panic(p)
+		}
+	}()
+	w.mem.begin()
+	return do(n)
 }
 
 // letGo closes the row group. A reader that panicked half-way may panic again;
@@ -113,7 +152,6 @@ func (w *worker) letGo() {
 
 // plain decodes rows of a scan without a filter.
 func (w *worker) plain(ctx context.Context, r rows, p *progress) (arrow.RecordBatch, error) {
-	w.mem.begin()
 	data, err := w.decode(ctx, 0, len(w.plan.units), []rows{r})
 	defer func() { releaseAll(data) }()
 	if err != nil {

@@ -40,6 +40,8 @@ type Task struct {
 	// bound. Spare is memory for decoding ahead, likewise.
 	Turns Turns
 	Spare Spare
+
+	stepBytes int64 // in place of maxDecodeBytes, for tests
 }
 
 // Stream is one file's batches, in file order. Next and Close are called by one

@@ -392,11 +392,16 @@ func (c *cursor) loadDictionary() error {
 		return err
 	}
 	block := c.mem.Allocate(int(size) + slack)
+	defer func() {
+		if block != nil { // also when the allocator panics, because of the limit
+			c.mem.Free(block)
+		}
+	}()
 	if err := c.inflateDictionary(block[:size], c.dictAt+n, &h); err != nil {
-		c.mem.Free(block)
 		return err
 	}
 	c.dict, err = newDictionary(c.layout, c.mem, block, int(size), h.values)
+	block = nil // the dictionary's, or released
 	return err
 }
 
