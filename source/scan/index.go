@@ -77,11 +77,8 @@ func checkOffsetIndex(pages []column.Page, c chunk, rows int64) error {
 	if len(pages) == 0 {
 		return errors.New("no pages")
 	}
-	at, row := pages[0].Off, int64(-1)
-	switch {
-	case at < c.data || pages[0].FirstRow != 0:
-		return errors.New("the first page is not the chunk's")
-	case c.data == c.off && at != c.off && at-c.off < minPageBytes:
+	at, row := c.data, int64(-1)
+	if pages[0].FirstRow != 0 {
 		return errors.New("the first page is not the chunk's")
 	}
 	for i, p := range pages {
