@@ -67,6 +67,14 @@ nightly-hub: venv ## listings of a million files, a million damaged answers, 5,0
 	@HUBFLIGHT_ENTRIES=1000000 go test -timeout 1h -run 'AMillion|BeyondTheBound' -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_DIFFERENTIAL=5000 go test -timeout 2h -run DatasetsLibrary -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
 
+# FUZZ_TIME is how long each parser of what a file says beside its data is fuzzed.
+FUZZ_TIME ?= 15m
+.PHONY: nightly-prune
+nightly-prune: ## queries with every layer of pruning off and on, and the parsers of indexes, bloom filters and dictionaries (FUZZ_TIME=)
+	@HUBFLIGHT_PRUNING_FILES=2000 go test -timeout 4h -run 'NoLayerLeavesOut|Trap' ./source/scan
+	@for target in FuzzOffsetIndex FuzzColumnIndex FuzzBloomFilter FuzzDictionaryPredicate; do \
+	  go test -run "^$$target\$$" -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./source/scan || exit 1; done
+
 # The write protocol: KILLS is how many times a server is killed, each time at another step.
 KILLS ?= 1800
 .PHONY: nightly-kill
