@@ -241,14 +241,16 @@ func TestTrapsOfBloomFilters(t *testing.T) {
 	}
 }
 
-// A decimal of varying length has several encodings: a filter that was made of one
-// says nothing about another.
-func TestTrapBloomFilterOfDecimalsOfVaryingLength(t *testing.T) {
-	schema := parquetgo.NewSchema("row", parquetgo.Group{"c": parquetgo.Decimal(0, 20, parquetgo.ByteArrayType), "id": parquetgo.Int(64)})
+// decimalsFile has a decimal of varying length, as parquet-go writes it, with a
+// bloom filter.
+func decimalsFile(t *testing.T, values ...[]byte) *trapFile {
+	t.Helper()
+	schema := parquetgo.NewSchema("row", parquetgo.Group{"id": parquetgo.Int(64), "z": parquetgo.Decimal(0, 20, parquetgo.ByteArrayType)})
 	var out bytes.Buffer
-	w := parquetgo.NewWriter(&out, schema, parquetgo.BloomFilters(parquetgo.SplitBlockFilter(10, "c")))
-	for i, raw := range [][]byte{{0, 0, 7}, {0, 9}} {
-		if _, err := w.WriteRows([]parquetgo.Row{{parquetgo.ByteArrayValue(raw).Level(0, 0, 0), parquetgo.Int64Value(int64(i)).Level(0, 0, 1)}}); err != nil {
+	w := parquetgo.NewWriter(&out, schema, parquetgo.BloomFilters(parquetgo.SplitBlockFilter(10, "z")))
+	for i, raw := range values {
+		row := parquetgo.Row{parquetgo.Int64Value(int64(i)).Level(0, 0, 0), parquetgo.ByteArrayValue(raw).Level(0, 0, 1)}
+		if _, err := w.WriteRows([]parquetgo.Row{row}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -257,10 +259,35 @@ func TestTrapBloomFilterOfDecimalsOfVaryingLength(t *testing.T) {
 	}
 	f := &trapFile{t: t, data: out.Bytes(), ft: footer(t, out.Bytes())}
 	f.ft.tail = tail{data: f.data}
-	if f.ft.chunks[0][0].bloom.len == 0 {
+	return f
+}
+
+// A decimal of varying length has several encodings: a filter that was made of one
+// says nothing about another.
+func TestTrapBloomFilterOfDecimalsOfVaryingLength(t *testing.T) {
+	f := decimalsFile(t, []byte{0, 0, 7}, []byte{0, 9})
+	if f.ft.chunks[0][1].bloom.len == 0 {
 		t.Fatal("the file has no bloom filter")
 	}
-	if err := f.lost(Query{Filters: mustFilter(t, `[["c","=",7]]`)}, []int64{0}); err != nil {
+	if err := f.lost(Query{Filters: mustFilter(t, `[["z","=",7]]`)}, []int64{0}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Half of a number is another number.
+func TestTrapShortenedDecimals(t *testing.T) {
+	f := decimalsFile(t, []byte{1, 0}, []byte{1, 7})
+	st := *f.ft.meta.RowGroups[0].Columns[0].MetaData.Statistics
+	f.ft.meta.RowGroups[0].Columns[1].MetaData.Statistics = &st
+	f.bounds(0, []byte{1}, []byte{1})
+	q, wanted := Query{Filters: mustFilter(t, `[["z",">",200]]`)}, []int64{0, 1}
+	whole := true
+	if st.IsMinValueExact, st.IsMaxValueExact = &whole, &whole; f.lost(q, wanted) == nil {
+		t.Error("the trap is not set: the bounds cost no row even if they are believed")
+	}
+	cut := false
+	st.IsMinValueExact, st.IsMaxValueExact = &cut, &cut
+	if err := f.lost(q, wanted); err != nil {
 		t.Error(err)
 	}
 }
@@ -285,7 +312,9 @@ func TestTrapsOfDictionaries(t *testing.T) {
 	limited := append(small, parquet.WithDictionaryPageSizeLimit(500))
 	fellBack := jsonRows(n, func(i int) string { return fmt.Sprintf(`"value %02d"`, i) })
 	few := jsonRows(n, func(i int) string { return fmt.Sprintf(`"a value of some length, number %d"`, i%4) })
-	fewAndNull := jsonRows(n, func(i int) string { return []string{fmt.Sprintf(`"a value of some length, number %d"`, i%4), "null"}[boolInt(i%8 == 0)] })
+	fewAndNull := jsonRows(n, func(i int) string {
+		return []string{fmt.Sprintf(`"a value of some length, number %d"`, i%4), "null"}[boolInt(i%8 == 0)]
+	})
 	withPlain := func(change func(*trapFile)) func(*trapFile) {
 		return func(f *trapFile) { // as its writer said, but for the change
 			f.ft.meta.RowGroups[0].Columns[1].MetaData.EncodingStats = footer(f.t, f.data).meta.RowGroups[0].Columns[1].MetaData.EncodingStats
