@@ -338,6 +338,24 @@ def test_a_server_token_without_a_server_is_refused(monkeypatch: pytest.MonkeyPa
     assert resolve_server(Connecting()).embedded is not None
 
 
+def test_a_local_folder_is_refused_where_a_task_runs_on_another_machine(
+    place: Path, seeds: Any, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyspark_hubflight.source import DefaultSource
+
+    local = DefaultSource({"path": str(seeds["folder"] / "flights")})
+    remote = DefaultSource({"path": "demo/flights", "endpoint": hub.url})
+    readers = [source.reader(source.schema()) for source in (local, remote)]
+    (part, *_), (other, *_) = (reader.partitions() for reader in readers)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(embedded, "machine", lambda: "worker-7/0")
+        task = pickle.loads(pickle.dumps(readers[0]))  # noqa: S301
+        with pytest.raises(hubflight.Unsupported, match="hubflight serve"):
+            next(task.read(part))
+        assert next(readers[1].read(other)).num_rows  # of a Hub, every machine's server reads
+    assert next(task.read(part)).num_rows
+
+
 @pytest.mark.spark
 def test_spark_reads_and_writes_without_a_server(spark: SparkSession, hub: HubServer, seeds: Any) -> None:
     def read() -> Any:

@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import flight
 
 from hubflight._secret import Secret, find_hub_token
-from hubflight.embedded import Embedded, locate, wanted
+from hubflight.embedded import Embedded, locate, machine, wanted
 from hubflight.errors import (
     CommitStateUnknown,
     DeadlineExceeded,
@@ -306,9 +306,14 @@ class Connection:
             attempt += 1
 
 
-def connect_to(given: Connecting) -> Server:
-    """The server that options name; an ``endpoint`` that is not that server's Hub is refused."""
+def connect_to(given: Connecting, dataset: str = "") -> Server:
+    """The server that options name; an ``endpoint`` that is not that server's Hub is refused.
+
+    An embedded server for a local ``dataset`` is one of this machine, also where tasks run on others.
+    """
     server = resolve_server(given)
+    if server.embedded is not None and dataset.startswith("file://"):
+        server = replace(server, embedded=replace(server.embedded, only_on=machine()))
     if given.endpoint is not None and server.embedded is None:
         with Connection(server) as connection:
             own = str(connection.action("version", {})[1].get("hub_endpoint", ""))

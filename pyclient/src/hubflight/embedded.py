@@ -58,6 +58,7 @@ class Embedded:
     settings: tuple[tuple[str, str], ...] = ()
     idle: str = _IDLE
     tcp: bool = _WINDOWS
+    only_on: str | None = None  # the machine whose folders are meant, where a local dataset is
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ def program() -> str:
 
 def locate(spec: Embedded) -> Address:
     """The address of this machine's server for ``spec``, which is started if it does not run."""
+    if spec.only_on not in (None, machine()):
+        raise Unsupported(
+            f"[unsupported] embedded server: the dataset is a folder of {str(spec.only_on).split('/')[0]}, and "
+            f"this task runs on {platform.node()}, whose server has other folders: start one server that all machines "
+            "reach with `hubflight serve` and give its address as the option server, or put the data on a Hub"
+        )
     binary = program()
     place = _directory() / _name(spec, binary)
     return _answering(place, spec) or _start(place, spec, binary)

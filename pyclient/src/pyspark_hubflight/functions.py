@@ -34,7 +34,7 @@ def read(spark: SparkSession, path: str, **options: Any) -> DataFrame:
     if not any(name.lower() == "profile" for name in options):
         options["profile"] = "spark"
     parsed = parse_read({"path": path, **options})
-    server = connect_to(parsed.connecting)
+    server = connect_to(parsed.connecting, parsed.command["dataset"])
     with Connection(server) as connection:
         plan = Plan.of(connection, parsed.command)
     schema = spark_schema(plan.schema)
@@ -80,7 +80,7 @@ def write(df: DataFrame, path: str, mode: str = "append", **options: Any) -> Wri
     if mode not in ("append", "overwrite", "errorifexists", "ignore"):
         raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
     parsed = parse_write({"path": path, **options})
-    job = Job.begin(connect_to(parsed.connecting), parsed, mode, arrow_schema(df.schema))
+    job = Job.begin(connect_to(parsed.connecting, parsed.dataset), parsed, mode, arrow_schema(df.schema))
     if job.skipped is not None:
         return WriteResult(skipped=job.skipped)
     return run_job(df, job, keep_schema=mode != "append")

@@ -137,7 +137,7 @@ def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) 
     from hubflight.writing import Job
     from pyspark_hubflight.schemas import arrow_schema
 
-    return Job.begin(connect_to(options.connecting), options, mode, arrow_schema(df.schema), naming)
+    return Job.begin(connect_to(options.connecting, options.dataset), options, mode, arrow_schema(df.schema), naming)
 
 
 def _stage_function(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

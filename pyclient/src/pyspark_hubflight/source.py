@@ -71,7 +71,7 @@ class DefaultSource(DataSource):
         from pyspark_hubflight.writer import Writer
 
         options = parse_write(self._options)
-        server = connect_to(options.connecting)
+        server = connect_to(options.connecting, options.dataset)
         mode = "overwrite" if overwrite else "append"
         return Writer(Job.begin(server, options, mode, arrow_schema(schema)), overwrite)
 
@@ -81,7 +81,7 @@ class DefaultSource(DataSource):
         from hubflight.options import parse_read
 
         options = parse_read(_with_profile(self._options))
-        return options.command, self._server or connect_to(options.connecting)
+        return options.command, self._server or connect_to(options.connecting, options.command["dataset"])
 
 
 class PythonSource(DefaultSource):
