@@ -245,7 +245,7 @@ func (at place) answering(ctx context.Context) (location string, ok bool) {
 		if err != nil {
 			return "", false
 		}
-		return "grpc+unix://" + at.base + ".sock", conn.Close() == nil
+		return "grpc+unix://" + at.base + ".sock", speaks(ctx, conn)
 	}
 	// A port may belong to somebody else by now: what is published counts only as
 	// long as its server lives.
@@ -267,7 +267,19 @@ func (at place) answering(ctx context.Context) (location string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	return p.Location, conn.Close() == nil
+	return p.Location, speaks(ctx, conn)
+}
+
+// speaks reports whether a server says the first word, as HTTP/2 has it, and closes
+// the connection. That a connection is accepted proves nothing: the kernel still
+// does that for a process that has been killed and is not gone yet.
+func speaks(ctx context.Context, conn net.Conn) bool {
+	defer func() { _ = conn.Close() }() // nothing was written
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetReadDeadline(deadline) // a connection that refuses fails to read, too
+	}
+	n, err := conn.Read(make([]byte, 1))
+	return n == 1 && err == nil
 }
 
 // failed is the error of a server that did not come up, with its last words.
