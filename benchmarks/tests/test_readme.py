@@ -23,6 +23,7 @@ AFTER = {
     "to_honolulu": "assert spark.read.format('hubflight').load('demo/to_honolulu').count() == 707",
     "july": "assert july.column_names == ['carrier', 'dep_delay'] and july.num_rows == 29_425, july",
     "duckdb": "assert flights.num_rows == 336_776",
+    "december": "assert len(late) == early.height and early['len'].sum() == 28_135 and sum(counts) == 336_776, (late, early, counts)",
 }
 
 
@@ -33,6 +34,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[services
     binary = Path(os.environ.get("HUBFLIGHT_BINARY", ROOT / "bin" / "hubflight"))
     with services.running(binary, scratch, {"demo/flights": scratch / "flights"}) as running:
         yield running, scratch
+
+
+def test_every_test_that_the_readme_names_is_there() -> None:
+    rows = re.findall(r"^\|(.*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows if "`test_" in row]
+    assert len(named) > 15
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "pyclient" / "tests").glob("test_*.py")]
+    there = {name for source in sources for name in re.findall(r"^def (test_\w+)\(", source, re.MULTILINE)}
+    assert [name for names in named for name in names if name not in there] == []
 
 
 def test_the_readme_has_examples_for_spark_pyarrow_and_duckdb() -> None:
@@ -57,4 +67,5 @@ def test_the_numbers_that_the_examples_assert_are_those_of_the_data(tmp_path: Pa
     table = read_files(tmp_path / "data").to_pandas()
     assert (table["dest"] == "HNL").sum() == 707
     assert (table["month"] == 7).sum() == 29_425
+    assert (table["month"] == 12).sum() == 28_135
     assert len(table) == 336_776
