@@ -73,13 +73,30 @@ func noiseBatch(rows int) arrow.RecordBatch {
 	return b.NewRecordBatch()
 }
 
+// watched notes how much is in the spool whenever a batch is asked for.
+type watched struct {
+	Batches
+	used func() int64
+	most int64
+}
+
+func (w *watched) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	w.most = max(w.most, w.used())
+	return w.Batches.Next(ctx)
+}
+
 func stageWith(t *testing.T, sink *slowSink, e Encoding, in Batches) (StageResult, error) {
 	t.Helper()
 	w, err := New(Options{SpoolDir: t.TempDir(), Open: func(context.Context, source.Ref, source.HubToken) (Sink, error) { return sink, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := w.Stage(t.Context(), source.HubToken{}, StageRequest{V: 1, Job: "01234567-89ab-4def-8123-456789abcdef", Dataset: "a/b", Mode: ModeAppend, Encoding: e}, in, nil)
+	seen := &watched{Batches: in, used: w.spool.Used}
+	result, err := w.Stage(t.Context(), source.HubToken{}, StageRequest{V: 1, Job: "01234567-89ab-4def-8123-456789abcdef", Dataset: "a/b", Mode: ModeAppend, Encoding: e}, seen, nil)
+	// One file is encoded while another is sent; each is counted in steps of a MiB.
+	if bound := 2 * (e.MaxBytesPerFile*5/4 + 1<<20); seen.most > bound {
+		t.Errorf("%d bytes were in the spool at a time; two files are at most %d", seen.most, bound)
+	}
 	if w.spool.Used() != 0 {
 		t.Errorf("%d bytes stay in the spool", w.spool.Used())
 	}
