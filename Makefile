@@ -110,6 +110,13 @@ bench-scan: build venv ## scanning Parquet files beside pyarrow, pqarrow, DuckDB
 	@$(PY) -m benchmarks.scan --reader bin/scanreader --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-scan --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --datasets $(DATASETS) $(BENCH_FLAGS)
 
+SHAPES ?= flights,chat
+
+.PHONY: bench-write
+bench-write: build venv ## writing to a Hub beside pyarrow with huggingface_hub: time, CPU, memory, requests (ROUNDS= SCALE= SHAPES=)
+	@$(PY) -m benchmarks.write --hubflight $(BINARY) --cache .cache/bench-write --results benchmarks/results \
+	  --rounds $(ROUNDS) --scale $(SCALE) --shapes $(SHAPES) $(BENCH_FLAGS)
+
 .PHONY: wheel
 wheel: build venv ## the Python wheels with the program inside, for Linux, macOS and Windows, in pyclient/dist (PLATFORMS=host for this machine's)
 	@$(PY) pyclient/build_wheels.py --out pyclient/dist $(PLATFORMS)
