@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import results
 from benchmarks.write import report, rig, rounds, tasks, writers
 
-_PARTS = ("timings", "memory", "flatness")
+_PARTS = ("timings", "memory")
 
 
 def main() -> int:
@@ -44,15 +44,23 @@ def _measure(arguments: argparse.Namespace, asked: rig.Rig, measured: report.Mea
             if "timings" in arguments.parts:
                 measured.cells.append(rounds.run(asked, what, arguments.rounds, arguments.writers, _say))
                 _show(report.timing_table(measured.cells[-1]))
-            if "memory" in arguments.parts:
-                measured.peaks.append(rounds.peaks(asked, what, arguments.rounds, arguments.writers))
-                _show(report.peak_table(measured.peaks[-1]))
-        if "flatness" in arguments.parts:
-            pair = [tasks.make(shape, 1, cache, arguments.scale * times) for times in (1, 4)]
-            small, large = (rounds.peaks(asked, what, arguments.rounds, [rig.OURS]) for what in pair)
-            measured.flat.append((small, large))
-            _show(report.peak_table(small))
-            _show(report.peak_table(large))
+        if "memory" in arguments.parts:
+            _weigh(arguments, asked, shape, measured)
+
+
+def _weigh(arguments: argparse.Namespace, asked: rig.Rig, shape: str, measured: report.Measured) -> None:
+    """One task with the rows of the timings, and with four times as many: files of the size at which writers begin the next one."""
+    cache = arguments.cache.resolve()
+    small, large = (tasks.make(shape, 1, cache, arguments.scale * times) for times in (1, 4))
+    pair = (
+        rounds.peaks(asked, small, arguments.rounds, [rig.OURS]),
+        rounds.peaks(asked, large, arguments.rounds, arguments.writers),
+    )
+    several = [tasks.make(shape, count, cache, arguments.scale) for count in arguments.tasks if count > 1]
+    measured.flat.append(pair)
+    measured.peaks += [pair[1], *(rounds.peaks(asked, what, arguments.rounds, [rig.OURS]) for what in several)]
+    for cell in (pair[0], *measured.peaks[-1 - len(several) :]):
+        _show(report.peak_table(cell))
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,7 +85,7 @@ def _write(arguments: argparse.Namespace, measured: report.Measured, found: list
     lines = [str(report.machine())]
     lines += [line for cell in measured.cells for line in report.timing_table(cell)]
     lines += [line for cell in measured.peaks for line in report.peak_table(cell)]
-    lines += [line for pair in measured.flat for cell in pair for line in report.peak_table(cell)]
+    lines += [line for pair in measured.flat for line in report.peak_table(pair[0])]
     lines += ["", *(verdict.line() for verdict in found)]
     written = results.write(arguments.results, "write", report.as_json(measured, found, results.settings(arguments)), lines)
     _say(f"written: {written}.json and .txt")

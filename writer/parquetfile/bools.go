@@ -10,12 +10,13 @@ import (
 type bools struct {
 	settings
 	todo []bool
+	next int // of todo, the first that is not added yet
 	open []bool
 	seen [2]bool
 }
 
 func (v *bools) load(a arrow.Array, live []run) error {
-	v.todo = v.todo[:0]
+	v.todo, v.next = v.todo[:0], 0
 	if len(live) == 0 {
 		return nil
 	}
@@ -31,11 +32,12 @@ func (v *bools) load(a arrow.Array, live []run) error {
 func (v *bools) cost(_, n int) int { return n }
 
 func (v *bools) add(n int) {
-	for _, b := range v.todo[:n] {
+	part := v.todo[v.next:][:n]
+	v.next += n
+	for _, b := range part {
 		v.seen[index(b)] = true
 	}
-	v.open = append(v.open, v.todo[:n]...)
-	v.todo = v.todo[n:]
+	v.open = append(v.open, part...)
 }
 
 func index(b bool) byte {

@@ -24,7 +24,7 @@ type span[T number] struct {
 type numbers[T number] struct {
 	settings
 	width int
-	raw   func(a arrow.ArrayData, scratch []T) []T
+	raw   func(a arrow.ArrayData, scratch *[]T) []T
 	span  func(into span[T], values []T) span[T]
 	bloom metadata.BloomFilterBuilder
 
@@ -35,12 +35,12 @@ type numbers[T number] struct {
 	seen              span[T] // of the open page
 
 	dict  bool
-	keys  []T      // by index
-	slots []uint32 // index + 1 by hash
+	keys  []T // by index
+	slots []numberSlot[T]
 	tried int
 }
 
-func newNumbers[T number](s settings, width int, raw func(arrow.ArrayData, []T) []T, spanOf func(span[T], []T) span[T]) *numbers[T] {
+func newNumbers[T number](s settings, width int, raw func(arrow.ArrayData, *[]T) []T, spanOf func(span[T], []T) span[T]) *numbers[T] {
 	return &numbers[T]{settings: s, width: width, raw: raw, span: spanOf}
 }
 
@@ -51,7 +51,7 @@ func (v *numbers[T]) load(a arrow.Array, live []run) error {
 		v.todo = nil
 		return nil
 	}
-	all := v.raw(a.Data(), v.scratch[:0])
+	all := v.raw(a.Data(), &v.scratch)
 	if len(live) == 1 {
 		v.todo = all[live[0].lo:live[0].hi]
 		return nil
@@ -110,32 +110,39 @@ func (v *numbers[T]) number(values []T) {
 	}
 }
 
+// numberSlot is an entry of the hash table.
+type numberSlot[T number] struct {
+	key   T
+	index uint32 // + 1
+}
+
 func (v *numbers[T]) find(value T) uint32 {
 	mask := uint64(len(v.slots) - 1)
 	for at := mix(uint64(value)) & mask; ; at = (at + 1) & mask {
-		switch slot := v.slots[at]; {
-		case slot == 0:
+		switch slot := &v.slots[at]; {
+		case slot.index == 0:
 			v.keys = append(v.keys, value)
-			v.slots[at] = uint32(len(v.keys)) //nolint:gosec // at most the dictionary's bytes
+			n := uint32(len(v.keys)) //nolint:gosec // at most the dictionary's bytes
+			*slot = numberSlot[T]{value, n}
 			if len(v.keys)*2 > len(v.slots) {
 				v.grow()
 			}
-			return uint32(len(v.keys) - 1) //nolint:gosec // as above
-		case v.keys[slot-1] == value:
-			return slot - 1
+			return n - 1
+		case slot.key == value:
+			return slot.index - 1
 		}
 	}
 }
 
 func (v *numbers[T]) grow() {
-	v.slots = make([]uint32, 2*len(v.slots))
+	v.slots = make([]numberSlot[T], 2*len(v.slots))
 	mask := uint64(len(v.slots) - 1)
 	for i, key := range v.keys {
 		at := mix(uint64(key)) & mask
-		for v.slots[at] != 0 {
+		for v.slots[at].index != 0 {
 			at = (at + 1) & mask
 		}
-		v.slots[at] = uint32(i + 1) //nolint:gosec // as above
+		v.slots[at] = numberSlot[T]{key, uint32(i + 1)} //nolint:gosec // as above
 	}
 }
 
@@ -215,7 +222,7 @@ func (v *numbers[T]) restart(use bool) {
 	v.dict, v.tried, v.keys = use, 0, v.keys[:0]
 	switch {
 	case use && v.slots == nil:
-		v.slots = make([]uint32, 256)
+		v.slots = make([]numberSlot[T], 256)
 	default:
 		clear(v.slots)
 	}

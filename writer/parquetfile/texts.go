@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"math/bits"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -26,6 +25,7 @@ type texts struct {
 
 	data     []byte // of the batch
 	places   []run  // of the values in data
+	next     int    // of places, the first that is not added yet
 	scratch  []byte
 	indices  []uint32
 	plain    []byte
@@ -38,7 +38,7 @@ type texts struct {
 	arena []byte   // the dictionary's values, one after the other
 	ends  []uint32 // where they end in arena
 	marks []uint32 // the last page that each was compared for
-	slots []uint64 // upper half of the hash, index + 1
+	slots []textSlot
 	tried int
 	bytes int // the dictionary's page
 	seed  maphash.Seed
@@ -72,7 +72,7 @@ func newTexts(column *schema.Column, dt arrow.DataType, s settings) (*texts, err
 func (v *texts) hashInto(b metadata.BloomFilterBuilder) { v.bloom = b }
 
 func (v *texts) load(a arrow.Array, live []run) error {
-	v.places = v.places[:0]
+	v.places, v.next = v.places[:0], 0
 	if len(live) == 0 {
 		return nil
 	}
@@ -137,15 +137,15 @@ func (v *texts) prefix() int {
 
 func (v *texts) cost(at, n int) int {
 	sum := n * v.prefix()
-	for _, p := range v.places[at : at+n] {
+	for _, p := range v.places[v.next+at:][:n] {
 		sum += p.hi - p.lo
 	}
 	return sum
 }
 
 func (v *texts) add(n int) {
-	part := v.places[:n]
-	v.places = v.places[n:]
+	part := v.places[v.next:][:n]
+	v.next += n
 	if v.dict {
 		v.tried += n
 		for _, p := range part {
@@ -197,63 +197,68 @@ func (v *texts) entry(index uint32) []byte {
 	return v.arena[lo:v.ends[index]]
 }
 
+// textSlot is an entry of the hash table: a value of up to 8 bytes is its own key, so that most values that repeat are found by one look.
+type textSlot struct {
+	key   uint64 // the value, or its hash if it is longer
+	size  uint32
+	index uint32 // + 1
+}
+
 // find returns the index of a value, which is new if it is not there yet.
 func (v *texts) find(value []byte) uint32 {
-	h := v.hash(value)
-	tag := h &^ math.MaxUint32
+	key, size := v.key(value), uint32(len(value)) //nolint:gosec // of a batch's value
 	mask := uint64(len(v.slots) - 1)
-	for at := h & mask; ; at = (at + 1) & mask {
-		slot := v.slots[at]
-		if slot == 0 {
-			return v.insert(value, tag, at)
-		}
-		if slot&^math.MaxUint32 == tag {
-			if index := uint32(slot) - 1; bytes.Equal(v.entry(index), value) { //nolint:gosec // the lower half
-				return index
-			}
+	for at := mix(key+uint64(size)) & mask; ; at = (at + 1) & mask {
+		switch slot := &v.slots[at]; {
+		case slot.index == 0:
+			return v.insert(value, slot, key)
+		case slot.key == key && slot.size == size && (size <= 8 || bytes.Equal(v.entry(slot.index-1), value)):
+			return slot.index - 1
 		}
 	}
 }
 
-func (v *texts) insert(value []byte, tag, at uint64) uint32 {
+func (v *texts) insert(value []byte, slot *textSlot, key uint64) uint32 {
 	v.arena = append(v.arena, value...)
 	v.ends = append(v.ends, uint32(len(v.arena))) //nolint:gosec // the limit and one look's values
 	v.marks = append(v.marks, 0)
 	v.bytes += v.prefix() + len(value)
-	v.slots[at] = tag | uint64(len(v.ends))
+	n := uint32(len(v.ends))                     //nolint:gosec // as above
+	*slot = textSlot{key, uint32(len(value)), n} //nolint:gosec // as above
 	if len(v.ends)*2 > len(v.slots) {
 		v.grow()
 	}
-	return uint32(len(v.ends) - 1) //nolint:gosec // as above
+	return n - 1
 }
 
 func (v *texts) grow() {
-	v.slots = make([]uint64, 2*len(v.slots))
+	old := v.slots
+	v.slots = make([]textSlot, 2*len(old))
 	mask := uint64(len(v.slots) - 1)
-	for i := range v.ends {
-		h := v.hash(v.entry(uint32(i))) //nolint:gosec // as above
-		at := h & mask
-		for v.slots[at] != 0 {
+	for _, slot := range old {
+		if slot.index == 0 {
+			continue
+		}
+		at := mix(slot.key+uint64(slot.size)) & mask
+		for v.slots[at].index != 0 {
 			at = (at + 1) & mask
 		}
-		v.slots[at] = h&^math.MaxUint32 | uint64(i+1)
+		v.slots[at] = slot
 	}
 }
 
-// hash of short values, which most that repeat are, takes no call.
-func (v *texts) hash(b []byte) uint64 {
+// key of a value of up to 8 bytes is the value itself, filled up with zeros; of a longer one a hash.
+func (v *texts) key(b []byte) uint64 {
 	n := len(b)
 	switch {
-	case n > 16:
+	case n > 8:
 		return maphash.Bytes(v.seed, b)
-	case n >= 8:
-		return mix(binary.LittleEndian.Uint64(b) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(b[n-8:]), 32) ^ uint64(n)<<56)
 	case n >= 4:
-		return mix(uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<32 ^ uint64(n)<<56)
+		return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*(n-4))
 	case n > 0:
-		return mix(uint64(b[0]) | uint64(b[n/2])<<8 | uint64(b[n-1])<<16 | uint64(n)<<24)
+		return uint64(b[0]) | uint64(b[n/2])<<(8*(n/2)) | uint64(b[n-1])<<(8*(n-1))
 	}
-	return 1
+	return 0
 }
 
 func (v *texts) size() int {
@@ -337,7 +342,7 @@ func (v *texts) restart(use bool) {
 	v.dict, v.tried, v.bytes, v.pageMark = use, 0, 0, 1
 	v.arena, v.ends, v.marks = v.arena[:0], v.ends[:0], v.marks[:0]
 	if use && v.slots == nil {
-		v.slots = make([]uint64, 256)
+		v.slots = make([]textSlot, 256)
 		return
 	}
 	clear(v.slots)

@@ -64,7 +64,7 @@ func is64(dt arrow.DataType) bool {
 }
 
 // raw32 gives the values of an array as they are written.
-func raw32(dt arrow.DataType) (func(a arrow.ArrayData, scratch []uint32) []uint32, bool) {
+func raw32(dt arrow.DataType) (func(a arrow.ArrayData, scratch *[]uint32) []uint32, bool) {
 	switch dt.ID() {
 	case arrow.INT32, arrow.UINT32, arrow.DATE32:
 		return view[uint32], true
@@ -77,23 +77,24 @@ func raw32(dt arrow.DataType) (func(a arrow.ArrayData, scratch []uint32) []uint3
 	case arrow.UINT16:
 		return widened[uint16], true
 	case arrow.NULL:
-		return func(arrow.ArrayData, []uint32) []uint32 { return nil }, true
+		return func(arrow.ArrayData, *[]uint32) []uint32 { return nil }, true
 	case arrow.TIME32:
 		if dt.(*arrow.Time32Type).Unit != arrow.Second {
 			return view[uint32], true
 		}
-		return func(a arrow.ArrayData, scratch []uint32) []uint32 { // Parquet has no seconds
+		return func(a arrow.ArrayData, scratch *[]uint32) []uint32 { // Parquet has no seconds
+			*scratch = (*scratch)[:0]
 			for _, v := range view[uint32](a, nil) {
-				scratch = append(scratch, v*1000)
+				*scratch = append(*scratch, v*1000)
 			}
-			return scratch
+			return *scratch
 		}, true
 	}
 	return nil, false
 }
 
 // view is an array's values without a copy.
-func view[T uint8 | int8 | uint16 | int16 | uint32 | uint64](a arrow.ArrayData, _ []T) []T {
+func view[T uint8 | int8 | uint16 | int16 | uint32 | uint64](a arrow.ArrayData, _ *[]T) []T {
 	if a.Len() == 0 || a.Buffers()[1] == nil {
 		return nil
 	}
@@ -101,9 +102,10 @@ func view[T uint8 | int8 | uint16 | int16 | uint32 | uint64](a arrow.ArrayData, 
 }
 
 // widened extends the sign, or the zeros, of smaller numbers.
-func widened[N uint8 | int8 | uint16 | int16](a arrow.ArrayData, scratch []uint32) []uint32 {
+func widened[N uint8 | int8 | uint16 | int16](a arrow.ArrayData, scratch *[]uint32) []uint32 {
+	*scratch = (*scratch)[:0]
 	for _, v := range view[N](a, nil) {
-		scratch = append(scratch, uint32(v)) //nolint:gosec // the two's complement is meant
+		*scratch = append(*scratch, uint32(v)) //nolint:gosec // the two's complement is meant
 	}
-	return scratch
+	return *scratch
 }
