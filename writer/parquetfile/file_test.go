@@ -237,3 +237,23 @@ func TestAFileDoesNotDependOnHowItsRowsCame(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatLiesBehindNullsIsNotWritten(t *testing.T) {
+	for seed := range uint64(cases(t, 20)) { //nolint:gosec // few
+		r := rand.New(rand.NewPCG(seed, 4))
+		dt := someType(r, 3)
+		plain := someTable(t, r, 200, dt)
+		data := hidden(r, plain.Column(0).Data())
+		column := array.MakeFromData(data)
+		data.Release()
+		rec := array.NewRecordBatch(plain.Schema(), []arrow.Array{column}, plain.NumRows())
+		column.Release()
+		got := readBack(t, written(t, rec, someProperties(r), 150, func() int64 { return 1 + r.Int64N(90) }))[0]
+		for row, want := range shown(rec.Column(0)) {
+			if got[row] != want {
+				t.Fatalf("seed %d, %s, row %d: got %.200s, want %.200s", seed, dt, row, got[row], want)
+			}
+		}
+		rec.Release()
+	}
+}

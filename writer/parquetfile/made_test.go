@@ -221,3 +221,25 @@ func written(t testing.TB, rec arrow.RecordBatch, props *parquet.WriterPropertie
 	}
 	return out.Bytes()
 }
+
+// hidden makes some slots null at every level, and leaves what is in them: texts, elements, fields.
+func hidden(r *rand.Rand, d arrow.ArrayData) arrow.ArrayData {
+	buffers := append([]*memory.Buffer(nil), d.Buffers()...)
+	var children []arrow.ArrayData
+	for _, child := range d.Children() {
+		if d.DataType().ID() != arrow.MAP { // its keys cannot be null
+			child = hidden(r, child)
+			defer child.Release()
+		}
+		children = append(children, child)
+	}
+	nulls := d.NullN()
+	if d.DataType().ID() != arrow.NULL {
+		bits := make([]byte, (d.Offset()+d.Len())/8+1)
+		for i := range bits {
+			bits[i] = byte(r.Uint32()) //nolint:gosec // random
+		}
+		buffers[0], nulls = memory.NewBufferBytes(bits), array.UnknownNullCount
+	}
+	return array.NewData(d.DataType(), d.Len(), buffers, children, nulls, d.Offset())
+}
