@@ -56,6 +56,11 @@ ORACLE_CASES ?= 60000
 nightly-exact: venv ## the scan against pyarrow, Spark, DuckDB and Polars with full counts (ORACLE_CASES=)
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ORACLE_CASES=$(ORACLE_CASES) go test -timeout 4h -run 'Pyarrow|Spark|Foreign|Skip' -v ./source/scan | grep -Ev '^ *(=== RUN|--- PASS)'
 
+.PHONY: nightly-memory
+nightly-memory: venv ## a row group of 2 GiB of Arrow streams in the memory of a small one; released columns are overwritten under many readers
+	@HUBFLIGHT_ROWGROUP_MIB=2048 go test -timeout 1h -run MemoryIsFlat -v ./source/scan
+	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_POISON=50 go test -timeout 2h -run 'Overwritten|Stalled' ./flightsrv
+
 .PHONY: nightly-column
 nightly-column: ## the page decoder: many generated files, a million damaged chunks, and an hour of fuzzing
 	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=1000000 go test -timeout 8h ./source/scan/column

@@ -229,6 +229,39 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A limit may be resumed at any of its rows, over the border of two files, with a
+// filter and without, and what comes never goes beyond it.
+func TestResumingALimitIsExactAtEveryRow(t *testing.T) {
+	f := flighttest.New(t, flighttest.Hub(numbers(t)))
+	c := raw(t, f)
+	for text, want := range map[string][][]int64{
+		`"limit":340`: {span(0, 300), span(300, 40)},
+		`"limit":90,"filters":[["id",">=",255],["name","not in",["name 299","name 301"]]]`: {append(append(span(255, 44), 300), span(302, 45)...)},
+	} {
+		info, err := c.GetFlightInfo(t.Context(), command(`{"v":1,"dataset":"demo/numbers","batch_rows":7,`+text+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(info.Endpoint) != len(want) {
+			t.Fatalf("%s: %d endpoints", text, len(info.Endpoint))
+		}
+		last := len(want) - 1
+		if got, _, err := ids(t, c, info.Endpoint[0].Ticket.Ticket); err != nil || fmt.Sprint(got) != fmt.Sprint(want[0]) {
+			t.Errorf("%s: %d rows of the first endpoint, %v", text, len(got), err)
+		}
+		rows := want[last]
+		for skip := range len(rows) + 2 {
+			for _, stop := range []int{len(rows) + 10, len(rows) / 2} {
+				got, _, err := ids(t, c, info.Endpoint[last].Ticket.Ticket, "x-hubflight-skip-rows", fmt.Sprint(skip), "x-hubflight-stop-rows", fmt.Sprint(stop))
+				end := min(stop, len(rows))
+				if rest := rows[min(skip, end):end]; err != nil || fmt.Sprint(got) != fmt.Sprint(rest) {
+					t.Fatalf("%s, skip %d, stop %d: %d rows, want %d (%v)", text, skip, stop, len(got), len(rest), err)
+				}
+			}
+		}
+	}
+}
+
 func scanIDs(t testing.TB, d *client.Dataset, o client.ScanOptions) []int64 {
 	t.Helper()
 	out := []int64{}

@@ -22,25 +22,9 @@ const queriesPerSparkFile = 24
 func TestRowsTypesAndValuesAreThoseOfSpark(t *testing.T) {
 	first, files := oracleCases(t, 70)
 	folder := t.TempDir()
-	jobs := make([]scantest.Job, files)
-	for i := range jobs {
-		jobs[i] = scantest.Job{Op: "spark", Seed: first + i, Queries: queriesPerSparkFile, Folder: folder}
-	}
-	asked, unreadable := 0, 0
-	scantest.Ask(t, oracleFolder+"/spark.py", jobs, func(a scantest.Answer) {
-		t.Run(fmt.Sprint(a.Job.Seed), func(t *testing.T) {
-			if a.Error != "" {
-				unreadable++
-				t.Skipf("Spark: %.300s", a.Error)
-			}
-			asked += len(a.Queries)
-			checkSparkAnswer(t, a)
-		})
-	})
-	t.Logf("%d cases; Spark could not read %d of %d files", asked, unreadable, files)
-	if unreadable > files/4 {
-		t.Errorf("Spark could not read %d of %d files", unreadable, files)
-	}
+	askAll(t, oracleFolder+"/spark.py", first, files, func(seed int) scantest.Job {
+		return scantest.Job{Op: "spark", Seed: seed, Queries: queriesPerSparkFile, Folder: folder}
+	}, checkSparkAnswer)
 }
 
 func checkSparkAnswer(t *testing.T, a scantest.Answer) {
