@@ -119,7 +119,8 @@ func TestNoDamagedAnswerBringsAWrongByte(t *testing.T) {
 			t.Fatalf("%s=%q is no number", answersEnv, text)
 		}
 	}
-	s := newScripted(t, 10_000)
+	const size = 700_000 // more than two of the pieces in which long reads are told
+	s := newScripted(t, size)
 	var present atomic.Pointer[damaged]
 	var bad atomic.Int64 // how many answers are still to be damaged
 	s.serve = func(w http.ResponseWriter, r *http.Request, _ int) {
@@ -134,11 +135,12 @@ func TestNoDamagedAnswerBringsAWrongByte(t *testing.T) {
 	var whole, refused, skipped int
 	for seed := range count {
 		random := rand.New(rand.NewPCG(uint64(seed), 4))
-		from := random.Int64N(9000)
-		to := from + random.Int64N(10_000-from)
-		if random.IntN(8) == 0 {
-			from, to = 0, 9999
+		from := random.Int64N(size - 1000)
+		to := from + random.Int64N(5000)
+		if random.IntN(6) == 0 {
+			from, to = random.Int64N(2)*random.Int64N(1000), size-1-random.Int64N(2)*random.Int64N(1000)
 		}
+		to = min(to, size-1)
 		answer := damage(random, s.content, from, to)
 		if answer.lies {
 			skipped++
@@ -151,7 +153,15 @@ func TestNoDamagedAnswerBringsAWrongByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := make([]byte, to-from+1)
-		err = r.ReadAt(t.Context(), p, from)
+		told := 0
+		err = r.(*hub.Reader).StreamAt(t.Context(), p, from, func(n int) {
+			if told = n; !bytes.Equal(p[:n], s.content[from:from+int64(n)]) {
+				t.Errorf("seed %d: told of %d bytes that are wrong", seed, n)
+			}
+		})
+		if !bytes.Equal(p[:told], s.content[from:from+int64(told)]) {
+			t.Errorf("seed %d: %d bytes that were told have changed", seed, told)
+		}
 		bad.Store(0)
 		_ = r.Close()
 		var typed *source.Error
