@@ -168,9 +168,13 @@ class Download:
         return scan
 
 
+OVER_TCP = "hubflight tcp"
+"""hubflight through loopback TCP, as somebody on another machine would reach it; the others take its unix socket."""
+
 PEERS: dict[str, Callable[[], Peer]] = {
     "hubflight": lambda: Hubflight(streams=2),
     "hubflight 1 stream": lambda: Hubflight(streams=1),
+    OVER_TCP: lambda: Hubflight(streams=2),
     "pyarrow": PyArrow,
     "polars": Polars,
     "datasets": Datasets,

@@ -47,6 +47,8 @@ class Rig:
     workers: dict[str, Worker] = field(default_factory=dict)
     server: subprocess.Popen[bytes] | None = None
     server_address: str | None = None
+    """Of its unix socket, which is how clients of this machine reach a server."""
+    server_tcp: str | None = None
     _traffic: Traffic = field(default_factory=Traffic)
     _read: int = 0
 
@@ -62,15 +64,17 @@ class Rig:
         self.stop_server()
         port_file, log = self.scratch / "server.address", self.scratch / f"server-{self.rtt_ms}.log"
         port_file.unlink(missing_ok=True)
-        command = ["serve", "--server.address", "127.0.0.1:0", "--server.port_file", str(port_file), "--hub.endpoint", self.hub]
-        self.server = start([str(self.binary), *command], log, self.scratch)
+        socket = self.scratch / "s"
+        command = ["serve", "--server.address", "127.0.0.1:0", "--server.unix", str(socket), "--server.port_file", str(port_file)]
+        self.server = start([str(self.binary), *command, "--hub.endpoint", self.hub], log, self.scratch)
         address = await_file(self.server, port_file, log)
-        self.server_address = address if "://" in address else f"grpc://{address}"
+        self.server_tcp = address if "://" in address else f"grpc://{address}"
+        self.server_address = f"grpc+unix://{socket}"
 
     def stop_server(self) -> None:
         if self.server is not None:
             stop(self.server)
-        self.server, self.server_address = None, None
+        self.server, self.server_address, self.server_tcp = None, None, None
 
     def close(self) -> None:
         for worker in self.workers.values():

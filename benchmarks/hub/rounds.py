@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.hub.peers import PEERS, Question
+from benchmarks.hub.peers import OVER_TCP, PEERS, Question
 from benchmarks.hub.repositories import Case, Repository
 from benchmarks.hub.rig import Rig, Traffic
 from benchmarks.measure import turns
@@ -94,7 +94,7 @@ def _check(rig: Rig, cell: Cell, name: str, say: Callable[[str], None]) -> int:
 def _split_traffic(rig: Rig, cell: Cell) -> None:
     _forget(rig, OURS)
     before = rig.traffic()
-    rig.worker(OURS).ask(what="plan", question=_question(rig, cell, checked=False))
+    rig.worker(OURS).ask(what="plan", question=_question(rig, cell, OURS, checked=False))
     planned = rig.traffic()
     _ask(rig, cell, OURS, checked=False)
     cell.plan_traffic, cell.scan_traffic = planned - before, rig.traffic() - planned
@@ -137,12 +137,11 @@ def _forget(rig: Rig, name: str) -> None:
 
 
 def _ask(rig: Rig, cell: Cell, name: str, checked: bool) -> dict[str, Any]:
-    return rig.worker(name).ask(what="read", checked=checked, question=_question(rig, cell, checked))
+    return rig.worker(name).ask(what="read", checked=checked, question=_question(rig, cell, name, checked))
 
 
-def _question(rig: Rig, cell: Cell, checked: bool) -> dict[str, Any]:
+def _question(rig: Rig, cell: Cell, name: str, checked: bool) -> dict[str, Any]:
     repository, case = cell.repository, cell.case
     ranges = {path: [[start, stop] for start, stop in found] for path, found in repository.ranges(case).items()}
-    return dataclasses.asdict(
-        Question(repository.dataset, rig.hub, rig.server_address, case.columns, case.filters, ranges, ordered=checked)
-    )
+    server = rig.server_tcp if name == OVER_TCP else rig.server_address
+    return dataclasses.asdict(Question(repository.dataset, rig.hub, server, case.columns, case.filters, ranges, ordered=checked))

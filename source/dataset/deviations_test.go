@@ -1,8 +1,11 @@
 package dataset
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // deviation is one way in which this package gives another answer than the
@@ -53,7 +56,7 @@ var deviations = []deviation{
 		},
 	},
 	{
-		name:   "dataset_info names no config that is not there",
+		name:   "a dataset_info names no config that is not there",
 		reason: "in the library a card whose dataset_info has a config_name, and that has no configs, cannot be loaded without naming the config default",
 		covers: func(c repoCase, _, theirs answer) bool {
 			return theirs.Class == "config unknown" && strings.Contains(theirs.Text, "Available: ['default']") && len(cardConfigs(c)) == 0
@@ -178,4 +181,17 @@ func within(a, b answer) bool {
 		}
 	}
 	return true
+}
+
+func TestTheREADMEListsEveryDeviationWithItsReason(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(raw)), " ")
+	for _, d := range deviations {
+		if want := strings.ToUpper(d.name[:1]) + d.name[1:] + ": " + d.reason + "."; !strings.Contains(text, want) {
+			t.Errorf("the README does not say %q", want)
+		}
+	}
 }
