@@ -355,7 +355,7 @@ func TestNoLayerLeavesOutARowThatIsWanted(t *testing.T) {
 	if refused > asked/4 {
 		t.Errorf("%d filters of %d were refused", refused, asked+refused)
 	}
-	for _, layer := range []string{LayerStatistics, LayerBloom, LayerPageIndex, "pages"} {
+	for _, layer := range []string{LayerStatistics, LayerBloom, LayerDictionary, LayerPageIndex, "pages"} {
 		if took[layer] == 0 {
 			t.Errorf("%s never took a row group", layer)
 		}
