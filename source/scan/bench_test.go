@@ -51,7 +51,7 @@ func chatBatch(rows int) arrow.RecordBatch {
 	return b.NewRecordBatch()
 }
 
-// BenchmarkScan streams a file in memory; MB/s are of Arrow. The peer is
+// BenchmarkScan streams a file in memory; MB/s are of Arrow. The library is
 // pqarrow's record reader as its documentation shows it.
 func BenchmarkScan(b *testing.B) {
 	for _, set := range []struct {
@@ -61,41 +61,97 @@ func BenchmarkScan(b *testing.B) {
 	}{
 		{"flat", flatBatch(300_000), 100_000},
 		{"chat", chatBatch(30_000), 10_000},
-		{"chat-tiny-groups", chatBatch(30_000), 500},
+		{"chat", chatBatch(30_000), 500},
+		{"large", suddenlyLarge(0, 400, 100_000), 400},
 	} {
 		data := write(b, set.batch, set.group, parquet.WithCompression(compress.Codecs.Snappy))
-		size := batchBytes(set.batch, 0, set.batch.NumRows())
+		rows, size := set.batch.NumRows(), batchBytes(set.batch, 0, set.batch.NumRows())
 		ft := footer(b, data)
-		b.Run(set.name+"/peer", func(b *testing.B) {
-			b.SetBytes(size)
-			b.ReportAllocs()
-			for b.Loop() {
-				peerScan(b, data)
-			}
-		})
+		name := fmt.Sprintf("data=%s/group=%d/reader=", set.name, set.group)
+		measure(b, name+"library", rows, size, func() int64 { return peerScan(b, data) })
 		pool := NewPool()
 		for _, profile := range []Profile{Native, Spark} {
-			b.Run(fmt.Sprintf("%s/%s", set.name, profile), func(b *testing.B) {
-				b.SetBytes(size)
-				b.ReportAllocs()
-				for b.Loop() {
-					benchScan(b, Task{Reader: &bytesReader{data: data}, Footer: ft, Memory: pool, Query: Query{Profile: profile}, Limit: -1})
+			for _, workers := range []int{1, 2} {
+				measure(b, fmt.Sprintf("%sscan/profile=%s/workers=%d", name, profile, workers), rows, size, func() int64 {
+					q := Query{Profile: profile}
+					return benchScan(b, Task{Reader: &bytesReader{data: data}, Footer: ft, Memory: pool, Query: q, Limit: -1, Workers: workers})
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkFilter asks for few rows of a file in memory; MB/s are of all of it.
+func BenchmarkFilter(b *testing.B) {
+	rec := chatBatch(30_000)
+	id, lang := rec.Column(0).(*array.Int64), rec.Column(2).(*array.String)
+	size := batchBytes(rec, 0, rec.NumRows())
+	for _, pageBytes := range []int64{64 << 10, 1 << 20} {
+		data := write(b, rec, 10_000, parquet.WithCompression(compress.Codecs.Snappy), parquet.WithPageIndexEnabled(true),
+			parquet.WithDataPageSize(pageBytes), parquet.WithBatchSize(64))
+		ft := footer(b, data)
+		for _, q := range []struct {
+			name, filter string
+			keep         func(i int) bool
+		}{
+			{"scattered", `[["langdetect","=","zh-cn"]]`, func(i int) bool { return lang.Value(i) == "zh-cn" }},
+			{"sorted", `[["id",">=",12000],["id","<",12300]]`, func(i int) bool { return id.Value(i) >= 12_000 && id.Value(i) < 12_300 }},
+			{"needle", `[["id","=",20001]]`, func(i int) bool { return id.Value(i) == 20_001 }},
+			{"none", `[["id","<",0]]`, func(int) bool { return false }},
+		} {
+			rows, pool := int64(0), NewPool()
+			for i := range int(rec.NumRows()) {
+				if q.keep(i) {
+					rows++
 				}
+			}
+			asked := Query{Filters: mustFilter(b, q.filter)}
+			measure(b, fmt.Sprintf("rows=%s/page=%d", q.name, pageBytes), rows, size, func() int64 {
+				return benchScan(b, Task{Reader: &bytesReader{data: data}, Footer: ft, Memory: pool, Query: asked, Limit: -1, Workers: 1})
 			})
 		}
 	}
-	data := write(b, chatBatch(30_000), 10_000, parquet.WithCompression(compress.Codecs.Snappy))
-	q := Query{Filters: mustFilter(b, `[["langdetect","=","zh-cn"]]`)}
-	pool := NewPool()
-	b.Run("chat/filtered", func(b *testing.B) {
+}
+
+// measure runs do, which returns a number of rows that must be rows.
+func measure(b *testing.B, name string, rows, size int64, do func() int64) {
+	b.Run(name, func(b *testing.B) {
+		b.SetBytes(size)
 		b.ReportAllocs()
 		for b.Loop() {
-			benchScan(b, Task{Reader: &bytesReader{data: data}, Footer: footer(b, data), Memory: pool, Query: q, Limit: -1})
+			if got := do(); got != rows {
+				b.Fatalf("%d rows, want %d", got, rows)
+			}
 		}
 	})
 }
 
-func benchScan(b testing.TB, t Task) {
+// BenchmarkTake copies chosen rows of a column.
+func BenchmarkTake(b *testing.B) {
+	rec := chatBatch(30_000)
+	pool := NewPool()
+	for c, f := range rec.Schema().Fields() {
+		for _, each := range []int{1, 10, 100} {
+			var runs []run
+			total := 0
+			for at := 0; at < int(rec.NumRows()); at += each * 10 {
+				n := min(each, int(rec.NumRows())-at)
+				runs, total = append(runs, run{at, n}), total+n
+			}
+			g, d := gatherer{pool}, rec.Column(c).Data()
+			want := g.take(d, runs, total)
+			size := sliceBytes(want, 0, total)
+			want.Release()
+			measure(b, fmt.Sprintf("type=%s/run=%d", f.Type.Name(), each), int64(total), size, func() int64 {
+				out := g.take(d, runs, total)
+				defer out.Release()
+				return int64(out.Len())
+			})
+		}
+	}
+}
+
+func benchScan(b testing.TB, t Task) (rows int64) {
 	ctx := context.Background()
 	s, err := Open(ctx, t)
 	if err != nil {
@@ -109,14 +165,16 @@ func benchScan(b testing.TB, t Task) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		rows += batch.NumRows()
 		batch.Release()
 	}
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
+	return rows
 }
 
-func peerScan(b *testing.B, data []byte) {
+func peerScan(b *testing.B, data []byte) (rows int64) {
 	pf, err := file.NewParquetReader(bytes.NewReader(data))
 	if err != nil {
 		b.Fatal(err)
@@ -131,8 +189,10 @@ func peerScan(b *testing.B, data []byte) {
 	}
 	defer rr.Release()
 	for rr.Next() {
+		rows += rr.RecordBatch().NumRows()
 	}
 	if err := rr.Err(); err != nil {
 		b.Fatal(err)
 	}
+	return rows
 }

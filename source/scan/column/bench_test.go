@@ -363,3 +363,28 @@ func BenchmarkShapes(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLargeValues reads pictures that do not compress, in pages that are inflated as a whole and in pages that are not.
+func BenchmarkLargeValues(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 12))
+	builder := array.NewRecordBuilder(memory.NewGoAllocator(), arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}}, nil))
+	defer builder.Release()
+	for range 400 {
+		p := make([]byte, 20_000+rng.IntN(180_000))
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		builder.Field(0).(*array.BinaryBuilder).Append(p)
+	}
+	rec := builder.NewRecordBatch()
+	for _, codec := range flowing {
+		for _, pageBytes := range []int64{1 << 20, 32 << 20} {
+			o := open(b, written{codec: codec, pageBytes: pageBytes}.write(b, rec, nil))
+			mem, scratch := &recycler{}, column.NewScratch()
+			measure(b, fmt.Sprintf("codec=%s/page=%d", codec, pageBytes), o, 16, func(b *testing.B) (int64, int64) {
+				return o.ours(b, mem, scratch, 16, false, nil)
+			})
+			scratch.Close()
+		}
+	}
+}
