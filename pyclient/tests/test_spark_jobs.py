@@ -5,6 +5,7 @@ taken over from a query.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import flight
 
 from flightserver import FlightServer
 
@@ -53,13 +55,27 @@ def wide(start: int, rows: int) -> pa.Table:
     return pa.table({"i": range(start, start + rows), "text": ["x" * 2000] * rows})
 
 
-def test_two_hundred_tasks_finish_on_a_server_that_does_one_thing_at_a_time(serve: Any) -> None:
-    files = [pa.table({"i": range(10 * n, 10 * n + 10)}) for n in range(200)]
+def test_two_hundred_tasks_finish_on_a_server_that_does_one_thing_at_a_time(serve: Any, tmp_path: Path) -> None:
+    files = [wide(0, 50_000), *(wide(10 * n, 10) for n in range(5000, 5199))]
     server, df = serve(files, "--scan.slots", "1", "--server.max_streams", "1")
     assert df.rdd.getNumPartitions() == 200
-    got = df.selectExpr("count(*)", "sum(i)").first()
-    assert tuple(got) == (2000, sum(range(2000)))
-    assert server.log().count("rpc=DoGet") > 200  # some were turned away, and came again
+    with flight.connect(server.url) as client:
+        command = json.dumps({"v": 1, "dataset": f"file://{tmp_path}/set"})
+        endpoints = client.get_flight_info(flight.FlightDescriptor.for_command(command)).endpoints
+        held = client.do_get(endpoints[0].ticket)  # the only stream, until somebody was turned away
+        held.read_chunk()
+
+        def let_go() -> None:
+            deadline = time.monotonic() + 120
+            while "server.max_streams" not in server.log() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            held.cancel()
+
+        waiting = threading.Thread(target=let_go)
+        waiting.start()
+        got = df.selectExpr("count(*)", "sum(i)").first()
+        waiting.join()
+    assert tuple(got) == (51_990, sum(range(51_990)))
     assert "server.max_streams" in server.log()
 
 
