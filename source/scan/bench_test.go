@@ -151,6 +151,41 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
+// BenchmarkConvert gives a column the type that Spark wants; MB/s are of the file's.
+func BenchmarkConvert(b *testing.B) {
+	const rows = 100_000
+	raw := make([]byte, rows*16)
+	chance := rand.New(rand.NewPCG(3, 4))
+	for i := 0; i < len(raw); i += 2 {
+		raw[i] = byte(chance.Uint32()) // half of the bytes are zero: no number is too large for what it becomes
+	}
+	for _, native := range []arrow.FixedWidthDataType{
+		arrow.PrimitiveTypes.Int64.(arrow.FixedWidthDataType), arrow.PrimitiveTypes.Uint8.(arrow.FixedWidthDataType),
+		arrow.PrimitiveTypes.Uint32.(arrow.FixedWidthDataType), arrow.PrimitiveTypes.Uint64.(arrow.FixedWidthDataType),
+		arrow.FixedWidthTypes.Float16.(arrow.FixedWidthDataType), arrow.FixedWidthTypes.Time32ms.(arrow.FixedWidthDataType),
+		arrow.FixedWidthTypes.Timestamp_ns.(arrow.FixedWidthDataType), &arrow.FixedSizeBinaryType{ByteWidth: 16},
+	} {
+		want, err := sparkType(field("c", native), "c")
+		if err != nil {
+			b.Fatal(err)
+		}
+		size := rows * native.Bytes()
+		d := array.NewData(native, rows, []*memory.Buffer{nil, memory.NewBufferBytes(raw[:size])}, nil, 0, 0)
+		c := converter{gatherer{NewPool()}}
+		measure(b, fmt.Sprintf("from=%s/to=%s", native, want), rows, int64(size), func() int64 {
+			out, err := c.convert(d, native, want, "c")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer out.Release()
+			if !arrow.TypeEqual(out.DataType(), want) || out.NullN() != 0 {
+				return -1
+			}
+			return int64(out.Len())
+		})
+	}
+}
+
 func benchScan(b testing.TB, t Task) (rows int64) {
 	ctx := context.Background()
 	s, err := Open(ctx, t)
