@@ -162,8 +162,8 @@ func BenchmarkConvert(b *testing.B) {
 	for _, native := range []arrow.FixedWidthDataType{
 		arrow.PrimitiveTypes.Int64.(arrow.FixedWidthDataType), arrow.PrimitiveTypes.Uint8.(arrow.FixedWidthDataType),
 		arrow.PrimitiveTypes.Uint32.(arrow.FixedWidthDataType), arrow.PrimitiveTypes.Uint64.(arrow.FixedWidthDataType),
-		arrow.FixedWidthTypes.Float16.(arrow.FixedWidthDataType), arrow.FixedWidthTypes.Time32ms.(arrow.FixedWidthDataType),
-		arrow.FixedWidthTypes.Timestamp_ns.(arrow.FixedWidthDataType), &arrow.FixedSizeBinaryType{ByteWidth: 16},
+		arrow.FixedWidthTypes.Float16, arrow.FixedWidthTypes.Time32ms,
+		arrow.FixedWidthTypes.Timestamp_ns, &arrow.FixedSizeBinaryType{ByteWidth: 16},
 	} {
 		want, err := sparkType(field("c", native), "c")
 		if err != nil {
