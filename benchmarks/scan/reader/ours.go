@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
 	"github.com/hubflight/hubflight/source/filter"
 	"github.com/hubflight/hubflight/source/localfs"
 	"github.com/hubflight/hubflight/source/rangeio"
@@ -53,6 +54,11 @@ func (o *ours) read(ctx context.Context, q question, schema func(*arrow.Schema) 
 	if err := schema(stream.Schema()); err != nil {
 		return err
 	}
+	return drain(ctx, stream, batch)
+}
+
+// drain gives every batch that is left. The caller closes the stream.
+func drain(ctx context.Context, stream dataset.Stream, batch take) error {
 	for {
 		b, err := stream.Next(ctx)
 		if errors.Is(err, io.EOF) {

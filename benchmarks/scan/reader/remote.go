@@ -51,7 +51,7 @@ func (r remote) read(ctx context.Context, q question, schema func(*arrow.Schema)
 	reading.SetLimit(streams)
 	for _, part := range plan.Partitions {
 		reading.Go(func() error {
-			return drain(ctx, planner, part, func(b arrow.RecordBatch) error {
+			return readPart(ctx, planner, part, func(b arrow.RecordBatch) error {
 				one.Lock()
 				defer one.Unlock()
 				return batch(b)
@@ -61,26 +61,13 @@ func (r remote) read(ctx context.Context, q question, schema func(*arrow.Schema)
 	return reading.Wait()
 }
 
-func drain(ctx context.Context, planner *dataset.Planner, part dataset.Partition, batch take) (err error) {
+func readPart(ctx context.Context, planner *dataset.Planner, part dataset.Partition, batch take) (err error) {
 	stream, err := planner.Read(ctx, dataset.ReadParams{Partition: part, Stop: -1})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
-	for {
-		b, err := stream.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		err = batch(b)
-		b.Release()
-		if err != nil {
-			return err
-		}
-	}
+	return drain(ctx, stream, batch)
 }
 
 // download fetches the same files whole, as many at a time, and looks at nothing:
