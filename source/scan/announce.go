@@ -199,27 +199,43 @@ func touched(pages []column.Page, chosen []rows, n int64) []column.Page {
 	return out
 }
 
+// stripeBytes of a row group are announced as they lie, column after column; a
+// larger one in stripes of about that size, of which each column has its part. Two
+// of them are what one Reader may hold ahead.
+const stripeBytes = 32 << 20
+
 // readPlan is what a chunkReader of these chunks will ask for, in about that
-// order: spans as a whole, or windows of chunks that are decoded side by side.
+// order: as large parts as can be held, because each is a request. The windows
+// over chunks that are decoded side by side are much smaller.
 func readPlan(chunks []chunk) []rangeio.Range {
-	var plan []rangeio.Range
+	spans := ownSpans(chunks, false)
+	total := int64(0)
+	for _, s := range spans {
+		total += s.len
+	}
+	if total <= stripeBytes {
+		plan := make([]rangeio.Range, len(spans))
+		for i, s := range spans {
+			plan[i] = rangeio.Range{Off: s.off, Len: s.len}
+		}
+		return plan
+	}
 	type due struct {
 		rangeio.Range
 		share float64 // of its chunk that comes before it
 	}
-	var windows []due
-	for _, s := range ownSpans(chunks, false) {
-		if s.window == 0 {
-			plan = append(plan, rangeio.Range{Off: s.off, Len: s.len})
-			continue
-		}
-		for at := int64(0); at < s.len; at += s.window {
-			windows = append(windows, due{rangeio.Range{Off: s.off + at, Len: min(s.window, s.len-at)}, float64(at) / float64(s.len)})
+	var parts []due
+	for _, s := range spans {
+		n := (total + stripeBytes - 1) / stripeBytes
+		part := max((s.len+n-1)/n, min(s.len, s.window))
+		for at := int64(0); at < s.len; at += part {
+			parts = append(parts, due{rangeio.Range{Off: s.off + at, Len: min(part, s.len-at)}, float64(at) / float64(s.len)})
 		}
 	}
-	slices.SortStableFunc(windows, func(a, b due) int { return cmp.Compare(a.share, b.share) })
-	for _, w := range windows {
-		plan = append(plan, w.Range)
+	slices.SortStableFunc(parts, func(a, b due) int { return cmp.Compare(a.share, b.share) })
+	plan := make([]rangeio.Range, len(parts))
+	for i, p := range parts {
+		plan[i] = p.Range
 	}
 	return plan
 }

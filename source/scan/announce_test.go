@@ -171,21 +171,50 @@ func TestWindowsReadEveryByteOnceAndAsAnnounced(t *testing.T) {
 			}
 		}
 	}
-	total, plan := int64(0), readPlan(chunks)
+	total := int64(0)
 	for _, x := range read {
 		total += x.Len
 	}
 	if want := 300*int64(mib) + 17; total > want {
 		t.Errorf("%d bytes read of %d", total, want)
 	}
-	if len(read) > len(plan)*11/10 {
-		t.Errorf("%d reads for %d announced windows", len(read), len(plan))
+	if len(read) > 301*11/10 { // windows of 1 MiB
+		t.Errorf("%d reads", len(read))
 	}
-	sum := int64(0)
-	for _, x := range plan {
+}
+
+// What is announced becomes requests, however small the windows are.
+func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
+	const mib = 1 << 20
+	var small, large []chunk
+	for i := range int64(20) {
+		small = append(small, chunk{off: 4 + i*mib, len: mib})
+		large = append(large, chunk{off: 4 + i*10*mib, len: 10 * mib})
+	}
+	at := int64(4)
+	for _, x := range readPlan(small) {
+		if x.Off != at {
+			t.Fatalf("a row group of 20 MiB is announced with %v, not as it lies", x)
+		}
+		at = x.End()
+	}
+	if at != 4+20*mib {
+		t.Errorf("of 20 MiB everything up to %d was announced", at)
+	}
+	seen, sum := make([]int64, 20), int64(0)
+	plan := readPlan(large)
+	for i, x := range plan {
+		k := (x.Off - 4) / (10 * mib)
+		if x.Off != large[k].off+seen[k] {
+			t.Fatalf("part %d is %v; of its chunk %d bytes were announced before", i, x, seen[k])
+		}
+		if slices.Min(seen) < seen[k] {
+			t.Fatalf("part %d is of a chunk that is ahead of the others", i)
+		}
+		seen[k] += x.Len
 		sum += x.Len
 	}
-	if sum != 300*int64(mib)+17 {
-		t.Errorf("%d bytes announced", sum)
+	if sum != 200*mib || len(plan) != 7*20 { // 200 MiB are 7 stripes
+		t.Errorf("%d bytes announced in %d parts", sum, len(plan))
 	}
 }

@@ -218,7 +218,7 @@ func (l *lanes) choose(slot *slot) *lane {
 		return nil
 	case busy == 0 && waiting < l.queue:
 		return l.open(false)
-	case busy > 0 && busy < l.most && l.hungry && !(l.serial && (l.begin.skip > 0 || l.begin.take >= 0)):
+	case busy > 0 && busy < l.most && l.hungry && l.wanting() && !(l.serial && (l.begin.skip > 0 || l.begin.take >= 0)):
 		if !slot.try() {
 			return nil
 		}
@@ -288,12 +288,27 @@ func (l *lanes) turn(ctx context.Context, ln *lane, t *slot) error {
 			l.mu.Unlock()
 			return t.take(ctx)
 		}
-		if t.try() {
+		if l.wanting() && t.try() {
 			l.mu.Unlock()
 			return nil
 		}
 		_ = l.wait(ctx)
 	}
+}
+
+// wanting reports whether the consumer may soon have to wait: less than half of
+// the queue is ready for it. Lanes ahead rest while it is not so, because a
+// consumer that is slower than one worker gains nothing from a second, and what
+// they decode would fill memory that no cache holds any more when it is sent.
+func (l *lanes) wanting() bool {
+	ready := int64(0)
+	for _, ln := range l.lanes {
+		ready += ln.bytes
+		if !ln.done {
+			break
+		}
+	}
+	return ready*2 < l.queue
 }
 
 // finish is a worker's last word about a lane.

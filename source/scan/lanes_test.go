@@ -112,6 +112,42 @@ func TestClosingStopsAllWorkers(t *testing.T) {
 	}
 }
 
+// A consumer that is slower than one worker gains nothing from a second.
+func TestNothingIsDecodedAheadWhileTheConsumerHasEnough(t *testing.T) {
+	const batch = 100
+	piecesOf := func(n int, bytes int64) *lane {
+		ln := &lane{bytes: int64(n) * bytes, run: func() {}}
+		for range n {
+			ln.pieces = append(ln.pieces, piece{bytes: bytes})
+		}
+		return ln
+	}
+	for _, c := range []struct {
+		lanes []*lane
+		done  bool // the first
+		opens bool
+	}{
+		{[]*lane{piecesOf(0, 0)}, false, true},
+		{[]*lane{piecesOf(1, batch-1)}, false, true},
+		{[]*lane{piecesOf(1, batch)}, false, false},
+		{[]*lane{piecesOf(2, batch)}, false, false},
+		{[]*lane{piecesOf(1, batch-1), piecesOf(9, batch)}, false, true}, // what is ahead is nothing to a consumer
+		{[]*lane{piecesOf(1, batch-1), piecesOf(9, batch)}, true, false}, // now it is
+	} {
+		l := &lanes{jobs: make([]portion, 9), next: len(c.lanes), queue: 2 * batch, most: 3, hungry: true, changed: make(chan struct{}), lanes: c.lanes}
+		if c.lanes[0].done = c.done; c.done {
+			c.lanes[0].run = nil
+		}
+		if got := l.wanting(); got != c.opens {
+			t.Errorf("%v: wanting %t", c, got)
+		}
+		opened := l.choose(&slot{}) != nil
+		if opened != c.opens {
+			t.Errorf("%v: a lane ahead was opened: %t", c, opened)
+		}
+	}
+}
+
 // lent is Spare memory that counts what is out.
 type lent struct {
 	room *semaphore.Weighted
