@@ -94,14 +94,15 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 func newHubClient(cfg config.Config, log *slog.Logger) (*hub.Client, error) {
 	endpoint := cfg.Hub.Endpoint
 	if endpoint == "" {
-		endpoint = os.Getenv("HF_ENDPOINT")
+		endpoint = hub.EndpointFromEnvironment()
 	}
 	viewer := cfg.Hub.ViewerEndpoint
 	return hub.New(hub.Options{
 		Endpoint: endpoint, ViewerEndpoint: viewer, UserAgent: "hubflight/" + release,
 		Connections: cfg.Hub.Connections, StallTimeout: cfg.Hub.StallTimeout,
-		Retry:  hub.RetryOptions{Attempts: cfg.Hub.RetryAttempts, Elapsed: cfg.Hub.RetryDeadline},
-		Logger: log,
+		Offline: cfg.Hub.Offline || hub.OfflineFromEnvironment(),
+		Retry:   hub.RetryOptions{Attempts: cfg.Hub.RetryAttempts, Elapsed: cfg.Hub.RetryDeadline},
+		Logger:  log,
 	})
 }
 

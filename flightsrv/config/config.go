@@ -52,7 +52,8 @@ type Auth struct {
 
 // Hub is how the Hub is reached.
 type Hub struct {
-	Endpoint          string        `key:"hub.endpoint" help:"the Hub's address (default: HF_ENDPOINT, else the public Hub)"`
+	Endpoint          string        `key:"hub.endpoint" help:"the Hub's address (default: HF_ENDPOINT, else the staging Hub if HUGGINGFACE_CO_STAGING, else the public one)"`
+	Offline           bool          `key:"hub.offline" help:"ask the Hub nothing: only local folders can be read (also: HF_HUB_OFFLINE)"`
 	ViewerEndpoint    string        `key:"hub.viewer_endpoint" help:"the dataset viewer's address: the one further origin that gets the Hub token (default: set only for the public Hub)"`
 	TokenFile         string        `key:"hub.token_file" help:"file with the server's own Hub token (default: HF_TOKEN, else the login file)"`
 	AcceptClientToken bool          `key:"hub.accept_client_token" help:"accept a caller's Hub token beside its own credential"`

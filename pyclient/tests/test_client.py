@@ -69,6 +69,50 @@ def test_nested_columns_keep_their_nesting(client: Client, seeds: dict[str, Any]
     assert got["conversations"].to_pylist() == want
 
 
+def test_a_plan_says_how_many_requests_it_took(client: Client) -> None:
+    first = client.dataset("demo/flights").plan().requests
+    assert first is not None
+    assert set(first) == {"hub", "cdn", "viewer"}
+    again = client.dataset("demo/flights").plan().requests
+    assert again is not None
+    assert again["hub"] <= 1
+    assert again["cdn"] == 0
+    local = client.dataset("demo/flights", revision=client.dataset("demo/flights").plan().facts["sha"]).plan().requests
+    assert local == {"hub": 0, "cdn": 0, "viewer": 0}
+
+
+def test_the_conversion_is_listed_as_the_hub_lists_it(client: Client, hub: HubServer, tmp_path: Path) -> None:
+    name = f"demo/converted-{uuid.uuid4().hex[:8]}"
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train.csv").write_text("id\n1\n2\n")
+    hub.import_folder(tmp_path / "source", name)
+    listing = client.parquet(name)
+    assert listing["parquet_files"] == []
+    assert listing["reason"]
+    for path in ("default/train/0000", "default/train/0001", "other/test/0000"):
+        file = tmp_path / "converted" / f"{path}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"id": [1, 2]}), file)
+    hub.import_folder(tmp_path / "converted", name, "refs/convert/parquet")
+    listing = client.parquet(name)
+    assert (listing["pending"], listing["failed"], listing["partial"]) == ([], [], False)
+    found = [(f["config"], f["split"], f["filename"]) for f in listing["parquet_files"]]
+    assert found == [
+        ("default", "train", "0000.parquet"),
+        ("default", "train", "0001.parquet"),
+        ("other", "test", "0000.parquet"),
+    ]
+    assert [f["split"] for f in client.parquet(name, config="other")["parquet_files"]] == ["test"]
+    urls = client.parquet(name, shape="hub")
+    assert {config: {split: len(found) for split, found in splits.items()} for config, splits in urls.items()} == {
+        "default": {"train": 2},
+        "other": {"test": 1},
+    }
+    assert client.parquet(name, shape="hub", config="default") == urls["default"]
+    assert client.parquet(name, shape="hub", config="default", split="train") == urls["default"]["train"]
+    assert client.parquet(name, shape="hub", config="default", split="train", shard=1) == urls["default"]["train"][1]
+
+
 def test_configs_splits_and_limits(client: Client, seeds: dict[str, Any]) -> None:
     same(client.dataset("demo/chat").to_table(), seeds["chat"]["7M-core"])
     same(client.dataset("demo/chat", config="gen").to_table(), seeds["chat"]["gen"])

@@ -139,6 +139,36 @@ def test_sixteen_processes_at_once_start_one_server(place: Path) -> None:
     server_pid(place)
 
 
+def test_the_hubs_own_switches_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_ENDPOINT", "HUGGINGFACE_CO_STAGING", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    plain = embedded.wanted()
+    assert plain.endpoint is None
+    assert "HUBFLIGHT_HUB_OFFLINE" not in dict(plain.settings)
+    monkeypatch.setenv("HUGGINGFACE_CO_STAGING", "yes")
+    assert embedded.wanted().endpoint == "https://hub-ci.huggingface.co"
+    assert embedded.wanted("http://127.0.0.1:1").endpoint == "http://127.0.0.1:1"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:2/")
+    assert embedded.wanted().endpoint == "http://127.0.0.1:2"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert embedded.wanted().settings == plain.settings
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert dict(embedded.wanted().settings)["HUBFLIGHT_HUB_OFFLINE"] == "true"
+
+
+def test_offline_the_hub_is_not_asked_and_folders_are_read(
+    place: Path, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HUBFLIGHT_LOCAL_ROOTS", str(tmp_path))
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "set" / "data" / "train.parquet")
+    client = hubflight.connect(endpoint=hub.url)
+    with pytest.raises(hubflight.Unsupported, match="HF_HUB_OFFLINE"):
+        client.dataset("demo/flights").to_table()
+    assert client.dataset(f"file://{tmp_path}/set").num_rows == 2
+
+
 def test_it_outlives_the_process_that_started_it(place: Path) -> None:
     code = "import os, signal; from hubflight.embedded import *; locate(wanted()); os.killpg(0, signal.SIGKILL)"
     done = subprocess.run([sys.executable, "-c", code], start_new_session=True, check=False, timeout=60)

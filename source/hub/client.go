@@ -46,7 +46,10 @@ type Options struct {
 	// AllowPrivateCDN lets redirects and upload links lead to loopback and
 	// private addresses. It is implied when the endpoint is such an address.
 	AllowPrivateCDN bool
-	// Logger gets one debug line per request; nil is silence.
+	// Offline refuses every request, before anything is looked up or connected to.
+	Offline bool
+	// Logger gets one debug line per request, and the Hub's own warnings; nil is
+	// silence.
 	Logger *slog.Logger
 }
 

@@ -71,17 +71,31 @@ func (d *Dataset) refused(op, revision, path string, resp *http.Response) *sourc
 	case strings.Contains(a.text, textBadCredentials):
 		say(source.KindUnauthenticated, "the Hub does not accept the token")
 		e.Hint = "the token is mistyped, expired or revoked; make one at " + d.client.Endpoint() + "/settings/tokens"
-	case a.code == "RepoNotFound", resp.StatusCode == http.StatusUnauthorized && d.token.IsZero():
+	case a.code == "RepoNotFound", resp.StatusCode == http.StatusUnauthorized && (d.token.IsZero() || aboutRepository(resp)):
 		say(source.KindNotFound, "the dataset does not exist, or is private")
 		if d.token.IsZero() {
 			e.Hint = "check the name; if it is private or gated, give a Hub token that may read it"
 		} else {
 			e.Hint = "check the name; if it is private, the token's account has no access to it"
 		}
+		if resp.StatusCode == http.StatusUnauthorized && !d.token.IsZero() {
+			e.Hint = "check the name; if it is right, the token is not valid here or its account has no access to the dataset"
+		}
 	default:
 		d.byStatus(e, a, resp)
 	}
 	return e
+}
+
+// aboutRepository reports whether a request named a repository or a file of one.
+// There the Hub's 401 hides whether it exists, whoever asks; elsewhere it is about
+// the token.
+func aboutRepository(resp *http.Response) bool {
+	if resp.Request == nil {
+		return false
+	}
+	path := resp.Request.URL.EscapedPath()
+	return strings.Contains(path, "/api/datasets/") || strings.Contains(path, "/resolve/") || strings.Contains(path, "/raw/")
 }
 
 func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Response) {
@@ -119,11 +133,14 @@ func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Respons
 // nothing: the status stands for it.
 func readAnswer(resp *http.Response) *answeredError {
 	a := &answeredError{status: resp.StatusCode, code: clip(resp.Header.Get("X-Error-Code"), 60)}
-	for _, name := range []string{"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"} {
+	for _, name := range []string{"X-Request-Id", headerTrace, "X-Amz-Cf-Id"} {
 		if id := clean(resp.Header.Get(name), 80); id != "" {
 			a.requestID = id
 			break
 		}
+	}
+	if a.requestID == "" && resp.Request != nil {
+		a.requestID = resp.Request.Header.Get(headerTrace) // the name that we gave it
 	}
 	texts := []string{resp.Header.Get("X-Error-Message")}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody+1))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/sync/semaphore"
 
@@ -75,9 +76,12 @@ func (b *onClose) Close() error {
 	return err
 }
 
-// signing puts the fixed headers and, on requests to the Hub, the token. It is
-// the only place that reveals a token, and it forgets whatever Authorization
-// came from elsewhere.
+// headerTrace names a request in the Hub's logs.
+const headerTrace = "X-Amzn-Trace-Id"
+
+// signing puts the fixed headers and, on requests to the Hub, the token and a name
+// of this very request, for the Hub's logs and our errors. It is the only place
+// that reveals a token, and it forgets whatever Authorization came from elsewhere.
 type signing struct {
 	next      http.RoundTripper
 	endpoint  endpoint
@@ -91,6 +95,9 @@ func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	out.Header.Del("Authorization")
 	out.Header.Set("User-Agent", s.userAgent)
 	out.Header.Set("Accept-Encoding", "identity")
+	if s.endpoint.maySign(r.URL) {
+		out.Header.Set(headerTrace, uuid.NewString())
+	}
 	if token := callOf(r.Context()).token; !token.IsZero() && s.endpoint.maySign(r.URL) {
 		value := "Bearer " + token.Reveal()
 		if !httpguts.ValidHeaderFieldValue(value) {

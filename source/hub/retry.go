@@ -179,7 +179,7 @@ func passing(resp *http.Response, err error) (floor time.Duration, again bool) {
 func passingError(err error) bool {
 	var refused *refusedAddressError
 	return !errors.As(err, &refused) && !errors.Is(err, errTooLong) &&
-		!errors.Is(err, errTokenShape) && !errors.Is(err, errBodyShort)
+		!errors.Is(err, errOffline) && !errors.Is(err, errTokenShape) && !errors.Is(err, errBodyShort)
 }
 
 // askedWait reads how long the peer wants us to wait: the rate limit's reset if

@@ -158,6 +158,8 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 	case errors.As(err, &heldBack):
 		e.Kind, e.RetryAfter = source.KindBusy, heldBack.wait
 		e.Hint = "the Hub limits this token's requests"
+	case errors.Is(err, errOffline):
+		e.Kind, e.Hint = source.KindUnsupported, "this server was told to stay offline (HF_HUB_OFFLINE or hub.offline); local folders can be read, the Hub's datasets need it to be asked who may read them"
 	case errors.Is(err, errTokenShape):
 		e.Kind = source.KindUnauthenticated
 	case errors.Is(err, errTooLong):

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/hubflight/hubflight/source"
@@ -18,7 +17,7 @@ import (
 // new login is seen.
 func ReadTokenFromEnvironment() (source.HubToken, error) {
 	const op = "hub token"
-	if slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(os.Getenv("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) {
+	if truthy("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
 		return source.HubToken{}, nil
 	}
 	if os.Getenv("HF_OIDC_RESOURCE") != "" {

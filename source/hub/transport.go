@@ -58,8 +58,15 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport, *
 	base := baseTransport(o, ep)
 	single := base.Clone()
 	single.DisableKeepAlives = true
-	early := newEarlyConnections(base, min(o.Connections, earlyPerServer))
+	most := min(o.Connections, earlyPerServer)
+	if o.Offline {
+		most = 0
+	}
+	early := newEarlyConnections(base, most)
 	var rt http.RoundTripper = &counted{next: &connections{kept: base, single: single}, endpoint: ep}
+	if o.Offline {
+		rt = offline{}
+	}
 
 	// 1. A watchdog per attempt, next to the wire: it sees the bytes that move,
 	// in both directions, and nothing that waits for a slot or a retry.
@@ -79,16 +86,20 @@ func newTransport(o Options, ep endpoint) (http.RoundTripper, *http.Transport, *
 	// retry only because it must be inside everything that could change it.
 	rt = &signing{next: rt, endpoint: ep, userAgent: o.UserAgent}
 
-	// 4. What no caller should have to check: encodings nobody asked for, and
+	// 4. What the Hub says to its users beside its answers. Where retried answers
+	// pass, too: a warning comes with a refusal as well.
+	rt = &notices{next: rt, endpoint: ep, log: o.Logger, said: map[string]bool{}}
+
+	// 5. What no caller should have to check: encodings nobody asked for, and
 	// small answers read whole. Inside the retry: such damage is worth another
 	// attempt.
 	rt = &sound{next: rt}
 
-	// 5. What the Hub would refuse is not sent. Inside the retry, which waits, and
+	// 6. What the Hub would refuse is not sent. Inside the retry, which waits, and
 	// outside the slots: who has to wait holds none.
 	rt = newQuotas(rt, ep)
 
-	// 6. Repetition, around everything that can fail in a way that passes.
+	// 7. Repetition, around everything that can fail in a way that passes.
 	return &retrying{next: rt, options: o.Retry, log: o.Logger}, base, early
 }
 

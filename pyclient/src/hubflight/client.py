@@ -80,6 +80,50 @@ class Client:
         with Connection(self.server) as connection:
             return connection.action("splits", command)[0]
 
+    def parquet(
+        self,
+        ref: str,
+        *,
+        config: str | None = None,
+        split: str | None = None,
+        revision: str | None = None,
+        shape: str = "viewer",
+        shard: int | None = None,
+    ) -> Any:
+        """The files of a dataset's conversion to Parquet, as the Hub lists them.
+
+        Args:
+            ref: the dataset.
+            config: only of this one, and with ``split`` only of that split of it.
+            split: see ``config``.
+            revision: of the dataset.
+            shape: ``viewer``, the object of the dataset viewer (``parquet_files``, ``pending``, ``failed``,
+                ``partial``, and ``reason`` where there is no conversion), or ``hub``, the addresses as the Hub's own
+                route gives them: config → split → list, with a config split → list, with a split a list.
+            shard: the number of one file, whose address is the answer (``shape="hub"``); None if there is none.
+        """
+        asked = {"config": config, "split": split, "shape": shape, "shard": shard}
+        command = parse_read({"path": ref, "revision": revision}).command
+        command.pop("v")
+        command |= {name: value for name, value in asked.items() if value is not None}
+        with Connection(self.server) as connection:
+            items, result = connection.action("parquet", command)
+        result.pop("v", None)
+        if shape == "viewer":
+            for name in ("parquet_files", "pending", "failed"):
+                result[name] = [entry for part in (*items, result) for entry in part.get(name) or ()]
+            return result
+        if shard is not None:
+            return result.get("url")
+        if not items:
+            return result.get("urls")
+        urls: dict[str, dict[str, list[str]]] = {}
+        for item in items:  # a listing that is too long for one answer
+            urls.setdefault(item["config"], {}).setdefault(item["split"], []).extend(item["urls"])
+        if split is not None and config is not None:
+            return urls[config][split]
+        return urls if config is None else urls[config]
+
     def write(self, data: Any, ref: str, *, mode: str = "append", **options: Any) -> WriteResult:
         """Writes Arrow data as files of a dataset's split.
 

@@ -161,18 +161,47 @@ def _is_private(uri: str) -> bool:
         return False
 
 
+class _Requests(flight.ClientMiddlewareFactory):  # type: ignore[misc]
+    """Takes down what each answer says about the requests that the server has made for it."""
+
+    HEADER = "x-hubflight-requests"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: dict[str, int] | None = None
+
+    def start_call(self, info: Any) -> flight.ClientMiddleware:
+        return _RequestsOfCall(self)
+
+
+class _RequestsOfCall(flight.ClientMiddleware):  # type: ignore[misc]
+    def __init__(self, to: _Requests) -> None:
+        super().__init__()
+        self._to = to
+
+    def received_headers(self, headers: Mapping[str, list[str | bytes]]) -> None:
+        for value in headers.get(_Requests.HEADER, ()):
+            text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+            counts = re.findall(r"([a-z]+)=(\d{1,18})\b", text)
+            if counts:
+                self._to.last = {origin: int(count) for origin, count in counts}
+
+
 class Connection:
     """A connection to one server. Safe for use by several threads; closed by `close` or at the end of a `with`."""
 
     def __init__(self, server: Server, retry: Retry | None = None) -> None:
         self.server = server
         self.retry = retry or Retry()
+        self._requests = _Requests()
         self._connect()
 
     def _connect(self) -> None:
         self._at = self.server.here()
         try:
-            self._client = flight.connect(self._at.uri, generic_options=_options(self._at.uri))
+            self._client = flight.connect(
+                self._at.uri, generic_options=_options(self._at.uri), middleware=[self._requests]
+            )
         except Exception as exc:
             raise self.error(exc) from None
 
@@ -197,6 +226,14 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"Connection({self.server.uri!r})"
+
+    @property
+    def requests(self) -> dict[str, int] | None:
+        """How many requests the server sent to each origin (hub, cdn, viewer) for the last call that has ended.
+
+        Repeated requests and redirects count. None before the first call, and of a server that does not say.
+        """
+        return self._requests.last
 
     def error(self, exc: BaseException) -> HubflightError:
         """``exc``, raised by pyarrow on this connection, as one of ours and without tokens."""

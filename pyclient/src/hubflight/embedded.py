@@ -35,6 +35,7 @@ __all__ = ["Address", "Embedded", "locate", "machine", "program", "wanted"]
 
 _WINDOWS = os.name == "nt"
 _IDLE = "10m"
+_STAGING = "https://hub-ci.huggingface.co"
 _START_SECONDS = 60.0
 
 # What the server may know of its first caller's environment: how this machine reaches the network and where its
@@ -46,7 +47,7 @@ _ENVIRONMENT = (
     "GOMAXPROCS", "GOGC", "GODEBUG", "GORACE", "GOCOVERDIR",
 )  # fmt: skip
 # Settings of the server that its user may make by environment (see `hubflight config print`).
-_SETTING = re.compile(r"HUBFLIGHT_(MEMORY|CACHE|SCAN|WRITE|PLAN|LOG)_[A-Z_]+|HUBFLIGHT_HUB_(CONNECTIONS|RETRY_[A-Z]+|STALL_TIMEOUT|VIEWER_ENDPOINT)")  # noqa: E501  # fmt: skip
+_SETTING = re.compile(r"HUBFLIGHT_(MEMORY|CACHE|SCAN|WRITE|PLAN|LOG)_[A-Z_]+|HUBFLIGHT_HUB_(CONNECTIONS|RETRY_[A-Z]+|STALL_TIMEOUT|OFFLINE|VIEWER_ENDPOINT)")  # noqa: E501  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,29 @@ class Address:
 def wanted(endpoint: str | None = None) -> Embedded:
     """The server for this process: the Hub of ``endpoint``, else of HF_ENDPOINT; local datasets below the roots.
 
+    HUGGINGFACE_CO_STAGING means the staging Hub, and HF_HUB_OFFLINE a server that asks no Hub, as for the Hub's own
+    programs.
+
     Those are HUBFLIGHT_LOCAL_ROOTS (separated like PATH), else the user's home and the working directory.
     """
-    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or (_STAGING if _switched("HUGGINGFACE_CO_STAGING") else None)
     if endpoint is not None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
             raise InvalidOption("[invalid] endpoint: it is not an http(s) address without user and query")
         endpoint = endpoint.rstrip("/")
     given = [part for part in os.environ.get("HUBFLIGHT_LOCAL_ROOTS", "").split(os.pathsep) if part]
-    settings = tuple(sorted((k, v) for k, v in os.environ.items() if v and _SETTING.fullmatch(k)))
+    chosen = {k: v for k, v in os.environ.items() if v and _SETTING.fullmatch(k)}
+    if _switched("HF_HUB_OFFLINE") or _switched("TRANSFORMERS_OFFLINE"):
+        chosen["HUBFLIGHT_HUB_OFFLINE"] = "true"
+    settings = tuple(sorted(chosen.items()))
     idle = os.environ.get("HUBFLIGHT_EMBEDDED_IDLE") or _IDLE
     return Embedded(endpoint, _roots(given or [os.path.expanduser("~"), os.getcwd()]), settings, idle, _WINDOWS)
+
+
+def _switched(name: str) -> bool:
+    """A switch, read as the Hub's own programs read it."""
+    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _roots(folders: list[str]) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ class Plan:
     """What a read command comes to: the schema of every stream, the partitions in order, and the facts.
 
     `total_records` and `total_bytes` are −1 where the server does not know; `facts` and `details` are the app_metadata
-    of wire.md §4, of the plan and of each partition.
+    of wire.md §4, of the plan and of each partition. `requests` is how many requests the server made for the plan, by
+    origin (hub, cdn, viewer); None if it does not say.
     """
 
     schema: pa.Schema
@@ -51,6 +52,7 @@ class Plan:
     details: list[dict[str, Any]]
     total_records: int
     total_bytes: int
+    requests: dict[str, int] | None = None
 
     @classmethod
     def of(cls, connection: Connection, command: Mapping[str, Any]) -> Plan:
@@ -62,6 +64,7 @@ class Plan:
             details=[_object(e.app_metadata) for e in info.endpoints],
             total_records=info.total_records,
             total_bytes=info.total_bytes,
+            requests=connection.requests,
         )
 
 
