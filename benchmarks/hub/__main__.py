@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from benchmarks.hub import report, repositories, rig, rounds
 from benchmarks.hub.peers import PEERS
-from benchmarks.measure import results
 from benchmarks.measure.digest import Digest
+from benchmarks.measure.screen import Run, names, numbers, say, show
 from benchmarks.measure.terms import expression
 
 
 def main() -> int:
     arguments = _arguments()
-    # Ends as an interrupt does: through everything that stops what was started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.monotonic()
+    run = Run("hub", arguments)
     cache = arguments.cache.resolve()
     made = [_made(arguments, name) for name in arguments.repositories]
     cells: list[rounds.Cell] = []
-    judged: list[results.Verdict] = []
     with (
         tempfile.TemporaryDirectory(prefix="hubflight-bench-") as scratch,
         rig.running(arguments.hubflight.resolve(), arguments.netdelay.resolve(), cache / "hub", Path(scratch), arguments.latencies) as rigs,
@@ -41,15 +35,12 @@ def main() -> int:
                 rows, digest = _expected(repository, case)
                 for rtt, one in rigs.items():
                     cell = rounds.Cell(repository, case, rtt, rows=rows, digest=digest)
-                    rounds.run(one, cell, arguments.rounds, arguments.readers, _say)
+                    rounds.run(one, cell, arguments.rounds, arguments.readers, say)
                     cells.append(cell)
-                    _show(report.table(cell))
+                    show(report.table(cell))
     judged = list(report.verdicts(cells))
-    _say("")
-    _show(verdict.line() for verdict in judged)
-    missed = sum(not verdict.met for verdict in judged)
-    _say(f"\n{len(judged) - missed} of {len(judged)} targets met, {time.monotonic() - began:.0f} s")
-    _write(arguments, cells, judged)
+    tables = (line for cell in cells for line in report.table(cell))
+    run.end(judged, tables, str(report.machine()), report.as_json(cells, judged, run.settings()))
     return 1 if any(cell.wrong for cell in cells) else 0
 
 
@@ -62,16 +53,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the rows of every repository")
     parser.add_argument(
-        "--repositories", type=_names, default=list(repositories.RECIPES), help="comma-separated: " + ", ".join(repositories.RECIPES)
+        "--repositories", type=names, default=list(repositories.RECIPES), help="comma-separated: " + ", ".join(repositories.RECIPES)
     )
-    parser.add_argument("--readers", type=_names, default=list(PEERS), help="comma-separated: " + ", ".join(PEERS))
-    parser.add_argument("--cases", type=_names, default=[], help="comma-separated: full, 2 columns, 1 %% filter (default: all)")
-    parser.add_argument("--latencies", type=lambda text: [int(ms) for ms in text.split(",")], default=[0, 30], help="round trips in ms")
+    parser.add_argument("--readers", type=names, default=list(PEERS), help="comma-separated: " + ", ".join(PEERS))
+    parser.add_argument("--cases", type=names, default=[], help="comma-separated: full, 2 columns, 1 %% filter (default: all)")
+    parser.add_argument("--latencies", type=numbers, default=[0, 30], help="round trips in ms")
     return parser.parse_args()
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _made(arguments: argparse.Namespace, name: str) -> repositories.Repository:
@@ -80,7 +67,7 @@ def _made(arguments: argparse.Namespace, name: str) -> repositories.Repository:
     repository = repositories.make(name, cache, arguments.scale)
     done = cache / "hub" / f".imported-{repository.folder.name}"
     if not done.exists():
-        _say(f"importing {repository.folder.name}, {repository.size() / 1e6:.0f} MB")
+        say(f"importing {repository.folder.name}, {repository.size() / 1e6:.0f} MB")
         command = [
             str(arguments.hubflight.resolve()),
             "hub",
@@ -104,21 +91,6 @@ def _expected(repository: repositories.Repository, case: repositories.Case) -> t
     for batch in ds.dataset(repository.files(), format="parquet").to_batches(columns=case.columns, filter=wanted):
         digest.add(batch)
     return digest.rows, digest.text()
-
-
-def _write(arguments: argparse.Namespace, cells: list[rounds.Cell], judged: list[results.Verdict]) -> None:
-    lines = [str(report.machine()), *(line for cell in cells for line in report.table(cell)), "", *(verdict.line() for verdict in judged)]
-    written = results.write(arguments.results, "hub", report.as_json(cells, judged, results.settings(arguments)), lines)
-    _say(f"written: {written}.json and .txt")
-
-
-def _show(lines: Any) -> None:
-    for line in lines:
-        _say(line)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,5 +8,6 @@
 ``judge``      ratios of rounds, their interval, and whether a target is met
 ``terms``      filters of the wire for Python readers
 ``results``    verdicts, the machine, and the files in ``benchmarks/results``
+``screen``     what is shown meanwhile, and the end of a run, which is that of every benchmark
 =============  ========================================================================================
 """

@@ -85,6 +85,18 @@ def remote_table(cell: remote.Cell) -> Iterator[str]:
     yield f"  {cell.turns.noise()}"
 
 
+def tables(measured: Measured) -> Iterator[str]:
+    """Every table, one kind after the other."""
+    for cell in measured.cells:
+        yield from timing_table(cell)
+    for peaks in measured.peaks:
+        yield from peak_table(peaks)
+    for flat in measured.flatness:
+        yield from flatness_table(flat)
+    for distant in measured.remote:
+        yield from remote_table(distant)
+
+
 def verdicts(measured: Measured) -> Iterator[Verdict]:
     """Every target, judged by what was measured."""
     for cell in measured.cells:

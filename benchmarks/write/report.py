@@ -62,6 +62,14 @@ def peak_table(cell: Cell) -> Iterator[str]:
         yield f"  {name:<12}{client + server:>8.0f}  (client {client:.0f}, server {server:.0f})"
 
 
+def tables(measured: Measured) -> Iterator[str]:
+    """Every table, one kind after the other."""
+    for cell in measured.cells:
+        yield from timing_table(cell)
+    for cell in (*measured.peaks, *(pair[0] for pair in measured.flat)):
+        yield from peak_table(cell)
+
+
 def verdicts(measured: Measured) -> Iterator[Verdict]:
     """Every target, judged by what was measured."""
     for cell in measured.cells:

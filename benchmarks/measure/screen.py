@@ -1,0 +1,56 @@
+"""What every benchmark shows while it runs, and how each of them ends."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from benchmarks.measure import results
+
+
+def say(line: str) -> None:
+    """One line, at once: a benchmark may run for an hour with its output in a file."""
+    print(line, flush=True)
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def names(text: str) -> list[str]:
+    """The value of an argument that is a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(name) for name in names(text)]
+
+
+@dataclass
+class Run:
+    """One run, from its beginning to the verdicts and the files that are left of it."""
+
+    name: str
+    arguments: argparse.Namespace
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        # Ends as an interrupt does: through everything that stops what was started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def settings(self) -> dict[str, object]:
+        return results.settings(self.arguments)
+
+    def end(self, found: list[results.Verdict], tables: Iterable[str], machine: str, document: str) -> None:
+        """Shows the verdicts, and writes the tables with them, and the JSON, to the folder of the results."""
+        verdicts = [verdict.line() for verdict in found]
+        say("")
+        show(verdicts)
+        say(f"\n{sum(verdict.met for verdict in found)} of {len(found)} targets met, {time.monotonic() - self.began:.0f} s")
+        written = results.write(self.arguments.results, self.name, document, [machine, *tables, "", *verdicts])
+        say(f"written: {written}.json and .txt")
