@@ -94,6 +94,28 @@ nightly-write: ## write jobs that race, fail and are continued, with full counts
 nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ENCODER_CASES=5000 go test -timeout 4h ./writer/parquetfile
 
+# The suite runs with the PySpark of constraints.txt; here are the others, and a cluster.
+SPARK_VERSIONS ?= 3.5.9 4.0.1 4.1.1
+.PHONY: nightly-spark
+nightly-spark: build venv ## Spark 3.5, 4.0 and 4.1, and a standalone cluster of two workers (SPARK_VERSIONS=)
+	@status=0; export HUBFLIGHT_BINARY=$(BINARY) PYTHONPATH=$(CURDIR)/pyclient/src; \
+	for version in $(SPARK_VERSIONS); do \
+	  home=$(CURDIR)/.cache/spark-$$version; \
+	  if [ ! -f $$home/.ready ]; then \
+	    $(PYTHON) -m venv --clear $$home; \
+	    $$home/bin/python -m pip install --quiet --disable-pip-version-check \
+	      pyspark==$$version 'pyarrow<23' 'pandas<3' setuptools huggingface_hub pytest tqdm; \
+	    touch $$home/.ready; \
+	  fi; \
+	  tests="tests/test_spark_functions.py"; \
+	  case $$version in 3.*) ;; *) tests="$$tests tests/test_spark_read.py tests/test_spark_write.py";; esac; \
+	  echo "== Spark $$version: $$tests"; \
+	  (cd pyclient && $$home/bin/python -m pytest -q -p no:cacheprovider $$tests) || status=1; \
+	done; \
+	echo "== a cluster, Spark of constraints.txt"; \
+	(cd pyclient && HUBFLIGHT_SPARK_CLUSTER=1 $(PY) -m pytest -q tests/test_spark_cluster.py) || status=1; \
+	exit $$status
+
 # Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
 ROUNDS ?= 9
 SCALE ?= 1
