@@ -157,6 +157,42 @@ func (w *worker) expect(ctx context.Context, chosen []rows) error {
 	return nil
 }
 
+// expectKept tells the Reader what all batches of a window will ask for, so that
+// they do not wait for one answer after the other. Where every row of the window
+// is kept, the next rows likely are, too (the filter is about the order of the
+// rows): of a distant file some of them are announced with it, before the parts
+// of the file that lie between are thrown away.
+func (w *worker) expectKept(ctx context.Context, win *window, p progress) error {
+	n := win.hits - p.done
+	if p.take >= 0 {
+		n = min(n, p.take)
+	}
+	if n <= 0 || w.plan.first == len(w.plan.units) {
+		return nil
+	}
+	chosen := win.place(cutRuns(win.kept, int(p.done), int(n)))
+	if win.hits == win.n && p.take < 0 {
+		next, _ := cutRows(w.group.hits.spans, win.rows[len(win.rows)-1].to, w.rowsAhead())
+		chosen = append(chosen, next...)
+	}
+	return w.expect(ctx, chosen)
+}
+
+// rowsAhead is of how many rows the other columns may rather be read in vain than
+// wait for savedTrips answers.
+func (w *worker) rowsAhead() int64 {
+	far, ok := w.hints.ahead.reader.(distant)
+	if !ok {
+		return 0
+	}
+	bytes := int64(0)
+	for _, c := range w.task.Footer.chunksOf(w.group.group, w.plan.units[w.plan.first:]) {
+		bytes += c.len
+	}
+	rows := w.task.Footer.GroupRows(w.group.group)
+	return savedTrips * far.TripBytes() / max(bytes/max(rows, 1), 1)
+}
+
 // pageRanges are the parts of a chunk that hold chosen rows of a group of n, behind
 // what was announced before up to seen (0: nothing), and up to where they reach: the
 // dictionary and pages, or all of it if its pages are not known.

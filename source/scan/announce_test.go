@@ -218,3 +218,67 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 		t.Errorf("%d bytes announced in %d parts", sum, len(plan))
 	}
 }
+
+// trips counts the answers that a reader waits for one after the other: what it
+// reads of an announcement that it has only just made.
+type trips struct {
+	remote
+	fresh []rangeio.Range // announced since the last read
+	n     int
+	sum   int64
+}
+
+func (l *trips) Expect(_ context.Context, ranges []rangeio.Range) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh = append(l.fresh, ranges...)
+	for _, r := range ranges {
+		l.sum += r.Len
+	}
+}
+
+func (l *trips) ReadAt(ctx context.Context, p []byte, off int64) error {
+	l.mu.Lock()
+	for _, r := range l.fresh {
+		if r.Off <= off && off < r.End() {
+			l.n++
+			break
+		}
+	}
+	l.fresh = nil
+	l.mu.Unlock()
+	return l.bytesReader.ReadAt(ctx, p, off)
+}
+
+func TestKeptRowsAreNotWaitedForBatchByBatch(t *testing.T) {
+	const n = 120_000
+	data := write(t, flatBatch(n), n, parquet.WithPageIndexEnabled(true), parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(8<<10), parquet.WithBatchSize(512))
+	ft := footer(t, data)
+	scanned := func(filters string, trip, limit int64) (int, int64) {
+		reader := &trips{remote: remote{listening{bytesReader: bytesReader{data: data}}, trip}}
+		benchScan(t, Task{
+			Reader: reader, Footer: ft, File: testFile, Limit: limit, Workers: 1,
+			Query: Query{BatchRows: 1000, Filters: mustFilter(t, filters)},
+		})
+		return reader.n, reader.sum
+	}
+	const dense, sparse = `[["id",">=",10000],["id","<",110000]]`, `[["id","in",[11000,31000,51000,71000,91000]]]`
+	// Windows of 1,024, 8,192 and then 65,536 rows: one answer for each, and few
+	// before them.
+	if n, _ := scanned(dense, 0, -1); n > 8 {
+		t.Errorf("of a near file, %d answers were waited for", n)
+	}
+	if n, _ := scanned(dense, 1<<20, -1); n > 4 {
+		t.Errorf("of a distant file, %d answers were waited for", n)
+	}
+	// What is kept here and there says nothing about the rows behind it, and a limit
+	// says that they are not wanted.
+	_, near := scanned(sparse, 0, -1)
+	if _, far := scanned(sparse, 1<<20, -1); far != near {
+		t.Errorf("a distant file's scattered rows announce %d bytes, a near one's %d", far, near)
+	}
+	_, near = scanned(dense, 0, 10)
+	if _, far := scanned(dense, 1<<20, 10); far != near {
+		t.Errorf("ten rows of a distant file announce %d bytes, of a near one %d", far, near)
+	}
+}

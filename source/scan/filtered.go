@@ -96,6 +96,9 @@ func cutRows(spans []rows, at, n int64) (out []rows, next int64) {
 func (w *worker) window(ctx context.Context, win *window, p progress, emit func(piece) error) (progress, error) {
 	drop := min(p.skip, max(win.hits-p.done, 0))
 	p.skip, p.done = p.skip-drop, p.done+drop
+	if err := w.expectKept(ctx, win, p); err != nil {
+		return p, err
+	}
 	for p.done < win.hits && p.take != 0 {
 		most := min(win.hits-p.done, w.step(w.group.group, &p))
 		if p.take > 0 {
