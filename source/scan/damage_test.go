@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,10 +72,15 @@ func TestADamagedChunkIsNamedByFileRowGroupAndColumn(t *testing.T) {
 			for _, version := range []parquet.DataPageVersion{parquet.DataPageV1, parquet.DataPageV2} {
 				data := write(t, batch, 100, parquet.WithCompression(codec), parquet.WithDataPageVersion(version))
 				ft := footer(t, data)
-				errs := 0
+				errs, all := 0, 0
 				for g := range ft.NumRowGroups() {
 					for leaf, c := range ft.chunks[g] {
-						for how, spoil := range damages {
+						for at, how := range slices.Sorted(maps.Keys(damages)) {
+							if (leaf+at)%ft.NumRowGroups() != g {
+								continue // each column is damaged in each way, in one of the row groups
+							}
+							all++
+							spoil := damages[how]
 							damaged := append([]byte(nil), data...)
 							spoil(damaged[c.off : c.off+c.len])
 							rows, err := drainMeasured(t, damaged)
@@ -89,7 +96,7 @@ func TestADamagedChunkIsNamedByFileRowGroupAndColumn(t *testing.T) {
 						}
 					}
 				}
-				if all := ft.NumRowGroups() * len(ft.chunks[0]) * len(damages); errs < all/2 {
+				if errs < all/2 {
 					t.Errorf("%s: only %d of %d damages were noticed", name, errs, all)
 				}
 			}

@@ -68,7 +68,10 @@ var testFile = source.File{At: source.Snapshot{Name: "org/set", Commit: "0123456
 func write(t testing.TB, rec arrow.RecordBatch, rowGroup int64, opts ...parquet.WriterProperty) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	opts = append([]parquet.WriterProperty{parquet.WithMaxRowGroupLength(rowGroup), parquet.WithStats(true)}, opts...)
+	// The library's own bloom filters have 1 MiB, for however few values.
+	opts = append([]parquet.WriterProperty{
+		parquet.WithMaxRowGroupLength(rowGroup), parquet.WithStats(true), parquet.WithMaxBloomFilterBytes(4 * wholeBloom),
+	}, opts...)
 	w, err := pqarrow.NewFileWriter(rec.Schema(), &buf, parquet.NewWriterProperties(opts...),
 		pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 	if err != nil {
