@@ -58,7 +58,7 @@ func (w *worker) nextWindow(ctx context.Context, job portion, p progress, emit f
 	}
 	p.at, p.tested = next.at, min(next.tested, n)
 	p.done -= min(p.done, win.hits)
-	p.testedSize = max(win.size/win.n, p.testedSize/growth, 1)
+	p.testedSize = max((win.size+win.n-1)/win.n, p.testedSize/growth, 1)
 	return p, nil
 }
 

@@ -157,8 +157,11 @@ func (w *worker) plain(ctx context.Context, r rows, p *progress) (arrow.RecordBa
 	if err != nil {
 		return nil, err
 	}
-	p.learn(sizeOf(data), r.to-r.from)
-	return w.record(w.task.Out, w.plan.output, data, r.to-r.from)
+	batch, err := w.record(w.task.Out, w.plan.output, data, r.to-r.from)
+	if err == nil {
+		p.learn(batchBytes(batch, 0, r.to-r.from), r.to-r.from)
+	}
+	return batch, err
 }
 
 // decode takes chosen rows of some units. The caller releases what comes, also
@@ -218,7 +221,7 @@ func (w *worker) footerSize(group int, units []unit) int64 {
 
 // learn keeps an estimate of a row's size: at least what was just seen, and
 // shrinking slowly.
-func (p *progress) learn(bytes, n int64) { p.size = max(bytes/n, p.size/growth, 1) }
+func (p *progress) learn(bytes, n int64) { p.size = max((bytes+n-1)/n, p.size/growth, 1) }
 
 // record converts columns and puts them together.
 func (w *worker) record(schema *arrow.Schema, targets []target, data []arrow.ArrayData, n int64) (arrow.RecordBatch, error) {

@@ -25,8 +25,9 @@ type Query struct {
 	Filters *filter.Filter
 	Logic   filter.Logic
 	Profile Profile
-	// BatchRows and BatchBytes bound a batch; 0 is the default (65,536 rows, in
-	// the spark profile 10,000; 2 MiB).
+	// BatchRows bounds a batch, and BatchBytes is about its size: at most an eighth
+	// more, unless one row is larger. 0 is the default (65,536 rows, in the spark
+	// profile 10,000; 2 MiB).
 	BatchRows  int
 	BatchBytes int64
 

@@ -46,9 +46,18 @@ func (s *shaper) push(piece arrow.RecordBatch) ([]arrow.RecordBatch, error) {
 		}
 		piece = rest
 	}
+	n, size := piece.NumRows(), batchBytes(piece, 0, piece.NumRows())
+	if s.bytes+size > s.most() || s.rows+n > int64(s.maxRows) {
+		// Together they would have to be copied, and cut again.
+		before, err := s.flush()
+		if out = append(out, before...); err != nil {
+			piece.Release()
+			return out, err
+		}
+	}
 	s.pending = append(s.pending, piece)
-	s.rows += piece.NumRows()
-	s.bytes += batchBytes(piece, 0, piece.NumRows())
+	s.rows += n
+	s.bytes += size
 	// Half a batch is worth sending; waiting for the other half would only copy.
 	if s.bytes*2 < s.maxBytes && s.rows*2 < int64(s.maxRows) {
 		return out, nil
@@ -69,8 +78,8 @@ func (s *shaper) flush() ([]arrow.RecordBatch, error) {
 	}
 	defer whole.Release()
 	var out []arrow.RecordBatch
-	n := whole.NumRows()
-	parts := max((n+int64(s.maxRows)-1)/int64(s.maxRows), (batchBytes(whole, 0, n)+s.maxBytes-1)/s.maxBytes, 1)
+	n, most := whole.NumRows(), s.most()
+	parts := max((n+int64(s.maxRows)-1)/int64(s.maxRows), (batchBytes(whole, 0, n)+most-1)/most, 1)
 	even := (n + parts - 1) / parts // of about the same size, instead of a rest
 	for at := int64(0); at < n; {
 		k := s.fit(whole, at, min(even, n-at))
@@ -112,11 +121,15 @@ func (s *shaper) join() (arrow.RecordBatch, error) {
 	return array.NewRecordBatch(s.schema, cols, s.rows), nil
 }
 
+// most is how large a batch may be. A piece is decoded to be as large as a batch,
+// but the sizes of its rows were guessed from those before: if it were cut as soon
+// as it is a little larger, all batches would be halves.
+func (s *shaper) most() int64 { return min(s.maxBytes*9/8, maxBatchBytes) }
+
 // fit is how many of n rows from at make a batch that is not too large; at
 // least one.
 func (s *shaper) fit(b arrow.RecordBatch, at, n int64) int64 {
-	n = min(n, int64(s.maxRows))
-	limit := min(s.maxBytes*3/2, maxBatchBytes) // an even part may be a little over
+	n, limit := min(n, int64(s.maxRows)), s.most()
 	if batchBytes(b, at, n) <= limit {
 		return n
 	}
