@@ -94,7 +94,7 @@ func TestBatchesHaveTheAskedSize(t *testing.T) {
 		if asked == 0 {
 			asked = defaultBatchBytes
 		}
-		batch := rowsOf(c.kind, int(max(12*asked, 3<<20)))
+		batch := rowsOf(c.kind, int(max(7*asked, 2<<20)))
 		data := write(t, batch, batch.NumRows(), parquet.WithDictionaryDefault(false))
 		for _, profile := range []Profile{Native, Spark} {
 			name := fmt.Sprintf("%s, %d bytes, filter %s, profile %d", c.kind, asked, c.filter, profile)
