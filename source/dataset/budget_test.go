@@ -34,12 +34,17 @@ const (
 // column: id, c1 … c5.
 func wide(t testing.TB) []byte {
 	t.Helper()
+	return wideOf(t, wideRows, wideGroup)
+}
+
+func wideOf(t testing.TB, rows, group int) []byte {
+	t.Helper()
 	fields := []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}
 	for i := 1; i < wideColumns; i++ {
 		fields = append(fields, arrow.Field{Name: fmt.Sprintf("c%d", i), Type: arrow.PrimitiveTypes.Int64})
 	}
 	random := rand.New(rand.NewPCG(5, 2026))
-	return parquetOf(t, arrow.NewSchema(fields, nil), wideRows, wideGroup, func(b *array.RecordBuilder, row int) {
+	return parquetOf(t, arrow.NewSchema(fields, nil), rows, group, func(b *array.RecordBuilder, row int) {
 		b.Field(0).(*array.Int64Builder).Append(int64(row))
 		for i := 1; i < wideColumns; i++ {
 			b.Field(i).(*array.Int64Builder).Append(random.Int64())
@@ -154,6 +159,29 @@ func TestAScanOfSeveralRunsMakesTheRequestsThatTheyNeed(t *testing.T) {
 				t.Errorf("with a warm disk: %d requests at the Hub, %d at storage; want 1 and none", atHub, atCDN)
 			}
 		})
+	}
+}
+
+// Where a row group is decoded through windows, because it is large, requests are
+// not as small as those.
+func TestALargeRowGroupIsReadWithLargeRequests(t *testing.T) {
+	const path, rows = "data/train-00000-of-00001.parquet", 160_000
+	raw := wideOf(t, rows, rows)
+	run := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{path: raw}))
+	for _, limit := range []int64{1 << 20, 8 << 20} {
+		want, size := wantedOf(t, raw, []string{"id", "c1", "c2", "c3", "c4", "c5"}, 0, limit)
+		if size < 7<<20 {
+			t.Fatalf("the row group has %d bytes", size)
+		}
+		p := tunedPlanner(t, run.HubURL, "", 8<<10, limit)
+		plan := mustPlan(t, p, request(t))
+		run.ForgetRequests()
+		if ids := idsOf(t, p, plan.Partitions[0], 0, -1); !slices.Equal(ids, between(0, rows)) {
+			t.Errorf("%d rows", len(ids))
+		}
+		if atHub, atCDN := counted(run); atHub > 0 || atCDN < 1 || atCDN > want {
+			t.Errorf("requests of at most %d bytes: %d at the Hub, %d at storage; want 0 and %d", limit, atHub, atCDN, want)
+		}
 	}
 }
 
