@@ -148,6 +148,11 @@ bench-write: build venv ## writing to a Hub beside pyarrow with huggingface_hub:
 wheel: build venv ## the Python wheels with the program inside, for Linux, macOS and Windows, in pyclient/dist (PLATFORMS=host for this machine's)
 	@$(PY) pyclient/build_wheels.py --out pyclient/dist $(PLATFORMS)
 
+.PHONY: nightly-wheels
+nightly-wheels: wheel ## the wheels of all platforms, and whether each holds a program of its platform; vet for each system
+	@HUBFLIGHT_WHEELS=$(CURDIR)/pyclient/dist HUBFLIGHT_BINARY=$(BINARY) $(PY) -m pytest -q pyclient/tests/test_wheel.py
+	@for system in darwin windows; do CGO_ENABLED=0 GOOS=$$system go vet ./... || exit 1; done
+
 .PHONY: lint
 lint: venv ## go vet, golangci-lint, gofmt; ruff and mypy (strict)
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \

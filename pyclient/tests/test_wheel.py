@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import os
 import subprocess
 import sys
@@ -56,6 +59,67 @@ def test_a_wheel_is_of_its_platform_and_holds_the_program(wheel: Path) -> None:
         assert archive.read(program) == Path(binary()).read_bytes()
         assert len(archive.read("hubflight/_bin/BUILD").strip()) == 64
         assert "pyspark_hubflight_py.py" in archive.namelist()
+
+
+def test_every_file_of_a_wheel_is_recorded_with_its_digest_and_size(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        rows = {path: (digest, size) for path, digest, size in csv.reader(archive.read(record).decode().splitlines())}
+        assert set(rows) == {entry.filename for entry in archive.infolist() if not entry.is_dir()}
+        assert rows.pop(record) == ("", "")
+        for path, (digest, size) in rows.items():
+            found = base64.urlsafe_b64encode(hashlib.sha256(archive.read(path)).digest()).rstrip(b"=").decode()
+            assert (digest, int(size)) == ("sha256=" + found, archive.getinfo(path).file_size), path
+        tags = {
+            line.removeprefix("Tag: ")
+            for line in archive.read(record[:-6] + "WHEEL").decode().splitlines()
+            if "Tag" in line
+        }
+    assert tags == {f"py3-none-{one}" for one in PLATFORMS[host()].split(".")}
+    check_format(wheel, host())
+
+
+def test_a_program_of_another_system_or_machine_is_noticed(wheel: Path) -> None:
+    for target in set(PLATFORMS) - {host()}:
+        with pytest.raises(AssertionError):
+            check_format(wheel, target)
+
+
+@pytest.mark.skipif(not os.environ.get("HUBFLIGHT_WHEELS"), reason="nightly: make nightly-wheels")
+def test_the_wheels_of_all_platforms_hold_programs_of_their_platforms() -> None:
+    built = {wheel.name: wheel for wheel in Path(os.environ["HUBFLIGHT_WHEELS"]).glob("*.whl")}
+    assert len(built) == len(PLATFORMS)
+    for target, tag in PLATFORMS.items():
+        (wheel,) = [path for name, path in built.items() if name.endswith(f"-py3-none-{tag}.whl")]
+        check_format(wheel, target)
+
+
+# How a program of each platform begins, and where it names its processor (Windows: behind a pointer).
+_ELF, _MACHO, _PE = b"\x7fELF\x02\x01", b"\xcf\xfa\xed\xfe", b"MZ"
+_PROCESSORS = {
+    "linux/amd64": (_ELF, 18, 0x3E),
+    "linux/arm64": (_ELF, 18, 0xB7),
+    "darwin/amd64": (_MACHO, 4, 0x01000007),
+    "darwin/arm64": (_MACHO, 4, 0x0100000C),
+    "windows/amd64": (_PE, 0x3C, 0x8664),
+}
+
+
+def check_format(wheel: Path, target: str) -> None:
+    """Asserts that the program in a wheel is one of the platform, and that BUILD is its digest."""
+    name = "hubflight.exe" if target.startswith("windows/") else "hubflight"
+    with zipfile.ZipFile(wheel) as archive:
+        assert f"hubflight/_bin/{name}" in archive.namelist()
+        program = archive.read(f"hubflight/_bin/{name}")
+        assert archive.read("hubflight/_bin/BUILD").decode().strip() == hashlib.sha256(program).hexdigest()
+    magic, offset, processor = _PROCESSORS[target]
+    assert program.startswith(magic), program[:8]
+    if magic == _PE:
+        header = int.from_bytes(program[offset : offset + 4], "little")
+        assert program[header : header + 4] == b"PE\0\0"
+        offset = header + 4
+    width = 4 if magic == _MACHO else 2
+    assert int.from_bytes(program[offset : offset + width], "little") == processor
 
 
 def test_without_a_program_the_wheel_is_pure(tmp_path: Path) -> None:
