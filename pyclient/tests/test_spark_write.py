@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,7 @@ def test_write_parquet_makes_numbered_parts(
 ) -> None:
     from pyspark_hubflight import write_parquet
 
-    options = {"server": server.url, "storage_options": {"token": WRITER}}
+    options: dict[str, Any] = {"server": server.url, "storage_options": {"token": WRITER}}
     path = f"hf://datasets/{name}"
     with pytest.raises(hubflight.DatasetNotFound):
         write_parquet(frame(spark), path, **options)
@@ -170,6 +171,19 @@ def test_write_parquet_makes_numbered_parts(
     same(read.load(name), frame(spark, 0, 600))
     with pytest.raises(hubflight.AlreadyExists):
         write_parquet(frame(spark), path, mode="error", **options)
+
+
+def test_write_parquet_counts_its_files_on_a_terminal_and_nowhere_else(
+    spark: SparkSession, server: FlightServer, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from pyspark_hubflight import write_parquet
+
+    options: dict[str, Any] = {"server": server.url, "token": WRITER, "create_repo": True}
+    write_parquet(frame(spark), f"hf://datasets/{name}/quiet", **options)
+    assert "files" not in capfd.readouterr().err
+    write_parquet(frame(spark, 0, 400, 2), f"hf://datasets/{name}/shown", progress=True, **options)
+    counts = re.findall(r"write: ([\d.]+) files", capfd.readouterr().err)
+    assert float(counts[-1]) == 2, counts
 
 
 def test_write_parquet_makes_one_file_of_the_given_name(

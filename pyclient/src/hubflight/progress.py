@@ -24,6 +24,10 @@ class Bar:
                 return
             self._bar = tqdm(desc=what, total=total if total >= 0 else None, unit=" " + unit, unit_scale=True)
 
+    @property
+    def shown(self) -> bool:
+        return self._bar is not None
+
     def __enter__(self) -> Bar:
         return self
 

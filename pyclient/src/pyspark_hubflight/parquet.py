@@ -78,7 +78,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 _IGNORED = ("use_content_defined_chunking",)
 
 
-def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
+def write_parquet(df: DataFrame, path: str, *, progress: bool | None = None, **kwargs: Any) -> WriteResult:
     """Writes ``df`` as Parquet to ``path``: tasks upload in parallel, then the driver commits 50 files at a time.
 
     A path that ends in ``.parquet`` or ``.pq`` becomes one file of exactly that name; any other is a folder in which
@@ -87,6 +87,7 @@ def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
     Args:
         df: the DataFrame.
         path: ``hf://datasets/ns/name[@revision][/path]`` or ``file:///folder[/path]``.
+        progress: whether a bar counts the files as they are uploaded (needs tqdm); by default only on a terminal.
         kwargs: ``mode``: by default files of the same names are replaced and stale ones of an earlier, longer write
             are reported; ``"append"`` continues the numbering, ``"overwrite"`` also deletes stale parts, ``"error"``
             refuses an existing target. ``storage_options={"token": …}`` or ``filesystem``: where the token comes from.
@@ -106,13 +107,19 @@ def write_parquet(df: DataFrame, path: str, **kwargs: Any) -> WriteResult:
         from hubflight.writing import WriteResult
 
         return WriteResult(skipped=job.skipped)
-    return run_job(df, job, keep_schema=mode != "append")
+    return run_job(df, job, keep_schema=mode != "append", progress=progress)
 
 
-def run_job(df: DataFrame, job: Job, keep_schema: bool) -> WriteResult:
+def run_job(df: DataFrame, job: Job, keep_schema: bool, progress: bool | None = None) -> WriteResult:
     """Stages the partitions of ``df`` in tasks and commits; with ``keep_schema`` also if there is not one row."""
+    from hubflight.progress import Bar
+    from pyspark_hubflight.counting import counter
+
     try:
-        rows = df.mapInArrow(_stage_function(job), "files string").collect()
+        # How many files there will be is known only when all are written: each partition may make several, or none.
+        with Bar("write", -1, "files", progress) as bar:
+            staging = _stage_function(job, counter(df.sparkSession, bar))
+            rows = df.mapInArrow(staging, "files string").collect()
         files = [record for row in rows for record in json.loads(row["files"])]
         if not files and keep_schema:
             files = job.stage_empty()
@@ -140,13 +147,16 @@ def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) 
     return Job.begin(connect_to(options.connecting, options.dataset), options, mode, arrow_schema(df.schema), naming)
 
 
-def _stage_function(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _stage_function(
+    job: Job, count: Callable[[int], None]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def stage(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         from pyspark_hubflight.attempts import attempt_of_task
 
         files = job.stage(batches, *attempt_of_task())
+        count(len(files))
         yield pa.RecordBatch.from_pydict({"files": [json.dumps(files)]}, schema=pa.schema([("files", pa.string())]))
 
     return stage
