@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/hubflight/hubflight/flightsrv/internal/frame"
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/ipcguard"
 	"github.com/hubflight/hubflight/writer"
@@ -156,19 +157,21 @@ func (p *putSender) event(e writer.CommitEvent) {
 // guard before arrow-go sees it.
 type batches struct{ reader *flight.Reader }
 
-// guardedStream hands messages from the client to arrow-go's reader, checked.
+// guardedStream hands messages from the client to arrow-go's reader, checked. The
+// body of a message is good until the next one is received.
 type guardedStream struct {
 	stream interface {
-		Recv() (*flight.FlightData, error)
+		RecvMsg(m any) error
 	}
+	in     frame.Inbound
 	wait   await
 	first  *flight.FlightData
 	layout *ipcguard.Layout // nil until the schema has passed
 }
 
-func (g *guardedStream) receive() (data *flight.FlightData, err error) {
-	err = g.wait(func() error { data, err = g.stream.Recv(); return err })
-	return data, err
+func (g *guardedStream) receive() (*flight.FlightData, error) {
+	err := g.wait(func() error { return g.stream.RecvMsg(&g.in) })
+	return g.in.Data, err
 }
 
 func newBatches(g *guardedStream) (*batches, error) {
@@ -213,7 +216,8 @@ func (g *guardedStream) Recv() (*flight.FlightData, error) {
 // Schema implements writer.Batches.
 func (b *batches) Schema() *arrow.Schema { return b.reader.Schema() }
 
-// Next implements writer.Batches.
+// Next implements writer.Batches: the batch lies in the memory of the message that
+// it came in.
 func (b *batches) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

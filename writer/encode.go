@@ -29,6 +29,9 @@ const (
 	sliceBytes = 1 << 20
 	// minSlice is the least of it, for limits that are smaller.
 	minSlice = 16 << 10
+	// heldPages is how much of the open row group's pages is in memory; the rest
+	// waits in the spool.
+	heldPages = 16 << 20
 )
 
 // codec reads a compression by the name that pyarrow gives it.
@@ -275,6 +278,7 @@ func (e *encoder) ensure(ctx context.Context) error {
 		if e.parquet, err = parquetfile.New(e.file, e.schema, props); err != nil {
 			return err
 		}
+		e.parquet.SpillTo(e.file, heldPages)
 		return e.parquet.SetMetadata("ARROW:schema", arrowSchema)
 	})
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Batches is the input of an attempt. Next returns io.EOF at the end; the caller
-// owns what it gets.
+// owns what it gets, and releases it before it calls Next again: the next batch may
+// come in the same memory.
 type Batches interface {
 	Schema() *arrow.Schema
 	Next(ctx context.Context) (arrow.RecordBatch, error)

@@ -24,6 +24,7 @@ class Site:
 
     hub: str
     server: str | None
+    """Of its unix socket, which is how clients of this machine reach a server."""
     processes: dict[str, subprocess.Popen[bytes]]
     log: Path
     folder: Path
@@ -73,13 +74,13 @@ class Rig:
             stack.callback(stop, hub)
             site = Site(await_file(hub, port, log), None, {"hub": hub}, log, folder)
             if name == OURS:
-                port, log = folder / "server.address", folder / "server.log"
-                command = ["serve", "--server.address", "127.0.0.1:0", "--server.port_file", str(port), "--hub.endpoint", site.hub]
-                command += ["--server.insecure", "--write.spool_dir", str(folder / "spool")]
+                port, log, socket = folder / "server.address", folder / "server.log", folder / "server.sock"
+                command = ["serve", "--server.address", "127.0.0.1:0", "--server.unix", str(socket), "--server.port_file", str(port)]
+                command += ["--hub.endpoint", site.hub, "--server.insecure", "--write.spool_dir", str(folder / "spool")]
                 server = start([str(self.binary), *command], log, folder)
                 stack.callback(stop, server)
-                address = await_file(server, port, log)
-                site.server, site.processes["server"] = address if "://" in address else f"grpc://{address}", server
+                await_file(server, port, log)
+                site.server, site.processes["server"] = f"grpc+unix://{socket}", server
             yield site
 
 

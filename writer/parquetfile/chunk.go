@@ -1,6 +1,7 @@
 package parquetfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"math/bits"
@@ -130,7 +131,7 @@ func (c *chunk) reset() error {
 	return nil
 }
 
-// held is the memory of the chunk's pages.
+// held is what the chunk's pages take, wherever they wait.
 func (c *chunk) held() int64 { return c.stored.n + int64(c.values.size()) }
 
 // add appends a batch's entries.
@@ -196,13 +197,7 @@ func (c *chunk) filled(e entries, at, n int) int {
 	if e.def == nil {
 		return n
 	}
-	have := 0
-	for _, d := range e.def[at : at+n] {
-		if d == live {
-			have++
-		}
-	}
-	return have
+	return bytes.Count(e.def[at:at+n], []byte{live})
 }
 
 // take appends entries to the open page.
@@ -212,8 +207,10 @@ func (c *chunk) take(e entries, at, n, filled int) {
 	}
 	if filled < n {
 		c.def = fill(c.def, c.count-len(c.def), c.maxDef)
-		for _, d := range e.def[at : at+n] {
-			c.def = append(c.def, min(d, c.maxDef))
+		from := len(c.def)
+		c.def = append(c.def, e.def[at:at+n]...)
+		for i, d := range c.def[from:] {
+			c.def[from+i] = min(d, c.maxDef)
 		}
 		c.nulls += n - filled
 	}
@@ -291,7 +288,7 @@ func (c *chunk) pageStats() metadata.EncodedStatistics {
 }
 
 // write ends the chunk: dictionary page first, then the data pages.
-func (c *chunk) write(w *counted, meta *metadata.ColumnChunkMetaDataBuilder) error {
+func (c *chunk) write(w *counted, scratch Scratch, meta *metadata.ColumnChunkMetaDataBuilder) error {
 	if c.count > 0 {
 		if err := c.endPage(); err != nil {
 			return err
@@ -310,7 +307,7 @@ func (c *chunk) write(w *counted, meta *metadata.ColumnChunkMetaDataBuilder) err
 	for i := range c.pages {
 		c.pages[i].offset += w.n
 	}
-	if err := c.stored.drain(w); err != nil {
+	if err := c.stored.drain(w, scratch); err != nil {
 		return err
 	}
 	info.CompressedSize, info.UncompressedSize = w.n-start, c.sumRaw

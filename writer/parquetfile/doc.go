@@ -10,7 +10,8 @@
 //   - A page begins with a row. Only PLAIN, RLE and RLE_DICTIONARY in pages of version 1 are written: what every reader has.
 //   - Statistics are true or absent: NaN is left out, a zero counts as both zeros, values above 4096 bytes are not written, and with
 //     them goes the chunk's column index.
-//   - What is held is the compressed pages of the open group, one open page and one dictionary (of DictionaryPageSizeLimit) per column.
+//   - What is held is the compressed pages of the open group, one open page and one dictionary (of DictionaryPageSizeLimit) per column. With
+//     SpillTo no more than a bound of these pages is in memory; the others wait in scratch. That changes no byte of the file.
 //
 // A File is used by one goroutine and keeps nothing of a batch after Write. It does not cut groups or files: its caller does.
 //

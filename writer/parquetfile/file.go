@@ -34,6 +34,9 @@ type File struct {
 	blooms *metadata.FileBloomFilterBuilder
 	groups int
 	rows   int64 // of the open group
+
+	scratch Scratch // nil: there is none
+	most    int     // slabs in use, beyond which pages are spilled
 }
 
 // New begins a file of the given schema. Its metadata becomes key-value metadata of the footer. Encodings and page versions of the
@@ -72,6 +75,12 @@ func New(w io.Writer, sc *arrow.Schema, props *parquet.WriterProperties) (*File,
 // SetMetadata adds an entry to the footer's key-value metadata.
 func (f *File) SetMetadata(key, value string) error { return f.meta.AppendKeyValueMetadata(key, value) }
 
+// SpillTo makes finished pages wait in scratch for the end of their row group as soon as they take more than most bytes of memory. It is
+// called before the first Write; scratch belongs to the file until Close.
+func (f *File) SpillTo(scratch Scratch, most int64) {
+	f.scratch, f.most = scratch, int(most/slabSize)
+}
+
 // Write appends rows to the open group.
 func (f *File) Write(rec arrow.RecordBatch) error {
 	if rec.NumRows() == 0 {
@@ -90,10 +99,23 @@ func (f *File) Write(rec arrow.RecordBatch) error {
 		}
 	}
 	f.rows += rec.NumRows()
+	return f.spill()
+}
+
+// spill moves full slabs to scratch if there are too many.
+func (f *File) spill() error {
+	if f.scratch == nil || f.slabs.out <= f.most {
+		return nil
+	}
+	for _, c := range f.chunks {
+		if err := c.stored.spill(f.scratch); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// Buffered is what the open group holds: compressed pages, and open ones as they are.
+// Buffered is what the open group holds, in memory and in scratch: compressed pages, and open ones as they are.
 func (f *File) Buffered() int64 {
 	var n int64
 	for _, c := range f.chunks {
@@ -118,7 +140,7 @@ func (f *File) EndGroup() error {
 	}
 	blooms := make(map[string]metadata.BloomFilterBuilder)
 	for i, c := range f.chunks {
-		if err := c.write(f.out, group.NextColumnChunk()); err != nil {
+		if err := c.write(f.out, f.scratch, group.NextColumnChunk()); err != nil {
 			return err
 		}
 		if f.index != nil {
@@ -130,6 +152,11 @@ func (f *File) EndGroup() error {
 			blooms[c.column.Path()] = c.bloom
 		}
 		if err := c.reset(); err != nil {
+			return err
+		}
+	}
+	if f.scratch != nil {
+		if err := f.scratch.Clear(); err != nil {
 			return err
 		}
 	}

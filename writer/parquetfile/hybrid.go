@@ -1,6 +1,9 @@
 package parquetfile
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // appendHybrid appends values of the given width in the RLE/bit-packing hybrid: runs of 8 and more as such, what lies between in groups of
 // 8. Only the last group may be filled up, because there the reader knows that the values end.
@@ -32,7 +35,14 @@ func appendRun(dst []byte, value uint32, n int, width uint) []byte {
 
 func runLength[T uint8 | uint32](values []T) int {
 	first := values[0]
-	for i, v := range values {
+	at := 0
+	if levels, ok := any(values).([]uint8); ok { // nearly always the same
+		for all := uint64(levels[0]) * 0x0101010101010101; at+8 <= len(levels) && binary.LittleEndian.Uint64(levels[at:]) == all; {
+			at += 8
+		}
+	}
+	for i := at; i < len(values); i++ {
+		v := values[i]
 		if v != first {
 			return i
 		}
@@ -52,6 +62,9 @@ func appendPacked[T uint8 | uint32](dst []byte, values []T, width uint) []byte {
 	groups := (len(values) + 7) / 8
 	dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)
 	whole := len(dst) + groups*int(width)
+	if width <= 16 {
+		dst, values = appendEights(slices.Grow(dst, groups*int(width)+16), values, width)
+	}
 	var word uint64
 	var bits uint
 	for _, v := range values {
@@ -70,4 +83,21 @@ func appendPacked[T uint8 | uint32](dst []byte, values []T, width uint) []byte {
 		dst = append(dst, 0)
 	}
 	return dst
+}
+
+// appendEights appends the whole groups of 8 of values that are at most 16 bits wide, and returns the values that are left. There is room for
+// 16 bytes more than they take.
+func appendEights[T uint8 | uint32](dst []byte, values []T, width uint) ([]byte, []T) {
+	at := len(dst)
+	dst = dst[:cap(dst)]
+	for len(values) >= 8 {
+		v := values[:8]
+		low := uint64(v[0]) | uint64(v[1])<<width | uint64(v[2])<<(2*width) | uint64(v[3])<<(3*width)
+		high := uint64(v[4]) | uint64(v[5])<<width | uint64(v[6])<<(2*width) | uint64(v[7])<<(3*width)
+		binary.LittleEndian.PutUint64(dst[at:], low|high<<(4*width))
+		binary.LittleEndian.PutUint64(dst[at+8:], high>>(64-4*width))
+		at += int(width)
+		values = values[8:]
+	}
+	return dst[:at], values
 }

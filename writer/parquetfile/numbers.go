@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -36,8 +37,10 @@ type numbers[T number] struct {
 
 	dict  bool
 	keys  []T // by index
+	near  nearby[T]
 	slots []numberSlot[T]
-	tried int
+	// hashed is how many keys are in slots.
+	hashed, tried int
 }
 
 func newNumbers[T number](s settings, width int, raw func(arrow.ArrayData, *[]T) []T, spanOf func(span[T], []T) span[T]) *numbers[T] {
@@ -99,15 +102,60 @@ func (v *numbers[T]) hash(values []T) {
 // number appends the dictionary's indices of values, and new values to the dictionary.
 func (v *numbers[T]) number(values []T) {
 	v.tried += len(values)
+	if len(v.keys) == 0 && len(values) > 0 {
+		v.near.origin = values[0] - nearReach
+	}
+	at := len(v.indices)
+	v.indices = slices.Grow(v.indices, len(values))[:at+len(values)]
+	out := v.indices[at:]
 	var before T
 	var index uint32
 	known := false
-	for _, value := range values {
+	for i, value := range values {
 		if !known || value != before { // sorted columns repeat
-			index, before, known = v.find(value), value, true
+			if place := uint64(value-v.near.origin) - v.near.first; place < uint64(len(v.near.slots)) && v.near.slots[place] != 0 {
+				index = v.near.slots[place] - 1
+			} else {
+				index = v.find(value)
+			}
+			before, known = value, true
 		}
-		v.indices = append(v.indices, index)
+		out[i] = index
 	}
+}
+
+// nearReach is how far from a chunk's first value a value may be and still have its place in nearby.
+const nearReach = 1 << 13
+
+// nearby are the indices of the values around the first one, each at its place: columns of small numbers (days, counts, codes) need no hashing.
+// The slots are those of the values from origin+first on, as many as have been asked for.
+type nearby[T number] struct {
+	origin T // nearReach below the chunk's first value, with wrap-around
+	first  uint64
+	slots  []uint32 // index + 1
+}
+
+// covers reports whether a value has its place here, and makes it.
+func (n *nearby[T]) covers(value T) bool {
+	const most = 2 * nearReach
+	at := uint64(value - n.origin)
+	if at >= most {
+		return false
+	}
+	if len(n.slots) == 0 { // a few around the first value
+		n.first, n.slots = min(at, most-64), append(n.slots, make([]uint32, 64)...)
+	}
+	for size := uint64(len(n.slots)); at-n.first >= size; size = uint64(len(n.slots)) {
+		first, want := n.first, min(4*size, most)
+		if at < n.first {
+			first -= min(want-size, n.first)
+		}
+		first = min(first, most-want)
+		wider := make([]uint32, want)
+		copy(wider[n.first-first:], n.slots)
+		n.first, n.slots = first, wider
+	}
+	return true
 }
 
 // numberSlot is an entry of the hash table.
@@ -116,7 +164,16 @@ type numberSlot[T number] struct {
 	index uint32 // + 1
 }
 
+// find returns the index of a value, which is new if it is not there yet.
 func (v *numbers[T]) find(value T) uint32 {
+	if v.near.covers(value) {
+		slot := &v.near.slots[uint64(value-v.near.origin)-v.near.first]
+		if *slot == 0 {
+			v.keys = append(v.keys, value)
+			*slot = uint32(len(v.keys)) //nolint:gosec // at most the dictionary's bytes
+		}
+		return *slot - 1
+	}
 	mask := uint64(len(v.slots) - 1)
 	for at := mix(uint64(value)) & mask; ; at = (at + 1) & mask {
 		switch slot := &v.slots[at]; {
@@ -124,7 +181,7 @@ func (v *numbers[T]) find(value T) uint32 {
 			v.keys = append(v.keys, value)
 			n := uint32(len(v.keys)) //nolint:gosec // at most the dictionary's bytes
 			*slot = numberSlot[T]{value, n}
-			if len(v.keys)*2 > len(v.slots) {
+			if v.hashed++; v.hashed*2 > len(v.slots) {
 				v.grow()
 			}
 			return n - 1
@@ -135,14 +192,18 @@ func (v *numbers[T]) find(value T) uint32 {
 }
 
 func (v *numbers[T]) grow() {
-	v.slots = make([]numberSlot[T], 2*len(v.slots))
+	old := v.slots
+	v.slots = make([]numberSlot[T], 2*len(old))
 	mask := uint64(len(v.slots) - 1)
-	for i, key := range v.keys {
-		at := mix(uint64(key)) & mask
+	for _, slot := range old {
+		if slot.index == 0 {
+			continue
+		}
+		at := mix(uint64(slot.key)) & mask
 		for v.slots[at].index != 0 {
 			at = (at + 1) & mask
 		}
-		v.slots[at] = numberSlot[T]{key, uint32(i + 1)} //nolint:gosec // as above
+		v.slots[at] = slot
 	}
 }
 
@@ -219,7 +280,8 @@ func (v *numbers[T]) entries(dst []byte) ([]byte, int) {
 }
 
 func (v *numbers[T]) restart(use bool) {
-	v.dict, v.tried, v.keys = use, 0, v.keys[:0]
+	v.dict, v.tried, v.hashed, v.keys = use, 0, 0, v.keys[:0]
+	v.near = nearby[T]{slots: v.near.slots[:0]}
 	switch {
 	case use && v.slots == nil:
 		v.slots = make([]numberSlot[T], 256)
@@ -237,9 +299,17 @@ func ordered[T number, N int32 | int64 | uint32 | uint64](into span[T], values [
 		into = span[T]{values[0], values[0], true}
 	}
 	low, high := N(into.low), N(into.high)
-	for _, v := range values {
+	low2, high2 := low, high // each waits for its own last result only
+	pairs := len(values) &^ 1
+	for i := 0; i < pairs; i += 2 {
+		a, b := N(values[i]), N(values[i+1])
+		low, high = min(low, a), max(high, a)
+		low2, high2 = min(low2, b), max(high2, b)
+	}
+	for _, v := range values[pairs:] {
 		low, high = min(low, N(v)), max(high, N(v))
 	}
+	low, high = min(low, low2), max(high, high2)
 	return span[T]{T(low), T(high), true}
 }
 

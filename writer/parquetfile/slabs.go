@@ -7,9 +7,13 @@ const slabSize = 64 << 10
 
 // slabs are pieces of memory that pages wait in. They are used again by the next row group, so that the collector is not what decides how
 // much a group takes.
-type slabs struct{ free [][]byte }
+type slabs struct {
+	free [][]byte
+	out  int // slabs that are in use
+}
 
 func (s *slabs) take() []byte {
+	s.out++
 	if last := len(s.free) - 1; last >= 0 {
 		out := s.free[last]
 		s.free = s.free[:last]
@@ -18,12 +22,31 @@ func (s *slabs) take() []byte {
 	return make([]byte, 0, slabSize)
 }
 
-// queue is bytes in slabs: written at its end, then drained.
+func (s *slabs) give(slab []byte) {
+	s.out--
+	s.free = append(s.free, slab[:0])
+}
+
+// Scratch is where finished pages wait that memory is too small for.
+type Scratch interface {
+	// Append stores p, and returns where it is.
+	Append(p []byte) (at int64, err error)
+	// ReadBack fills p with what was stored from at on.
+	ReadBack(p []byte, at int64) error
+	// Clear forgets everything that was stored.
+	Clear() error
+}
+
+// queue is bytes: written at its end, then drained. They are in slabs, the first of them perhaps in scratch.
 type queue struct {
 	slabs *slabs
+	away  []extent
 	full  [][]byte
 	n     int64
 }
+
+// extent is a piece of scratch.
+type extent struct{ at, n int64 }
 
 func (q *queue) write(p []byte) {
 	q.n += int64(len(p))
@@ -39,16 +62,62 @@ func (q *queue) write(p []byte) {
 	}
 }
 
+// spill moves the slabs that are full to scratch.
+func (q *queue) spill(to Scratch) error {
+	kept := q.full[:0]
+	for _, slab := range q.full {
+		if len(slab) < cap(slab) {
+			kept = append(kept, slab)
+			continue
+		}
+		at, err := to.Append(slab)
+		if err != nil {
+			return err
+		}
+		if last := len(q.away) - 1; last >= 0 && q.away[last].at+q.away[last].n == at {
+			q.away[last].n += int64(len(slab))
+		} else {
+			q.away = append(q.away, extent{at, int64(len(slab))})
+		}
+		q.slabs.give(slab)
+	}
+	clear(q.full[len(kept):])
+	q.full = kept
+	return nil
+}
+
 // drain writes everything and gives the slabs back.
-func (q *queue) drain(w io.Writer) error {
-	var err error
+func (q *queue) drain(w io.Writer, from Scratch) error {
+	err := q.fetch(w, from)
 	for i, slab := range q.full {
 		if err == nil {
 			_, err = w.Write(slab)
 		}
-		q.slabs.free = append(q.slabs.free, slab[:0])
+		q.slabs.give(slab)
 		q.full[i] = nil
 	}
-	q.full, q.n = q.full[:0], 0
+	q.full, q.away, q.n = q.full[:0], q.away[:0], 0
 	return err
+}
+
+// fetch writes what is in scratch.
+func (q *queue) fetch(w io.Writer, from Scratch) error {
+	if len(q.away) == 0 {
+		return nil
+	}
+	buf := q.slabs.take()[:slabSize]
+	defer q.slabs.give(buf)
+	for _, e := range q.away {
+		for e.n > 0 {
+			part := buf[:min(e.n, slabSize)]
+			if err := from.ReadBack(part, e.at); err != nil {
+				return err
+			}
+			if _, err := w.Write(part); err != nil {
+				return err
+			}
+			e.at, e.n = e.at+int64(len(part)), e.n-int64(len(part))
+		}
+	}
+	return nil
 }

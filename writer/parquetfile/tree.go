@@ -1,11 +1,13 @@
 package parquetfile
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/bitutil"
 )
 
 // live marks an entry that goes on: no node above has ended it by a null or an empty list.
@@ -147,25 +149,64 @@ func (n *node) withoutNulls(a arrow.Array, e entries) entries {
 		n.def = fill(n.def, e.n, live)
 	}
 	n.runs = n.runs[:0]
-	bitmap, offset, all := a.NullBitmapBytes(), a.Data().Offset(), a.DataType().ID() == arrow.NULL
+	bitmap, offset := a.NullBitmapBytes(), a.Data().Offset()
+	if a.DataType().ID() == arrow.NULL {
+		bitmap = nil
+	}
 	at := 0
 	for _, r := range e.live {
-		from := r.lo
-		for i := r.lo; i < r.hi; i++ {
+		for i := r.lo; ; i++ {
+			null := nextNull(bitmap, offset, i, r.hi)
+			n.runs = extend(n.runs, i, null)
+			at = skipLive(n.def, at, null-i, e.def == nil)
+			if i = null; i == r.hi {
+				break
+			}
 			for n.def[at] != live {
 				at++
 			}
-			if all || !bitutil.BitIsSet(bitmap, offset+i) {
-				n.def[at] = n.nullAt
-				n.runs = extend(n.runs, from, i)
-				from = i + 1
-			}
+			n.def[at] = n.nullAt
 			at++
 		}
-		n.runs = extend(n.runs, from, r.hi)
 	}
 	e.def, e.live = n.def, n.runs
 	return e
+}
+
+// nextNull returns the index of the first null in [i, hi), else hi. Without a bitmap there are nulls only.
+func nextNull(bitmap []byte, offset, i, hi int) int {
+	if bitmap == nil {
+		return i
+	}
+	for i < hi {
+		bit := offset + i
+		if bit&7 == 0 && bit>>3+8 <= len(bitmap) { // 64 at a time
+			valid := bits.TrailingZeros64(^binary.LittleEndian.Uint64(bitmap[bit>>3:]))
+			i += valid
+			if valid < 64 {
+				break
+			}
+			continue
+		}
+		if bitmap[bit>>3]>>(bit&7)&1 == 0 {
+			break
+		}
+		i++
+	}
+	return min(i, hi)
+}
+
+// skipLive returns where n live entries from at on end. all: every entry that is not passed yet is live.
+func skipLive(def []uint8, at, n int, all bool) int {
+	if all {
+		return at + n
+	}
+	for ; n > 0; at++ {
+		if def[at] == live {
+			n--
+		}
+	}
+	return at
 }
 
 // elements replaces a list's entries by those of its elements, and returns the array that these are in.
@@ -251,8 +292,15 @@ func extend(runs []run, lo, hi int) []run {
 
 // fill appends n times v.
 func fill(dst []uint8, n int, v uint8) []uint8 {
-	for range n {
-		dst = append(dst, v)
+	if n <= 0 {
+		return dst
+	}
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	more := dst[at:]
+	more[0] = v
+	for done := 1; done < n; done *= 2 {
+		copy(more[done:], more[:done])
 	}
 	return dst
 }

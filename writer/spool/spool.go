@@ -182,6 +182,9 @@ type File struct {
 	held  int64 // taken from the bound
 	head  []byte
 	gone  bool
+
+	side     *os.File // what waits for its place in the file; nil until there is something
+	sideSize int64
 }
 
 // sampleSize is what the Hub looks at when it decides how to store a file.
@@ -204,15 +207,24 @@ func (s *Spool) Create(ctx context.Context) (*File, error) {
 	return &File{spool: s, ctx: ctx, f: f, sum: sha256.New()}, nil
 }
 
-// Write appends to the file and its hash.
-func (f *File) Write(p []byte) (int, error) {
-	if need := f.size + int64(len(p)) - f.held; need > 0 {
+// reserve takes room for n bytes more from the bound.
+func (f *File) reserve(n int) error {
+	took := f.size + f.sideSize
+	if need := took + int64(n) - f.held; need > 0 {
 		need = (need + step - 1) / step * step
-		need = max(min(need, f.spool.max-f.held), f.size+int64(len(p))-f.held) // the last step may be a short one
+		need = max(min(need, f.spool.max-f.held), took+int64(n)-f.held) // the last step may be a short one
 		if err := f.spool.take(f.ctx, f.held, need); err != nil {
-			return 0, err
+			return err
 		}
 		f.held += need
+	}
+	return nil
+}
+
+// Write appends to the file and its hash.
+func (f *File) Write(p []byte) (int, error) {
+	if err := f.reserve(len(p)); err != nil {
+		return 0, err
 	}
 	n, err := f.f.Write(p)
 	f.sum.Write(p[:n])
@@ -224,6 +236,61 @@ func (f *File) Write(p []byte) (int, error) {
 		return n, fail(err)
 	}
 	return n, nil
+}
+
+// Append keeps bytes beside the file, which cannot be written to it yet, and returns where they are. They count for the bound.
+func (f *File) Append(p []byte) (at int64, err error) {
+	if err := f.reserve(len(p)); err != nil {
+		return 0, err
+	}
+	if f.side == nil {
+		if f.side, err = os.CreateTemp(f.spool.dir, "*.side"); err != nil {
+			return 0, fail(err)
+		}
+	}
+	at = f.sideSize
+	if _, err := f.side.WriteAt(p, at); err != nil {
+		return 0, fail(err)
+	}
+	f.sideSize += int64(len(p))
+	return at, nil
+}
+
+// ReadBack fills p with what Append has kept from at on.
+func (f *File) ReadBack(p []byte, at int64) error {
+	if f.side == nil || at+int64(len(p)) > f.sideSize {
+		return fail(io.ErrUnexpectedEOF)
+	}
+	if _, err := f.side.ReadAt(p, at); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// Clear forgets what Append has kept, and gives its room back.
+func (f *File) Clear() error {
+	if f.sideSize == 0 {
+		return nil
+	}
+	f.sideSize = 0
+	if free := f.held - (f.size+step-1)/step*step; free > 0 {
+		f.held -= free
+		f.spool.give(free, false)
+	}
+	if err := f.side.Truncate(0); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// finishSide removes the file that Append has made.
+func (f *File) finishSide() error {
+	if f.side == nil {
+		return nil
+	}
+	err := errors.Join(f.side.Close(), os.Remove(f.side.Name()))
+	f.side = nil
+	return err
 }
 
 // Size is the number of bytes written.
@@ -253,7 +320,7 @@ func (f *File) Remove() error {
 		return nil
 	}
 	f.gone = true
-	err := errors.Join(f.f.Close(), os.Remove(f.f.Name()))
+	err := errors.Join(f.finishSide(), f.f.Close(), os.Remove(f.f.Name()))
 	f.spool.give(f.held, true)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

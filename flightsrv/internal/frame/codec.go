@@ -7,7 +7,8 @@ import (
 )
 
 // Codec is gRPC's protobuf codec, except that a *Message is on the wire what it
-// already is. Install it with grpc.ForceServerCodecV2.
+// already is, and that an *Inbound keeps the memory of bodies. Install it with
+// grpc.ForceServerCodecV2.
 type Codec struct{ stock encoding.CodecV2 }
 
 var _ encoding.CodecV2 = Codec{}
@@ -24,8 +25,13 @@ func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return c.stock.Marshal(v)
 }
 
-// Unmarshal is the stock codec's.
-func (c Codec) Unmarshal(data mem.BufferSlice, v any) error { return c.stock.Unmarshal(data, v) }
+// Unmarshal receives an *Inbound; anything else is unmarshalled as ever.
+func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if in, ok := v.(*Inbound); ok {
+		return in.unmarshal(data, c.stock)
+	}
+	return c.stock.Unmarshal(data, v)
+}
 
 // Name is that of the stock codec: on the wire there is no difference.
 func (c Codec) Name() string { return proto.Name }

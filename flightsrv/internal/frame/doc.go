@@ -1,4 +1,5 @@
-// Package frame puts record batches on the wire without copying them.
+// Package frame puts record batches on the wire without copying them, and takes
+// them from there with one copy.
 //
 // The stock path copies every batch twice before gRPC sees it: into one body
 // buffer, and into the marshalled FlightData message. A Message is that message
@@ -17,6 +18,11 @@
 //     handler.
 //   - A Message is sent once.
 //
-// What it does not do: receive (the stock codec does), compress (the IPC writer
-// does), or bound what a stream may queue (gRPC's flow control does).
+// An Inbound is the other direction: the bodies of a stream's messages are put
+// together in one piece of memory, which each message overwrites. What is
+// malformed, or has fields that a FlightData has not, is judged by the stock
+// codec.
+//
+// What it does not do: compress (the IPC writer does), or bound what a stream may
+// queue (gRPC's flow control does).
 package frame
