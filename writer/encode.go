@@ -177,6 +177,10 @@ func leaves(schema *arrow.Schema, columns []string, key string) ([]string, error
 }
 
 // encoder writes batches of one schema into files. It is used by one goroutine.
+//
+// Equal batches become equal files, so that an attempt that is repeated finds its
+// objects stored. Where groups and files end depends on how the rows were cut into
+// batches, too: a batch counts with the average of its rows.
 type encoder struct {
 	encoding Encoding
 	schema   *arrow.Schema

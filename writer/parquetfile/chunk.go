@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math/bits"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -39,9 +40,9 @@ type loader interface {
 
 // pager ends pages.
 type pager interface {
-	size() int                                          // bytes of the page so far
-	page(dst []byte) (out []byte, enc parquet.Encoding) // appends the page's values and begins a new one
-	bounds() (low, high []byte, ok bool)                // of the page since the last call; PLAIN without lengths
+	size() int                                             // bytes of the page so far
+	page(levels []byte) (out []byte, enc parquet.Encoding) // the page's values behind its levels, until the next add; begins a new one
+	bounds() (low, high []byte, ok bool)                   // of the page since the last call; PLAIN without lengths
 	merge(low, high, otherLow, otherHigh []byte) (l, h []byte)
 }
 
@@ -253,8 +254,8 @@ func (c *chunk) endPage() error {
 			body = appendLevels(body, c.def, c.maxDef)
 		}
 	}
-	body, encoding := c.values.page(body)
 	c.body = body
+	body, encoding := c.values.page(body)
 	if encoding != parquet.Encodings.Plain {
 		c.dictPages++
 	}
@@ -323,7 +324,14 @@ func (c *chunk) write(w *counted, scratch Scratch, meta *metadata.ColumnChunkMet
 		counts.DictEncodingStats = map[parquet.Encoding]int32{parquet.Encodings.Plain: 1}
 		counts.DataEncodingStats[parquet.Encodings.RLEDict] = int32(c.dictPages) //nolint:gosec // as above
 	}
-	return meta.Finish(info, c.dictPages > 0, c.dictPages > 0 && plain > 0, counts)
+	if err := meta.Finish(info, c.dictPages > 0, c.dictPages > 0 && plain > 0, counts); err != nil {
+		return err
+	}
+	// The library takes the counts from a map in whatever order: equal rows have to be equal files.
+	if stats := meta.Contents().MetaData.EncodingStats; len(stats) > 1 && stats[len(stats)-2].Encoding > stats[len(stats)-1].Encoding && plain > 0 {
+		slices.Reverse(stats[len(stats)-2:])
+	}
+	return nil
 }
 
 func (c *chunk) writeDictionary(w io.Writer) error {

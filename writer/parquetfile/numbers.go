@@ -32,7 +32,7 @@ type numbers[T number] struct {
 	scratch, gathered []T
 	todo              []T // loaded and not added yet
 	indices           []uint32
-	plain             []byte
+	plain             []byte  // of the open page, behind levelRoom
 	seen              span[T] // of the open page
 
 	dict  bool
@@ -44,7 +44,7 @@ type numbers[T number] struct {
 }
 
 func newNumbers[T number](s settings, width int, raw func(arrow.ArrayData, *[]T) []T, spanOf func(span[T], []T) span[T]) *numbers[T] {
-	return &numbers[T]{settings: s, width: width, raw: raw, span: spanOf}
+	return &numbers[T]{settings: s, width: width, raw: raw, span: spanOf, plain: make([]byte, levelRoom)}
 }
 
 func (v *numbers[T]) hashInto(b metadata.BloomFilterBuilder) { v.bloom = b }
@@ -214,7 +214,7 @@ func mix(x uint64) uint64 {
 }
 
 func (v *numbers[T]) size() int {
-	return len(v.plain) + (len(v.indices)*bits.Len(uint(len(v.keys)))+7)/8
+	return len(v.plain) - levelRoom + (len(v.indices)*bits.Len(uint(len(v.keys)))+7)/8
 }
 
 func (v *numbers[T]) page(dst []byte) ([]byte, parquet.Encoding) {
@@ -223,8 +223,7 @@ func (v *numbers[T]) page(dst []byte) ([]byte, parquet.Encoding) {
 		v.indices = v.indices[:0]
 		return dst, parquet.Encodings.RLEDict
 	}
-	dst = append(dst, v.plain...)
-	v.plain = v.plain[:0]
+	dst, v.plain = behind(dst, v.plain)
 	return dst, parquet.Encodings.Plain
 }
 

@@ -28,7 +28,7 @@ type texts struct {
 	next     int    // of places, the first that is not added yet
 	scratch  []byte
 	indices  []uint32
-	plain    []byte
+	plain    []byte // of the open page, behind levelRoom
 	low      []byte // of the open page
 	high     []byte
 	seen     bool
@@ -45,7 +45,7 @@ type texts struct {
 }
 
 func newTexts(column *schema.Column, dt arrow.DataType, s settings) (*texts, error) {
-	v := &texts{settings: s, compare: bytes.Compare, seed: maphash.MakeSeed()}
+	v := &texts{settings: s, compare: bytes.Compare, seed: maphash.MakeSeed(), plain: make([]byte, levelRoom)}
 	if column.PhysicalType() == parquet.Types.FixedLenByteArray {
 		v.fixed = column.TypeLength()
 	}
@@ -262,7 +262,7 @@ func (v *texts) key(b []byte) uint64 {
 }
 
 func (v *texts) size() int {
-	return len(v.plain) + (len(v.indices)*bits.Len(uint(len(v.ends)))+7)/8
+	return len(v.plain) - levelRoom + (len(v.indices)*bits.Len(uint(len(v.ends)))+7)/8
 }
 
 func (v *texts) page(dst []byte) ([]byte, parquet.Encoding) {
@@ -271,8 +271,7 @@ func (v *texts) page(dst []byte) ([]byte, parquet.Encoding) {
 		v.indices = v.indices[:0]
 		return dst, parquet.Encodings.RLEDict
 	}
-	dst = append(dst, v.plain...)
-	v.plain = v.plain[:0]
+	dst, v.plain = behind(dst, v.plain)
 	return dst, parquet.Encodings.Plain
 }
 

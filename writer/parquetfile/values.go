@@ -20,6 +20,20 @@ const (
 	triedShare  = 3
 )
 
+// levelRoom is left free before PLAIN values: the levels of their page go there, so that the values need not be moved behind them.
+const levelRoom = 4 << 10
+
+// behind puts values, which have levelRoom before them, behind levels. It returns the page, which is good until the next value, and the room
+// for the values of the next page.
+func behind(levels, values []byte) (page, next []byte) {
+	if len(levels) > levelRoom {
+		return append(levels, values[levelRoom:]...), values[:levelRoom]
+	}
+	page = values[levelRoom-len(levels):]
+	copy(page, levels)
+	return page, values[:levelRoom]
+}
+
 // newValues picks the encoder of a leaf.
 func newValues(column *schema.Column, dt arrow.DataType, s settings) (values, error) {
 	switch column.PhysicalType() {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -129,6 +130,58 @@ func TestWhenEveryFileWaitsTheLastIsRefused(t *testing.T) {
 	}
 	for _, f := range files {
 		_ = f.Remove()
+	}
+}
+
+func TestWhatWaitsBesideAFileCountsForTheBoundAndIsReadBack(t *testing.T) {
+	s := open(t, t.TempDir(), 4*step)
+	f := create(t, t.Context(), s)
+	if err := f.Clear(); err != nil {
+		t.Error(err)
+	}
+	for round := range 2 {
+		var places []int64
+		for part := range 3 {
+			at, err := f.Append(bytes.Repeat([]byte{byte(round*10 + part)}, step/2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			places = append(places, at)
+		}
+		got := make([]byte, step/2)
+		for part, at := range places {
+			if err := f.ReadBack(got, at); err != nil || got[0] != byte(round*10+part) || got[len(got)-1] != got[0] {
+				t.Errorf("round %d, part %d: %d and %d, %v", round, part, got[0], got[len(got)-1], err)
+			}
+		}
+		if err := f.ReadBack(got, places[2]+1); err == nil {
+			t.Error("more was read than is there")
+		}
+		if held := s.Used(); held < f.Size()+3*step/2 {
+			t.Errorf("%d bytes are held", held)
+		}
+		if _, err := f.Write(got); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Clear(); err != nil {
+			t.Fatal(err)
+		}
+		if used := s.Used(); used != step {
+			t.Errorf("round %d: %d bytes are held for a file of %d", round, used, f.Size())
+		}
+	}
+	if _, err := f.Append(make([]byte, 4*step)); source.KindOf(err) != source.KindLimit {
+		t.Errorf("more than the bound: %v", err)
+	}
+	if f.Size() != step || len(f.Sample()) != sampleSize {
+		t.Errorf("size %d, sample of %d", f.Size(), len(f.Sample()))
+	}
+	if err := f.Remove(); err != nil || s.Used() != 0 {
+		t.Errorf("%v, %d bytes in use", err, s.Used())
+	}
+	left, err := filepath.Glob(filepath.Join(s.dir, "*.*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

@@ -373,12 +373,31 @@ func TestEveryRequestOfAJobMayFail(t *testing.T) {
 	}
 }
 
-// failOne runs a job of two commits of which the i-th request fails.
+// failOne runs a job of two commits of which the i-th request fails. A request that hangs is given up soon; where that was too soon for a busy
+// machine, whose sound requests take as long, the job is run again with more patience: only what the last one shows counts.
 func failOne(t *testing.T, fault hubtest.Fault, i int) (outcome string, hit bool) {
 	t.Helper()
-	r := newRig(t, oldData(t))
+	patience := []time.Duration{0}
 	if fault.Stall > 0 {
-		r.patience = 400 * time.Millisecond
+		patience = []time.Duration{400 * time.Millisecond, 4 * time.Second, 25 * time.Second}
+	}
+	var wrong []string
+	for _, p := range patience {
+		if outcome, hit, wrong = failOnce(t, fault, i, p); len(wrong) == 0 {
+			return outcome, hit
+		}
+	}
+	for _, w := range wrong {
+		t.Errorf("request %d: %s", i, w)
+	}
+	return outcome, hit
+}
+
+func failOnce(t *testing.T, fault hubtest.Fault, i int, patience time.Duration) (outcome string, hit bool, wrong []string) {
+	t.Helper()
+	r := newRig(t, oldData(t))
+	if patience > 0 {
+		r.patience = patience
 		r.w = r.newWriter(0)
 	}
 	fault.Nth = i
@@ -386,40 +405,45 @@ func failOne(t *testing.T, fault hubtest.Fault, i int) (outcome string, hit bool
 	ops := 1
 	j := r.job(writer.ModeAppend, nil)
 	j.maxOps = &ops
-	old, all := []int64{1, 2}, []int64{1, 2, 10, 11}
-	where := fmt.Sprintf("request %d", i)
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
+	rows := func(when string, want ...int64) {
+		got := r.read("main", "", "")
+		check(slices.Equal(got, want), "rows %s: %v", when, got)
+	}
 
 	err := j.Begin()
 	if err == nil {
 		err = j.StageAll([]int64{10}, []int64{11})
 	}
 	if err != nil {
-		equal(t, where+": rows after a failed stage", r.read("main", "", ""), old)
-		if armed.Hits() == 0 {
-			t.Fatalf("%s: %v without a fault", where, err)
-		}
-		return "stage " + source.KindOf(err).String(), true
+		rows("after a failed stage", 1, 2)
+		check(armed.Hits() > 0, "%v without a fault", err)
+		return "stage " + source.KindOf(err).String(), true, wrong
 	}
 	_, err = j.Commit()
 	if armed.Hits() == 0 {
-		equal(t, where+": rows without a fault", r.read("main", "", ""), all)
-		return "", false
+		check(err == nil, "%v without a fault", err)
+		rows("without a fault", 1, 2, 10, 11)
+		return "", false, wrong
 	}
 	if err == nil {
-		equal(t, where+": rows of a job that succeeded", r.read("main", "", ""), all)
-	} else if k := source.KindOf(err); k != source.KindUnknownOutcome && k != source.KindUpstream && k != source.KindConflict {
-		t.Errorf("%s: %v", where, err)
+		rows("of a job that succeeded", 1, 2, 10, 11)
+	} else {
+		k := source.KindOf(err)
+		check(k == source.KindUnknownOutcome || k == source.KindUpstream || k == source.KindConflict, "%v", err)
 	}
 	again, repeatErr := j.Commit()
-	if repeatErr != nil {
-		t.Errorf("%s: the repeat failed: %v", where, repeatErr)
-	}
-	equal(t, where+": already", again.Already, err == nil)
-	equal(t, where+": rows after the repeat", r.read("main", "", ""), all)
+	check(repeatErr == nil, "the repeat failed: %v", repeatErr)
+	check(again.Already == (err == nil), "already is %v after %v", again.Already, err)
+	rows("after the repeat", 1, 2, 10, 11)
 	if err != nil {
-		return "commit " + source.KindOf(err).String(), true
+		return "commit " + source.KindOf(err).String(), true, wrong
 	}
-	return "ok", true
+	return "ok", true, wrong
 }
 
 func TestRequestsOfAChainedOverwriteMayFail(t *testing.T) {
