@@ -64,24 +64,6 @@ func inMemory(f *column.Field, data []byte) {
 	}
 }
 
-// arrayBytes is what an array's slots and strings take, the same for every reader.
-func arrayBytes(d arrow.ArrayData) int64 {
-	n := int64(0)
-	switch t := d.DataType().(type) {
-	case *arrow.StringType, *arrow.BinaryType:
-		offsets := arrow.GetData[int32](d.Buffers()[1].Bytes())
-		n = int64(4*d.Len()) + int64(offsets[d.Offset()+d.Len()]-offsets[d.Offset()])
-	case *arrow.ListType, *arrow.MapType:
-		n = int64(4 * d.Len())
-	case arrow.FixedWidthDataType:
-		n = int64(d.Len() * t.BitWidth() / 8)
-	}
-	for _, c := range d.Children() {
-		n += arrayBytes(c)
-	}
-	return n
-}
-
 // ours reads all fields of a file by spans, batch rows at a time.
 func (o *opened) ours(b *testing.B, mem memory.Allocator, scratch *column.Scratch, batch int64, indexed bool, each []column.Span) (rows, size int64) {
 	for g := range o.rdr.NumRowGroups() {
@@ -361,6 +343,20 @@ func BenchmarkShapes(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkBatches reads strings in batches that are much smaller than a row group, from small pages and from ordinary ones.
+func BenchmarkBatches(b *testing.B) {
+	for name, rec := range map[string]arrow.RecordBatch{"text": textBatch(1 << 14), "chat": chatBatch(1 << 14)} {
+		for _, pageBytes := range []int64{64 << 10, 1 << 20} {
+			o := open(b, written{codec: compress.Codecs.Zstd, pageBytes: pageBytes}.write(b, rec, nil))
+			mem, scratch := &recycler{}, column.NewScratch()
+			measure(b, fmt.Sprintf("data=%s/page=%d", name, pageBytes), o, 1<<10, func(b *testing.B) (int64, int64) {
+				return o.ours(b, mem, scratch, 1<<10, false, nil)
+			})
+			scratch.Close()
+		}
 	}
 }
 

@@ -150,7 +150,8 @@ func (s *Scratch) inflateZstd(dst, src []byte, limit int64) error {
 		}
 		s.zstd, s.zstdLimit = d, limit
 	}
-	out, err := s.zstd.DecodeAll(src, dst[:0:len(dst)])
+	// Behind the page is room that a frame is refused for, but that the decoder may copy to in whole words.
+	out, err := s.zstd.DecodeAll(src, dst[:0:min(cap(dst), len(dst)+slack)])
 	if err != nil {
 		return err
 	}

@@ -373,3 +373,21 @@ func (m *maker) text(n int64) string {
 	at := int(uint64(n) % uint64(len(words)-40))
 	return fmt.Sprintf("%s%d", words[at:at+int((uint64(n)>>8)%37)], n%1000)
 }
+
+// arrayBytes is what an array's slots and strings take, the same for every reader.
+func arrayBytes(d arrow.ArrayData) int64 {
+	n := int64(0)
+	switch t := d.DataType().(type) {
+	case *arrow.StringType, *arrow.BinaryType:
+		offsets := arrow.GetData[int32](d.Buffers()[1].Bytes())
+		n = int64(4*d.Len()) + int64(offsets[d.Offset()+d.Len()]-offsets[d.Offset()])
+	case *arrow.ListType, *arrow.MapType:
+		n = int64(4 * d.Len())
+	case arrow.FixedWidthDataType:
+		n = int64(d.Len() * t.BitWidth() / 8)
+	}
+	for _, c := range d.Children() {
+		n += arrayBytes(c)
+	}
+	return n
+}

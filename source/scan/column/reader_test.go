@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -205,5 +206,61 @@ func TestEveryEncodingIsReadAsTheLibraryReadsIt(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d/%s", seed, w), func(t *testing.T) {
 			checkFile(t, w, m.batch(fields, 2000), encodings, rng)
 		})
+	}
+}
+
+// mover counts the bytes that its user had moved to larger blocks.
+type mover struct {
+	memory.Allocator
+	moved int
+}
+
+func (m *mover) Reallocate(n int, b []byte) []byte {
+	m.moved += len(b)
+	return m.Allocator.Reallocate(n, b)
+}
+
+func TestArraysAreMadeInOnePieceOnceTheSizeOfTheOneBeforeIsKnown(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	texts := func(b *array.StringBuilder) { b.Append(strings.Repeat("x", 50+rng.IntN(900))) }
+	schema := arrow.NewSchema([]arrow.Field{{Name: "text", Type: arrow.BinaryTypes.String}, {Name: "turns", Type: arrow.ListOf(arrow.BinaryTypes.String)}}, nil)
+	builder := array.NewRecordBuilder(memory.NewGoAllocator(), schema)
+	defer builder.Release()
+	const rows, batch = 8192, 1024
+	for range rows {
+		texts(builder.Field(0).(*array.StringBuilder))
+		list := builder.Field(1).(*array.ListBuilder)
+		list.Append(true)
+		for range rng.IntN(9) {
+			texts(list.ValueBuilder().(*array.StringBuilder))
+		}
+	}
+	rec := builder.NewRecordBatch()
+	defer rec.Release()
+	o := open(t, written{codec: compress.Codecs.Zstd, pageBytes: 1 << 20}.write(t, rec, nil))
+	for i := range o.manifest.Fields {
+		f, err := o.field(&o.manifest.Fields[i], 0, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem := &mover{Allocator: memory.NewGoAllocator()}
+		r, err := column.NewReader(f, column.Options{Memory: mem})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < rows; at += batch {
+			before := mem.moved
+			d, err := r.Read([]column.Span{{Take: batch}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := int(arrayBytes(d))
+			d.Release()
+			// The offsets of lists are asked for by levels, of which there are more than lists.
+			if moved := mem.moved - before; at > 0 && moved > size/100 {
+				t.Errorf("%s, rows from %d: %d bytes of %d were moved", o.manifest.Fields[i].Field.Name, at, moved, size)
+			}
+		}
+		r.Close()
 	}
 }

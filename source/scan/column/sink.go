@@ -26,7 +26,7 @@ type sink struct {
 	valid   bitmap
 
 	hint    int     // slots that are expected
-	average float64 // bytes a slot of binary data, of earlier arrays
+	average float64 // bytes a slot of binary data had, in the array before
 }
 
 func (s *sink) reset(hint int) {
@@ -43,7 +43,7 @@ func (s *sink) reset(hint int) {
 		s.offsets = memory.NewResizableBuffer(s.mem)
 		s.offsets.Reserve(4 * (hint + 1))
 		s.offsetsOf()[0] = 0
-		s.data.Reserve(int(min(s.average*1.05*float64(hint), math.MaxInt32)) + slack)
+		s.data.Reserve(expected(s.average, hint) + slack)
 	case shapeFixed:
 		s.data.Reserve(max(hint*s.width, 1))
 	case shapeBool:
@@ -173,6 +173,11 @@ func (s *sink) finish() (arrow.ArrayData, error) {
 
 // hintWorth: averages over a few rows mislead.
 func hintWorth(slots int) bool { return slots >= 64 }
+
+// expected is room for n things that take mean each, and a little more: to move what is there to a larger buffer costs more than that.
+func expected(mean float64, n int) int {
+	return int(min(mean*1.05*float64(n), math.MaxInt32-2*slack))
+}
 
 // toDecimals replaces collected big-endian byte arrays by decimals.
 func (s *sink) toDecimals() error {

@@ -27,6 +27,7 @@ type node struct {
 	offsets *memory.Buffer // of a list: n+1
 	n       int            // lists so far
 	count   int            // their elements
+	mean    float64        // elements a list had, in the array before
 }
 
 // place is what a node knows of those above it.
@@ -115,6 +116,9 @@ func (n *node) reset(hint int) {
 		n.offsets = memory.NewResizableBuffer(n.mem)
 		n.offsets.Reserve(4 * (hint + 1))
 		arrow.GetData[int32](n.offsets.Buf())[0] = 0
+		if n.mean > 0 {
+			hint = expected(n.mean, hint)
+		}
 	}
 	for _, c := range n.children {
 		c.reset(hint)
@@ -233,6 +237,9 @@ func (n *node) finishList(children []arrow.ArrayData) (arrow.ArrayData, error) {
 	}
 	if n.nullable && n.valid.n != n.n {
 		return nil, misfit(fmt.Errorf("%d validity bits for %d lists", n.valid.n, n.n))
+	}
+	if hintWorth(n.n) {
+		n.mean = float64(n.count) / float64(n.n)
 	}
 	validity, nulls := n.valid.finish()
 	if validity != nil {
