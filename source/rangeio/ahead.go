@@ -17,6 +17,7 @@ type ahead struct {
 	byOffset []*block // those that are not spent; they do not overlap
 	next     int      // blocks before this one have been started once
 	inFlight int      // fetches under way
+	due      int64    // bytes of them that have not come yet
 	held     int64    // bytes of blocks that are fetching or ready
 	broken   bool     // a fetch failed: nothing more ahead until somebody asks
 	closed   bool
@@ -65,7 +66,7 @@ func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 // pump starts what the budget allows. r.mu is held.
 func (r *Reader) pump() {
 	p := &r.plan
-	for !p.closed && !p.broken && p.next < len(p.blocks) && p.inFlight < r.scheduler.inFlight {
+	for !p.closed && !p.broken && p.next < len(p.blocks) && p.inFlight < r.scheduler.inFlight && r.scheduler.fills(p.due) {
 		b := p.blocks[p.next]
 		if b.state == blockIdle {
 			if !r.scheduler.take(b.Len, p.held) {
@@ -84,6 +85,7 @@ func (r *Reader) start(b *block) {
 	b.state, b.err, b.filled, b.drained = blockFetching, nil, 0, false
 	b.data = r.scheduler.buffer(b.Len)
 	p.inFlight++
+	p.due += b.Len
 	p.held += b.Len
 	p.running.Add(1)
 	go r.run(b, slices.Clone(b.wants))
@@ -97,6 +99,7 @@ func (r *Reader) run(b *block, wants []Range) {
 	defer r.mu.Unlock()
 	defer b.wake()
 	r.plan.inFlight--
+	r.plan.due -= b.Len - b.filled
 	b.state, b.err, b.only = blockReady, err, nil
 	if partial {
 		b.only = wants
@@ -123,8 +126,10 @@ func (r *Reader) fetchBlock(b *block, wants []Range) (partial bool, err error) {
 	return r.fetch(r.plan.ctx, b.data, b.Range, wants, func(n int) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		r.plan.due -= int64(n) - b.filled
 		b.filled = int64(n)
 		b.wake()
+		r.pump()
 	})
 }
 

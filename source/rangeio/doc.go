@@ -7,7 +7,8 @@
 // known. Ranges with small gaps between them become one run, runs are cut into
 // blocks of at most 8 MiB, and the blocks are fetched ahead of the reads, several
 // at a time, as far as the budget of the Scheduler, which all Readers of a process
-// share, allows. ReadAt copies from the blocks, from the beginning of one while its
+// share, allows; but no more bytes are under way than keep a line busy, because all
+// of them share it, and what is needed first would come last. ReadAt copies from the blocks, from the beginning of one while its
 // end is still on the way; what nobody announced is fetched as it is asked for. A read at the end of the file (a footer) is made a little
 // longer than asked, in proportion to the file, and remembered.
 //

@@ -17,6 +17,14 @@ const (
 	defaultAhead    = 256 << 20
 )
 
+// Bytes under way keep a line busy, a few round trips' worth of them. More only make
+// come later what is needed first, since all of them share the line: wayBytes of all
+// Readers together, but leastWayBytes of each.
+const (
+	wayBytes      = 32 << 20
+	leastWayBytes = 8 << 20
+)
+
 // gapPerSecond is what a second of round trip is worth: gaps of up to that many
 // bytes are read rather than stepped over. 30 ms are worth the default gap.
 const gapPerSecond = 1 << 25
@@ -129,6 +137,13 @@ func (s *Scheduler) take(n, have int64) bool {
 	}
 	s.held += n
 	return true
+}
+
+// fills reports whether a Reader that waits for due bytes should ask for more.
+func (s *Scheduler) fills(due int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return due < max(wayBytes/int64(max(s.readers, 1)), leastWayBytes)
 }
 
 // force gives n bytes for a read that somebody waits for.

@@ -92,3 +92,58 @@ func TestABlockReadToItsEndBeforeItHasArrivedIsLetGoAfterwards(t *testing.T) {
 	readRange(t, r, s.origin, rangeio.Range{Off: 800, Len: 100})
 	waitFor(t, func() bool { return plan.Held() == 0 })
 }
+
+// trickle is an origin whose requests get as far as they are told, and end when
+// they are let go.
+type trickle struct {
+	*origin
+	steps chan func(n int) // how each request says how far it has come
+	end   chan struct{}
+}
+
+func (s *trickle) StreamAt(ctx context.Context, p []byte, off int64, filled func(n int)) error {
+	if err := s.origin.ReadAt(ctx, p, off); err != nil {
+		return err
+	}
+	s.steps <- filled
+	select {
+	case <-s.end:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestNoMoreIsAskedForThanKeepsTheLineBusy(t *testing.T) {
+	const block, blocks = 8 << 20, 7
+	for _, c := range []struct{ readers, first int }{{1, 4}, {2, 2}, {4, 1}} {
+		s := &trickle{newOrigin(block * blocks), make(chan func(int), blocks), make(chan struct{})}
+		plan := scheduler(t, rangeio.SchedulerOptions{})
+		for range c.readers - 1 {
+			other := rangeio.New(newOrigin(100), rangeio.Options{Scheduler: plan})
+			other.Expect(t.Context(), []rangeio.Range{{0, 50}})
+			defer closeReader(t, other)
+		}
+		r := rangeio.New(s, rangeio.Options{Scheduler: plan, MaxTail: -1})
+		r.Expect(t.Context(), []rangeio.Range{{0, block * blocks}})
+		var under []func(int)
+		for range c.first {
+			under = append(under, <-s.steps)
+		}
+		if n := len(s.requests()); n != c.first {
+			t.Errorf("%d readers: %d requests at once, want %d", c.readers, n, c.first)
+		}
+		// When some of what is under way has come, one more is asked for, and no more than that.
+		under[0](block / 2)
+		<-s.steps
+		if n := len(s.requests()); n != c.first+1 {
+			t.Errorf("%d readers: %d requests after a part of one, want %d", c.readers, n, c.first+1)
+		}
+		close(s.end)
+		readRange(t, r, s.origin, rangeio.Range{Off: 0, Len: block * blocks})
+		if n := len(s.requests()); n != blocks {
+			t.Errorf("%d readers: %d requests in all", c.readers, n)
+		}
+		closeReader(t, r)
+	}
+}
