@@ -91,8 +91,9 @@ nightly-write: ## write jobs that race, fail and are continued, with full counts
 	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest | grep -Ev '^ *(=== |--- PASS)'
 
 .PHONY: nightly-encoder
-nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader
+nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader, and fuzzing (FUZZ_TIME=)
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_ENCODER_CASES=5000 go test -timeout 4h ./writer/parquetfile
+	@go test -run '^FuzzWrite$$' -fuzz '^FuzzWrite$$' -fuzztime $(FUZZ_TIME) ./writer/parquetfile
 
 # The suite runs with the PySpark of constraints.txt; here are the others, and a cluster.
 SPARK_VERSIONS ?= 3.5.9 4.0.1 4.1.1
