@@ -45,8 +45,12 @@ func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
 		return
 	}
 	var ranges []rangeio.Range
-	for _, job := range jobs {
-		ranges = append(ranges, readPlan(t.Footer.chunksOf(job.group, plan.units))...)
+	for i, job := range jobs {
+		chunks, stripe := t.Footer.chunksOf(job.group, plan.units), int64(stripeBytes)
+		if i > 0 && i == len(jobs)-1 {
+			stripe = lastStripe(chunks)
+		}
+		ranges = append(ranges, readPlan(chunks, stripe)...)
 	}
 	a.expect(ranges)
 }
@@ -80,8 +84,8 @@ func (a ahead) announceFew(t *Task, plan *layout) {
 		if left < 0 {
 			return
 		}
-		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
-		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
+		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]), stripeBytes)...)
+		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]), stripeBytes)...)
 	}
 	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
 	a.expect(tested)
@@ -112,7 +116,7 @@ func (p *prospector) announce(ctx context.Context, found []*prospect) error {
 		}
 		chunks := p.ft.chunksOf(c.group, p.tested)
 		if !c.partial() || wholeSparse(chunks) {
-			ranges = append(ranges, readPlan(chunks)...)
+			ranges = append(ranges, readPlan(chunks, stripeBytes)...)
 			continue
 		}
 		var mine []rangeio.Range
@@ -240,16 +244,30 @@ func touched(pages []column.Page, chosen []rows, n int64) []column.Page {
 // of them are what one Reader may hold ahead.
 const stripeBytes = 32 << 20
 
+// leastStripeBytes is the smallest stripe of the last of several row groups.
+const leastStripeBytes = 8 << 20
+
+// lastStripe is what takes the place of stripeBytes in the last of several row
+// groups: nothing else is left to be decoded while its last column is on its way,
+// nor to be fetched while it is decoded.
+func lastStripe(chunks []chunk) int64 {
+	total := int64(0)
+	for _, c := range chunks {
+		total += c.len
+	}
+	return min(max(total/4, leastStripeBytes), stripeBytes)
+}
+
 // readPlan is what a chunkReader of these chunks will ask for, in about that
 // order: as large parts as can be held, because each is a request. The windows
 // over chunks that are decoded side by side are much smaller.
-func readPlan(chunks []chunk) []rangeio.Range {
+func readPlan(chunks []chunk, stripe int64) []rangeio.Range {
 	spans := ownSpans(chunks, false)
 	total := int64(0)
 	for _, s := range spans {
 		total += s.len
 	}
-	if total <= stripeBytes {
+	if total <= stripe {
 		plan := make([]rangeio.Range, len(spans))
 		for i, s := range spans {
 			plan[i] = rangeio.Range{Off: s.off, Len: s.len}
@@ -262,7 +280,7 @@ func readPlan(chunks []chunk) []rangeio.Range {
 	}
 	var parts []due
 	for _, s := range spans {
-		n := (total + stripeBytes - 1) / stripeBytes
+		n := (total + stripe - 1) / stripe
 		part := max((s.len+n-1)/n, min(s.len, s.window))
 		for at := int64(0); at < s.len; at += part {
 			parts = append(parts, due{rangeio.Range{Off: s.off + at, Len: min(part, s.len-at)}, float64(at) / float64(s.len)})

@@ -192,7 +192,7 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 		large = append(large, chunk{off: 4 + i*10*mib, len: 10 * mib})
 	}
 	at := int64(4)
-	for _, x := range readPlan(small) {
+	for _, x := range readPlan(small, stripeBytes) {
 		if x.Off != at {
 			t.Fatalf("a row group of 20 MiB is announced with %v, not as it lies", x)
 		}
@@ -202,7 +202,7 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 		t.Errorf("of 20 MiB everything up to %d was announced", at)
 	}
 	seen, sum := make([]int64, 20), int64(0)
-	plan := readPlan(large)
+	plan := readPlan(large, stripeBytes)
 	for i, x := range plan {
 		k := (x.Off - 4) / (10 * mib)
 		if x.Off != large[k].off+seen[k] {
@@ -280,5 +280,36 @@ func TestKeptRowsAreNotWaitedForBatchByBatch(t *testing.T) {
 	_, near = scanned(dense, 0, 10)
 	if _, far := scanned(dense, 1<<20, 10); far != near {
 		t.Errorf("ten rows of a distant file announce %d bytes, of a near one %d", far, near)
+	}
+}
+
+func TestOfTheLastRowGroupTheFirstRowsAreThereBeforeItsLastColumn(t *testing.T) {
+	const mib, columns = 1 << 20, 20
+	ft, plan := &Footer{chunks: make([][]chunk, 2)}, &layout{}
+	for i := range columns {
+		plan.units = append(plan.units, unit{order: []int{i}})
+		for g := range int64(2) {
+			ft.chunks[g] = append(ft.chunks[g], chunk{off: 4 + (g*columns+int64(i))*mib, len: mib})
+		}
+	}
+	reader := &listening{}
+	newAhead(t.Context(), reader).announce(&Task{Footer: ft, Reader: reader}, plan, []portion{{group: 0}, {group: 1}})
+	begin := ft.chunks[1][0].off
+	first := slices.IndexFunc(reader.announced, func(x rangeio.Range) bool { return x.Off == begin })
+	if first < 0 || !slices.Equal(covered(slices.Clone(reader.announced[:first])), []rangeio.Range{{Off: 4, Len: columns * mib}}) {
+		t.Fatalf("the first row group is not announced as it lies: %v", reader.announced)
+	}
+	sum := int64(0)
+	for _, x := range reader.announced[first:][:columns] {
+		sum += x.Len
+		if (x.Off-begin)%mib != 0 {
+			t.Errorf("%v is not the beginning of a column", x)
+		}
+	}
+	if sum > 10*mib+columns {
+		t.Errorf("%d bytes of the last row group are announced before every column has begun", sum)
+	}
+	if got := covered(reader.announced); len(got) != 1 || got[0].Len != 2*columns*mib {
+		t.Errorf("announced %v", got)
 	}
 }
