@@ -98,7 +98,7 @@ nightly-encoder: venv ## the Parquet encoder: many made tables, read back by eve
 # The suite runs with the PySpark of constraints.txt; here are the others, and a cluster.
 SPARK_VERSIONS ?= 3.5.9 4.0.1 4.1.1
 .PHONY: nightly-spark
-nightly-spark: build venv ## Spark 3.5, 4.0 and 4.1, a standalone cluster of two workers (SPARK_VERSIONS=)
+nightly-spark: build venv ## Spark 3.5, 4.0 and 4.1, a standalone cluster of two workers, a small bench-spark (SPARK_VERSIONS=)
 	@status=0; export HUBFLIGHT_BINARY=$(BINARY) PYTHONPATH=$(CURDIR)/pyclient/src; \
 	for version in $(SPARK_VERSIONS); do \
 	  home=$(CURDIR)/.cache/spark-$$version; \
@@ -115,6 +115,8 @@ nightly-spark: build venv ## Spark 3.5, 4.0 and 4.1, a standalone cluster of two
 	done; \
 	echo "== a cluster, Spark of constraints.txt"; \
 	(cd pyclient && HUBFLIGHT_SPARK_CLUSTER=1 $(PY) -m pytest -q tests/test_spark_cluster.py) || status=1; \
+	echo "== bench-spark, small"; \
+	(cd benchmarks && HUBFLIGHT_SPARK_CLUSTER=1 $(PY) -m pytest -q tests/test_spark_benchmark.py) || status=1; \
 	exit $$status
 
 # Settings of the benchmarks: fewer rounds, fewer rows, fewer repositories or files for a first look; with less than 9 rounds a verdict is only a hint.
@@ -128,6 +130,14 @@ bench-hub: build venv ## reading from a Hub at 0 and 30 ms beside pyarrow, Polar
 	@go build -trimpath -o bin/netdelay ./benchmarks/netdelay
 	@$(PY) -m benchmarks.hub --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(REPOSITORIES) $(BENCH_FLAGS)
+
+SPARK_REPOSITORIES ?= flights-small,chat-small
+
+.PHONY: bench-spark
+bench-spark: build venv ## reading and writing with Spark at 0 and 30 ms beside pyspark_huggingface, local Parquet and ready batches (ROUNDS= SCALE= SPARK_REPOSITORIES=)
+	@go build -trimpath -o bin/netdelay ./benchmarks/netdelay
+	@$(PY) -m benchmarks.spark --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
+	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(SPARK_REPOSITORIES) $(BENCH_FLAGS)
 
 DATASETS ?= flat,text,paged,chat,images,onepage
 
