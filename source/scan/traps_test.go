@@ -106,6 +106,19 @@ func lef64(v float64) []byte {
 	return binary.LittleEndian.AppendUint64(nil, math.Float64bits(v))
 }
 
+func lef32(v float32) []byte {
+	return binary.LittleEndian.AppendUint32(nil, math.Float32bits(v))
+}
+
+// pairs are values of two bytes each.
+func pairs(values ...string) arrow.Array {
+	b := array.NewFixedSizeBinaryBuilder(memory.NewGoAllocator(), &arrow.FixedSizeBinaryType{ByteWidth: 2})
+	for _, v := range values {
+		b.Append([]byte(v))
+	}
+	return b.NewArray()
+}
+
 func doubles(values ...float64) arrow.Array {
 	b := array.NewFloat64Builder(memory.NewGoAllocator())
 	b.AppendValues(values, nil)
@@ -176,6 +189,9 @@ func TestTrapsOfStatistics(t *testing.T) {
 	i32, i64, f64, text := arrow.PrimitiveTypes.Int32, arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Float64, arrow.BinaryTypes.String
 	dec, nanos := &arrow.Decimal128Type{Precision: 20}, &arrow.TimestampType{Unit: arrow.Nanosecond}
 	one := func(b []byte) func(*trapFile) { return func(f *trapFile) { f.bounds(0, b, b) } }
+	between := func(low, high []byte) func(*trapFile) {
+		return func(f *trapFile) { f.bounds(0, low, high) }
+	}
 	count := func(n int64) func(*trapFile) { return func(f *trapFile) { f.nulls(0, &n) } }
 	all := func(edits ...func(*trapFile)) func(*trapFile) {
 		return func(f *trapFile) {
@@ -210,6 +226,30 @@ func TestTrapsOfStatistics(t *testing.T) {
 		{name: "a bound of another width", typ: i64, rows: `[1,9]`, lie: one(le64(5)), guard: func(f *trapFile) { f.bounds(0, le32(5), le32(5)) }, filter: `[["c","=",9]]`},
 		{name: "a bound that the narrow type cannot hold", typ: arrow.PrimitiveTypes.Int8, rows: `[45]`,
 			lie: one(le32(5)), guard: one(le32(300)), filter: `[["c","=",45]]`},
+		{name: "bounds the wrong way round", typ: i32, rows: `[1,5,9]`, lie: one(le32(7)), guard: between(le32(9), le32(1)), filter: `[["c","=",5]]`},
+		{name: "bounds of 64 bits the wrong way round", typ: i64, rows: `[-1,5,9]`, lie: one(le64(7)), guard: between(le64(9), le64(-1)), filter: `[["c","=",5]]`},
+		{name: "unsigned bounds the wrong way round", typ: arrow.PrimitiveTypes.Uint32, rows: `[1,5,3000000000]`, lie: one(le32(7)), guard: between(le32(-1294967296), le32(1)), filter: `[["c","=",5]]`},
+		{name: "unsigned bounds of 64 bits the wrong way round", typ: arrow.PrimitiveTypes.Uint64, rows: `[1,5,18446744073709551615]`, lie: one(le64(7)), guard: between(le64(-1), le64(1)), filter: `[["c","=",5]]`},
+		{name: "bounds of doubles the wrong way round", typ: f64, rows: `[1,5,9]`, lie: one(lef64(7)), guard: between(lef64(9), lef64(1)), filter: `[["c","=",5]]`},
+		{name: "bounds of floats the wrong way round", typ: arrow.PrimitiveTypes.Float32, rows: `[1,5,9]`, lie: one(lef32(7)), guard: between(lef32(9), lef32(1)), filter: `[["c","=",5]]`},
+		{name: "bounds of strings the wrong way round", typ: text, rows: `["a","m","z"]`, lie: one([]byte("x")), guard: between([]byte("z"), []byte("a")), filter: `[["c","=","m"]]`},
+		{name: "bounds of decimals the wrong way round", typ: dec, rows: `["-1","5","9"]`, lie: one(fixed(7)), guard: between(fixed(9), fixed(-1)), filter: `[["c","=",5]]`},
+		{name: "bounds that 16 bits cannot hold", typ: arrow.PrimitiveTypes.Int16, rows: `[1,9]`, lie: one(le32(5)), guard: between(le32(70_001), le32(70_009)), filter: `[["c","=",9]]`},
+		{name: "a negative bound that 8 bits cannot hold", typ: arrow.PrimitiveTypes.Int8, rows: `[1,9]`, lie: one(le32(5)), guard: between(le32(-156), le32(100)), filter: `[["c","=",1]]`},
+		{name: "bounds that 8 unsigned bits cannot hold", typ: arrow.PrimitiveTypes.Uint8, rows: `[1,9]`, lie: one(le32(5)), guard: between(le32(300), le32(400)), filter: `[["c","=",9]]`},
+		{name: "bounds that 16 unsigned bits cannot hold", typ: arrow.PrimitiveTypes.Uint16, rows: `[1,9]`, lie: one(le32(5)), guard: between(le32(70_001), le32(70_009)), filter: `[["c","=",9]]`},
+		{name: "booleans that are neither", typ: arrow.FixedWidthTypes.Boolean, rows: `[true,true]`, lie: one([]byte{0}), guard: one([]byte{2}), filter: `[["c","=",true]]`},
+		{name: "booleans of no bytes", typ: arrow.FixedWidthTypes.Boolean, rows: `[true,true]`, lie: one([]byte{0}), guard: one([]byte{}), filter: `[["c","=",true]]`},
+		{name: "booleans of two bytes", typ: arrow.FixedWidthTypes.Boolean, rows: `[true,true]`, lie: one([]byte{0}), guard: one([]byte{0, 0}), filter: `[["c","=",true]]`},
+		{name: "doubles of seven bytes", typ: f64, rows: `[1,9]`, lie: one(lef64(5)), guard: one(lef64(5)[:7]), filter: `[["c","=",9]]`},
+		{name: "doubles of nine bytes", typ: f64, rows: `[1,9]`, lie: one(lef64(5)), guard: one(append(lef64(5), 0)), filter: `[["c","=",9]]`},
+		{name: "floats of three bytes", typ: arrow.PrimitiveTypes.Float32, rows: `[1,9]`, lie: one(lef32(5)), guard: one(lef32(5)[:3]), filter: `[["c","=",9]]`},
+		{name: "floats of five bytes", typ: arrow.PrimitiveTypes.Float32, rows: `[1,9]`, lie: one(lef32(5)), guard: one(append(lef32(5), 0)), filter: `[["c","=",9]]`},
+		{name: "halves of one byte", typ: arrow.FixedWidthTypes.Float16, rows: `[1,9]`, lie: one([]byte{0, 0x45}), guard: one([]byte{0}), filter: `[["c","=",9]]`},
+		{name: "halves of three bytes", typ: arrow.FixedWidthTypes.Float16, rows: `[1,9]`, lie: one([]byte{0, 0x45}), guard: one([]byte{0, 0x45, 0}), filter: `[["c","=",9]]`},
+		{name: "NaN as a minimum of floats", typ: arrow.PrimitiveTypes.Float32, rows: `[-9,-1]`, lie: one(lef32(-5)), guard: between(lef32(float32(math.NaN())), lef32(5)), filter: `[["c","=",-9]]`},
+		{name: "NaN as a minimum of halves", typ: arrow.FixedWidthTypes.Float16, rows: `[-9,-1]`, lie: one([]byte{0, 0xc5}), guard: between([]byte{0, 0x7e}, []byte{0, 0x45}), filter: `[["c","=",-9]]`},
+		{name: "bytes of another width", typ: &arrow.FixedSizeBinaryType{ByteWidth: 2}, made: pairs("aa", "zz"), lie: one([]byte("mm")), guard: one([]byte("m")), filter: `[["c","=","zz"]]`},
 		{name: "NaN as a minimum", typ: f64, rows: `[1,9]`, lie: one(lef64(5)), guard: func(f *trapFile) { f.bounds(0, lef64(math.NaN()), lef64(5)) }, filter: `[["c","=",9]]`},
 		{name: "NaN as a maximum", typ: f64, rows: `[1,9]`, lie: one(lef64(5)), guard: func(f *trapFile) { f.bounds(0, lef64(5), lef64(math.NaN())) }, filter: `[["c","=",1]]`},
 		{name: "NaN beside the only other value, and !=", made: doubles(math.NaN(), 5), filter: `[["c","!=",5]]`, skips: `[["c","=",7]]`},

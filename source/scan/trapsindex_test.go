@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,10 +162,17 @@ func TestTrapsOfOffsetIndexes(t *testing.T) {
 		"a gap between pages":                      at(func(p []format.PageLocation) { p[1].CompressedPageSize-- }),
 		"a page beyond the chunk":                  at(func(p []format.PageLocation) { p[3].CompressedPageSize++ }),
 		"a page of no bytes":                       at(func(p []format.PageLocation) { p[1].CompressedPageSize = 0 }),
-		"a page of negative size":                  at(func(p []format.PageLocation) { p[1].CompressedPageSize = -1 }),
-		"rows that go back":                        at(func(p []format.PageLocation) { p[2].FirstRowIndex = 7 }),
-		"two pages of the same row":                at(func(p []format.PageLocation) { p[2].FirstRowIndex = 8 }),
-		"rows beyond the row group":                at(func(p []format.PageLocation) { p[3].FirstRowIndex = 32 }),
+		"a page of no bytes and some rows": func(x *format.ColumnIndex, o *format.OffsetIndex) {
+			p := o.PageLocations[1]
+			p.CompressedPageSize, p.FirstRowIndex = 0, 4
+			o.PageLocations = slices.Insert(o.PageLocations, 1, p)
+			x.NullPages, x.NullCounts = slices.Insert(x.NullPages, 1, false), slices.Insert(x.NullCounts, 1, 0)
+			x.MinValues, x.MaxValues = slices.Insert(x.MinValues, 1, le64(0)), slices.Insert(x.MaxValues, 1, le64(31))
+		},
+		"a page of negative size":   at(func(p []format.PageLocation) { p[1].CompressedPageSize = -1 }),
+		"rows that go back":         at(func(p []format.PageLocation) { p[2].FirstRowIndex = 7 }),
+		"two pages of the same row": at(func(p []format.PageLocation) { p[2].FirstRowIndex = 8 }),
+		"rows beyond the row group": at(func(p []format.PageLocation) { p[3].FirstRowIndex = 32 }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := tr.file(t)
@@ -222,6 +230,11 @@ func TestTrapsOfBloomFilters(t *testing.T) {
 		{name: "not in looks for nothing", typ: i64, rows: `[1,9]`, filter: `[["c","not in",[7]]]`, skips: `[["c","in",[7]]]`},
 		{name: "one value of a list is there", typ: i64, rows: `[1,9]`, filter: `[["c","in",[7,9]]]`, skips: `[["c","in",[7,8]]]`},
 		{name: "one conjunction of two", typ: i64, rows: `[1,9]`, filter: `[[["c","=",7]],[["c","=",9]]]`, skips: `[[["c","=",7]],[["c","=",8]]]`},
+		{name: "a range beside a value", typ: i64, rows: `[1,9]`, filter: `[[["c",">",5]],[["c","=",7]]]`, skips: `[["c","=",7]]`},
+		{name: "a range of doubles beside a value", made: doubles(1, 9), filter: `[[["c",">",5.5]],[["c","=",7.5]]]`, skips: `[["c","=",7.5]]`},
+		{name: "a range of strings beside a value", typ: arrow.BinaryTypes.String, rows: `["a","x"]`, filter: `[[["c",">","m"]],[["c","=","q"]]]`, skips: `[["c","=","q"]]`},
+		{name: "a null that a list holds, beside a value", typ: i64, rows: `[1,null]`, filter: `[[["c","in",[7,null]]],[["c","=",8]]]`, skips: `[["c","=",8]]`},
+		{name: "more values than are looked up, beside one", typ: i64, rows: `[1,9]`, filter: fmt.Sprintf(`[[["c","in",%s]],[["c","=",7]]]`, jsonRows(1001, func(i int) string { return fmt.Sprint(9 + 2*i) })), skips: `[["c","=",7]]`},
 		{name: "an integer beside a float", typ: i64, rows: `[1,9]`, filter: `[["c","=",9.0]]`, skips: `[["c","=",7.0]]`},
 		{name: "a number that float32 does not hold", typ: arrow.PrimitiveTypes.Float32, rows: `[0.5,0.25]`, filter: `[["c","in",[0.1,0.5]]]`, skips: `[["c","=",0.75]]`},
 		{name: "unsigned numbers above the signed range", typ: arrow.PrimitiveTypes.Uint32, rows: `[1,3000000000]`, filter: `[["c","=",3000000000]]`, skips: `[["c","=",7]]`},
@@ -238,6 +251,39 @@ func TestTrapsOfBloomFilters(t *testing.T) {
 		}
 		tr.with = with
 		t.Run(tr.name, tr.run)
+	}
+	trap{name: "the filter of another column", typ: i64, rows: `[7,9]`, filter: `[[["id","=",7]],[["c","=",7]]]`, skips: `[["id","=",7]]`, layer: LayerBloom,
+		with: []parquet.WriterProperty{parquet.WithBloomFilterEnabledFor("id", true), parquet.WithDictionaryDefault(false)}}.run(t)
+}
+
+// A filter holds what is stored. Where integers are stored in more bits than they
+// are read in, that is not what is compared; what shows that they are not is both of
+// their bounds.
+func TestTrapBloomFilterOfIntegersThatAreCut(t *testing.T) {
+	schema := parquetgo.NewSchema("row", parquetgo.Group{"id": parquetgo.Int(64), "z": parquetgo.Int(8)})
+	var out bytes.Buffer
+	w := parquetgo.NewWriter(&out, schema, parquetgo.BloomFilters(parquetgo.SplitBlockFilter(10, "z")))
+	row := parquetgo.Row{parquetgo.Int64Value(0).Level(0, 0, 0), parquetgo.Int32Value(300).Level(0, 0, 1)}
+	if _, err := w.WriteRows([]parquetgo.Row{row}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := &trapFile{t: t, data: out.Bytes(), ft: footer(t, out.Bytes())}
+	f.ft.tail = tail{data: f.data}
+	q := Query{Filters: mustFilter(t, `[["z","=",44]]`)}
+	if wanted := wantedIDs(t, f.data, f.ft, q); !slices.Equal(wanted, []int64{0}) {
+		t.Fatalf("rows %v have the value that is read", wanted)
+	}
+	if f.bounds(0, le32(44), le32(44)); f.lost(q, []int64{0}) == nil {
+		t.Error("the trap is not set: the filter costs no row even if it is believed")
+	}
+	for _, b := range [][2][]byte{{le32(300), le32(300)}, {nil, nil}, {le32(44), nil}, {nil, le32(44)}} {
+		f.bounds(0, b[0], b[1])
+		if err := f.lost(q, []int64{0}); err != nil {
+			t.Errorf("bounds %v: %v", b, err)
+		}
 	}
 }
 
@@ -286,9 +332,10 @@ func TestTrapShortenedDecimals(t *testing.T) {
 		t.Error("the trap is not set: the bounds cost no row even if they are believed")
 	}
 	cut := false
-	st.IsMinValueExact, st.IsMaxValueExact = &cut, &cut
-	if err := f.lost(q, wanted); err != nil {
-		t.Error(err)
+	for _, flags := range [][2]*bool{{&cut, &cut}, {&cut, &whole}, {&whole, &cut}, {&cut, nil}, {nil, &cut}} {
+		if st.IsMinValueExact, st.IsMaxValueExact = flags[0], flags[1]; f.lost(q, wanted) != nil {
+			t.Errorf("bounds that are said to be cut are believed: %+v", st)
+		}
 	}
 }
 
@@ -332,6 +379,13 @@ func TestTrapsOfDictionaries(t *testing.T) {
 					s.Count = -s.Count
 				}
 			})},
+		{name: "a count of no pages", rows: fellBack, filter: `[["c","=","value 60"]]`, lie: (*trapFile).onlyDictionaries,
+			guard: func(f *trapFile) {
+				for _, s := range f.ft.meta.RowGroups[0].Columns[1].MetaData.EncodingStats {
+					s.Count = 0
+				}
+			}},
+		{name: "a null that a list holds, beside a value", rows: fewAndNull, filter: `[[["c","in",["x",null]]],[["c","=","y"]]]`, skips: `[["c","=","y"]]`},
 		{name: "a null that a list holds", rows: fewAndNull, filter: `[["c","in",["x",null]]]`, skips: `[["c","in",["x"]]]`},
 		{name: "nulls are not in a list", rows: fewAndNull, filter: `[["c","not in",["a value of some length, number 0","a value of some length, number 1","a value of some length, number 2","a value of some length, number 3"]]]`, skips: `[["c","=","x"]]`},
 		{name: "!= is about values", rows: few, filter: `[["c","!=","a value of some length, number 0"]]`, skips: `[["c","in",["x","y"]]]`},
