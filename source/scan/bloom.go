@@ -152,13 +152,11 @@ func plainBytes(v filter.Value, leaf *schema.Column, native arrow.DataType) ([]b
 			return binary.LittleEndian.AppendUint64(nil, v.Int.Uint64()), true
 		}
 	case parquet.Types.Float:
-		if f := float32(v.Float); v.Float != 0 && float64(f) == v.Float {
+		if f := float32(v.Float); float64(f) == v.Float {
 			return binary.LittleEndian.AppendUint32(nil, math.Float32bits(f)), true
 		}
 	case parquet.Types.Double:
-		if v.Float != 0 {
-			return binary.LittleEndian.AppendUint64(nil, math.Float64bits(v.Float)), true
-		}
+		return binary.LittleEndian.AppendUint64(nil, math.Float64bits(v.Float)), true
 	case parquet.Types.ByteArray:
 		return []byte(v.Bytes), v.IsBytes
 	case parquet.Types.FixedLenByteArray:

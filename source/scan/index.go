@@ -82,8 +82,8 @@ func checkOffsetIndex(pages []column.Page, c chunk, rows int64) error {
 		return errors.New("the first page is not the chunk's")
 	}
 	for i, p := range pages {
-		if p.Off != at || p.Size < minPageBytes || int64(p.Size) > c.off+c.len-at {
-			return fmt.Errorf("page %d is not where the one before it ends, or leaves the chunk", i)
+		if p.Off != at || p.Size < minPageBytes {
+			return fmt.Errorf("page %d is not where the one before it ends, or too short", i)
 		}
 		if p.FirstRow <= row || p.FirstRow >= rows {
 			return fmt.Errorf("page %d begins at row %d", i, p.FirstRow)

@@ -81,7 +81,7 @@ func (ft *Footer) correctBounds(leaf int, low, high []byte) bool {
 // trusted; nil is unknown. cut says that they may be shortened byte strings.
 func (ft *Footer) bound(out *filter.Stats, n *node, low, high []byte, cut bool) {
 	leaf := ft.meta.Schema.Column(n.leaf)
-	if !ft.typeOrdered(n.leaf) || leaf.PhysicalType() == parquet.Types.Int96 {
+	if !ft.typeOrdered(n.leaf) {
 		return
 	}
 	if _, decimal := n.field.Type.(arrow.DecimalType); decimal && cut && ft.storedAsBytes(n.leaf) {
