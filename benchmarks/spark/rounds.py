@@ -31,6 +31,11 @@ from benchmarks.spark.processes import cpu_of_tree
 
 OURS, EMBEDDED, REFERENCE, READY, LOCAL = "hubflight", "embedded", "pyspark_huggingface", "ready batches", "local parquet"
 READERS = (OURS, EMBEDDED, REFERENCE, READY, LOCAL)
+_FOREIGN = {
+    OURS: ("pyspark_huggingface",),
+    EMBEDDED: ("pyspark_huggingface",),
+    REFERENCE: ("pyspark_hubflight", "pyspark_hubflight_py"),
+}
 _MOST_REPEATS = 4
 TOKEN = "hf_anybody"  # noqa: S105
 """The Hub here lets everybody write; clients want to send something."""
@@ -239,11 +244,22 @@ class Bench:
             environment = {
                 **clean_environment(self.rig.scratch), "HF_ENDPOINT": self.rig.hub, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN,
                 "HUBFLIGHT_EMBEDDED_DIR": str(self._own / "run"), "HUBFLIGHT_BINARY": str(self.rig.binary),
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "PYTHONPATH": os.pathsep.join([str(self._hidden(name)), *(path for path in sys.path if path)]),
             }  # fmt: skip
             log = self.rig.scratch / f"spark-{name.replace(' ', '-')}.log"
             self._sessions[name] = Worker([sys.executable, "-m", "benchmarks.spark.session", name], environment, log)
         return self._sessions[name]
+
+    def _hidden(self, name: str) -> Path:
+        """A folder of empty modules in front of packages that a user of this reader has not installed.
+
+        Spark imports all that are called ``pyspark_…`` before the first load, and each would pay for the other's.
+        """
+        folder = self._own / f"hidden-{name.replace(' ', '-')}"
+        folder.mkdir(exist_ok=True)
+        for module in _FOREIGN.get(name, ()):
+            (folder / f"{module}.py").touch()
+        return folder
 
     def _end(self, name: str) -> None:
         if name in self._sessions:
