@@ -316,5 +316,14 @@ func (c *committer) ended(err error) error {
 	}
 	return (&source.Error{Op: "commit", Kind: source.KindUnknownOutcome, Ref: c.sink.repo, Err: err,
 		Msg: "a commit of job " + c.job.ID + " was sent and it is not known whether it took effect: " + why}).
-		WithHint("commit again with the same body: it finds out, and nothing is written twice")
+		WithHint("ask: %s (the action jobs) tells whether it is there; or commit again with the same body, which finds out and writes nothing twice", c.question())
+}
+
+// question is the command that tells what became of the job.
+func (c *committer) question() string {
+	command := "hubflight jobs show " + c.job.ID + " " + c.sink.repo
+	if c.branch != defaultBranch {
+		command += " --revision " + c.branch
+	}
+	return command
 }

@@ -335,7 +335,8 @@ class Connection:
                     raise error from None
                 raise CommitStateUnknown(
                     f"[unknown_outcome] commit: no answer about job {body.get('job')} after {attempt + 1} attempts: "
-                    "look for the job's id in the repository's history before writing again; nothing was deleted. "
+                    f"ask with `hubflight jobs show {body.get('job')} {body.get('dataset')}` (the action jobs) before "
+                    "writing again; nothing was deleted. "
                     f"Last: {error}",
                     request_id=error.request_id,
                 ) from None
