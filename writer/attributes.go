@@ -5,35 +5,45 @@ import (
 	"strings"
 )
 
-// writeAttributes adds to .gitattributes, in the job's first commit, the rule by
+// maxRules is how many files of one job .gitattributes names one by one.
+const maxRules = 100
+
+// writeAttributes adds to .gitattributes, in the job's first commit, the rules by
 // which git sees the job's large files as LFS pointers, where no rule says so
-// yet. The rule names the job's files only: a wider one would change how git
-// sees files that are there.
+// yet. They name the job's large files only: a wider rule would change how git
+// sees files that are there, and those of the job that are not pointers.
 func (p *planner) writeAttributes(plan *Plan) {
 	if p.State.At.Local || p.Past.Batches > 0 || len(plan.Batches) == 0 {
 		return
 	}
-	needed := false
+	var patterns []string
+	mixed := false
 	for i, f := range p.Job.Files {
-		if f.Mode == UploadLFS && !isLFS(p.State.Attributes, plan.Paths[i]) {
-			needed = true
+		switch {
+		case f.Mode != UploadLFS:
+			mixed = true
+		case !isLFS(p.State.Attributes, plan.Paths[i]):
+			patterns = append(patterns, plan.Paths[i])
 		}
 	}
-	if !needed {
+	switch {
+	case len(patterns) == 0:
 		return
+	case plan.Names.Width == 0:
+		patterns = []string{plan.Names.Prefix + plan.Names.Suffix}
+	case !mixed || len(patterns) > maxRules:
+		patterns = []string{plan.Names.Prefix + "*" + plan.Names.Suffix}
 	}
 	text := string(p.State.Attributes)
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	pattern := plan.Names.Prefix + plan.Names.Suffix
-	if plan.Names.Width > 0 {
-		pattern = plan.Names.Prefix + "*" + plan.Names.Suffix
+	for _, pattern := range patterns {
+		// Git takes white space for the end of a pattern; this is git-lfs's own way
+		// to write it.
+		text += strings.ReplaceAll(pattern, " ", "[[:space:]]") + " filter=lfs diff=lfs merge=lfs -text\n"
 	}
-	// Git takes white space for the end of a pattern; this is git-lfs's own way
-	// to write it.
-	pattern = strings.ReplaceAll(pattern, " ", "[[:space:]]")
-	plan.Batches[0].Attributes = []byte(text + pattern + " filter=lfs diff=lfs merge=lfs -text\n")
+	plan.Batches[0].Attributes = []byte(text)
 }
 
 // isLFS reports whether a rule makes a path an LFS file. Patterns that it does

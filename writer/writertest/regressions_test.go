@@ -32,6 +32,7 @@ var regressions = []regression{
 	{"a spool that had become read-only was an internal error without a text", "the first spool", "a read-only mount below a running server", "TestADiskThatFailsUnderAWriteIsAClearErrorAndNothingElse"},
 	{"equal rows could become different files: the footer's counts of pages by encoding came in a map's order, so that a retried task sent its object again", "the first own encoder", "pages in scratch compared with pages in memory, one run in two", "TestPagesThatWaitInScratchChangeNoByte"},
 	{"a file larger than the whole spool was busy, and clients tried again for ten minutes", "the first spool", "review", "TestAFullSpoolIsBusyAndEmptiedAgain"},
+	{"the rule that made a job's large files LFS files was also about its small ones, which are none: git would have shown them as changed", "the first rules", "a job of both in a repository without rules", "TestAFileThatIsTooLargeForACommitIsStoredAsLFSWithItsRule"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
