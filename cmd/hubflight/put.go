@@ -94,7 +94,13 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 		if begun.Reason != "" {
 			fmt.Fprintln(cmd.ErrOrStderr(), begun.Reason)
 		}
-		if f.dryRun || begun.Skip {
+		if begun.Skip {
+			if f.asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"job": begin.Job, "skipped": begun.Reason})
+			}
+			return nil
+		}
+		if f.dryRun {
 			for _, in := range inputs {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size))
 			}
@@ -120,7 +126,8 @@ func columnsText(s *arrow.Schema) string {
 
 // write stages every file and commits them.
 func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Client, b writer.BeginRequest, begun writer.BeginResult, inputs []*rowFile) (writer.CommitResult, error) {
-	bar := putProgress(cmd, inputs)
+	bar, drawn := putProgress(cmd, inputs)
+	defer drawn()
 	var staged []writer.StagedFile
 	for i, in := range inputs {
 		result, err := c.Stage(ctx, writer.StageRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base,
@@ -131,6 +138,7 @@ func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Clie
 		}
 		staged = append(staged, result.Files...)
 	}
+	drawn()
 	commit := writer.CommitRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base, Mode: b.Mode,
 		Config: b.Config, Split: b.Split, Files: staged, Message: f.message}
 	if err := keepJob(commit); err != nil {
@@ -178,22 +186,24 @@ func watched(rows iter.Seq2[arrow.RecordBatch, error], bar func()) iter.Seq2[arr
 	}
 }
 
-// putProgress draws a bar of the bytes that have been read, on a terminal.
-func putProgress(cmd *cobra.Command, inputs []*rowFile) func() {
+// putProgress draws a bar of the bytes that have been read, on a terminal. What is
+// printed after drawn begins on a clear line, however far the bar came.
+func putProgress(cmd *cobra.Command, inputs []*rowFile) (draw, drawn func()) {
 	stderr, ok := cmd.ErrOrStderr().(*os.File)
 	if !ok || !term.IsTerminal(int(stderr.Fd())) {
-		return func() {}
+		return func() {}, func() {}
 	}
 	var total int64
 	for _, in := range inputs {
 		total += in.size
 	}
 	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish())
-	return func() {
+	draw = func() {
 		var read int64
 		for _, in := range inputs {
 			read += min(in.read(), in.size)
 		}
 		_ = bar.Set64(read) // a bar that cannot be drawn is no failure
 	}
+	return draw, func() { _ = bar.Finish() }
 }

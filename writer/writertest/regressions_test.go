@@ -33,6 +33,8 @@ var regressions = []regression{
 	{"equal rows could become different files: the footer's counts of pages by encoding came in a map's order, so that a retried task sent its object again", "the first own encoder", "pages in scratch compared with pages in memory, one run in two", "TestPagesThatWaitInScratchChangeNoByte"},
 	{"a file larger than the whole spool was busy, and clients tried again for ten minutes", "the first spool", "review", "TestAFullSpoolIsBusyAndEmptiedAgain"},
 	{"the rule that made a job's large files LFS files was also about its small ones, which are none: git would have shown them as changed", "the first rules", "a job of both in a repository without rules", "TestAFileThatIsTooLargeForACommitIsStoredAsLFSWithItsRule"},
+	{"what put printed after a failure stood behind its progress bar", "the first bar", "a pseudo-terminal", "TestScripts"},
+	{"put --mode ignore listed the files that it did not write, and as text where JSON was asked for", "the first put", "a script of all modes", "TestScripts"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
