@@ -72,6 +72,7 @@ def test_write_options_go_to_the_requests_they_belong_to() -> None:
             "private": "false", "publish": "SWITCH", "max_operations_per_commit": "0", "commit_message": "m",
             "row_group_size": "1000", "max_bytes_per_file": "500MB", "use_dictionary": "['a']",
             "write_statistics": "false", "write_page_index": "true", "compression": "zstd", "compression_level": "3",
+            "row_group_bytes": "64m", "bloom_columns": "a, b.c", "keep_features": "false",
         }
     )  # fmt: skip
     assert got.target == {"config": "c", "split": "s", "revision": "main", "dir": "d"}
@@ -81,9 +82,13 @@ def test_write_options_go_to_the_requests_they_belong_to() -> None:
     assert got.stage == {
         "row_group_rows": 1000, "max_bytes_per_file": 500_000_000, "use_dictionary": ["a"], "write_statistics": False,
         "page_index": True, "compression": "zstd", "compression_level": 3,
+        "row_group_bytes": 64 << 20, "bloom_columns": ["a", "b.c"], "keep_features": False,
     }  # fmt: skip
     with pytest.raises(InvalidOption, match="unknown write option 'columns'"):
         parse_write({"path": "ns/name", "columns": "a"})
+    for value in ("", "[]", "[1]", [("a", "b")], {"a": True}):
+        with pytest.raises(InvalidOption, match="option bloom_columns: a list of column names"):
+            parse_write({"path": "ns/name", "bloom_columns": value})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hubflight import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pyspark.sql import DataFrame, DataFrameReader, DataFrameWriter, SparkSession
 
@@ -146,17 +147,24 @@ def test_a_failed_task_commits_nothing(spark: SparkSession, client: Client, writ
 
 
 def test_write_parquet_makes_numbered_parts(
-    spark: SparkSession, read: DataFrameReader, server: FlightServer, write: Any, name: str
+    spark: SparkSession, read: DataFrameReader, server: FlightServer, hub: HubServer, name: str, tmp_path: Path
 ) -> None:
+    import pyarrow.parquet as pq
+
     from pyspark_hubflight import write_parquet
+    from test_write_interop import files
 
     options: dict[str, Any] = {"server": server.url, "storage_options": {"token": WRITER}}
     path = f"hf://datasets/{name}"
     with pytest.raises(hubflight.DatasetNotFound):
         write_parquet(frame(spark), path, **options)
+    options["bloom_filter_options"] = {"text": {"ndv": 1000, "fpp": 0.05}, "id": True, "amount": False}
     result = write_parquet(frame(spark), path, create_repo=True, compression="zstd", row_group_size=100, **options)
     assert result.rows == 1000
     assert sorted(result.paths) == [f"part-{i:05d}.parquet" for i in range(3)]
+    group = pq.read_metadata(files(hub, name, tmp_path)[0]).row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    assert {c.path_in_schema for c in columns if c.bloom_filter_offset} == {"text", "id"}
     same(read.load(name), frame(spark))
 
     with warnings.catch_warnings(record=True) as seen:
@@ -222,6 +230,9 @@ def test_write_parquet_reads_its_token_from_the_sessions_conf(
         ({"compresion": "zstd"}, "unknown argument 'compresion': did you mean 'compression'?"),
         ({"version": "1.0"}, "version='1.0': the server writes the files and cannot do that"),
         ({"use_deprecated_int96_timestamps": True}, "use_deprecated_int96_timestamps=True"),
+        ({"bloom_filter_options": ["id"]}, "bloom_filter_options is a dict"),
+        ({"bloom_filter_options": {"id": 1}}, "bloom_filter_options of 'id': true, false or a dict"),
+        ({"bloom_filter_options": {"id": {"fpp": 0.001}}}, "fpp=0.001 of 'id': the server's filters are made for 0.01"),
         ({"mode": "replace"}, "mode is append, overwrite, error or ignore"),
         ({"storage_options": {"key": 1}}, "only token and endpoint are known"),
         ({"filesystem": object()}, "only a Hub filesystem"),

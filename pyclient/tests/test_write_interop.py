@@ -268,6 +268,30 @@ def test_the_features_of_a_dataset_are_kept(client: Client, hub: HubServer, name
     equal("datasets", pq.read_table(out), table)
 
 
+def test_bloom_filters_and_features_are_as_they_are_asked_for(
+    client: Client, hub: HubServer, name: str, tmp_path: Path
+) -> None:
+    words = [f"word {i * 7919 % 5000}" for i in range(5000)]
+    table = pa.table({"id": range(5000), "word": words, "in": [{"n": i} for i in range(5000)]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": {}}})})
+    options: dict[str, Any] = {"bloom_columns": "word,in.n", "keep_features": False, "row_group_bytes": "100k"}
+    client.write(table, name, create_repo=True, **options)
+    (path,) = files(hub, name, tmp_path / "hub")
+    assert b"huggingface" not in (pq.read_schema(path).metadata or {})
+    footer = pq.read_metadata(path)
+    assert footer.num_row_groups > 1
+    for group in range(footer.num_row_groups):
+        columns = [footer.row_group(group).column(i) for i in range(footer.num_columns)]
+        assert {c.path_in_schema for c in columns if c.bloom_filter_offset} == {"word", "in.n"}
+
+    def may_hold(word: str) -> int:
+        probed = duckdb.sql(f"select bloom_filter_excludes from parquet_bloom_probe('{path}', 'word', '{word}')")
+        return sum(not excluded for (excluded,) in probed.fetchall())
+
+    assert all(may_hold(word) >= 1 for word in words[:20])
+    assert sum(may_hold(f"nothing {i}") for i in range(20)) < 20
+
+
 SPLITS = """
 import json, sys
 from datasets import get_dataset_config_names, load_dataset

@@ -35,6 +35,7 @@ var regressions = []regression{
 	{"the rule that made a job's large files LFS files was also about its small ones, which are none: git would have shown them as changed", "the first rules", "a job of both in a repository without rules", "TestAFileThatIsTooLargeForACommitIsStoredAsLFSWithItsRule"},
 	{"what put printed after a failure stood behind its progress bar", "the first bar", "a pseudo-terminal", "TestScripts"},
 	{"put --mode ignore listed the files that it did not write, and as text where JSON was asked for", "the first put", "a script of all modes", "TestScripts"},
+	{"bloom_columns took columns as lists of names, which no server knows", "the first options", "a test that looks at a file", "test_write_options_go_to_the_requests_they_belong_to"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.

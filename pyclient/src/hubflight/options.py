@@ -107,6 +107,21 @@ def _switch(value: object, what: str) -> bool | list[str]:
     raise InvalidOption(f"[invalid] option {what}: true, false or a list of columns is needed, not {value!r}")
 
 
+def _names(value: object, what: str) -> list[str]:
+    """Names of columns: a list, or a text such as ``a,b`` or ``["a", "b"]``."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] in ("[", "(", "'", '"'):
+            value = literals.parse_literal(text, f"option {what}")
+        else:
+            value = [name.strip() for name in text.split(",")]
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) and item for item in value):
+        return list(value)
+    raise InvalidOption(f"[invalid] option {what}: a list of column names is needed, not {value!r}")
+
+
 def _secret(value: object, what: str) -> Secret:
     if isinstance(value, Secret):
         return value
@@ -174,7 +189,7 @@ _WRITE: dict[str, tuple[str, str, Parser]] = {
     "data_page_size": ("stage", "data_page_size", parse_size),
     "write_statistics": ("stage", "write_statistics", _switch),
     "write_page_index": ("stage", "page_index", _bool),
-    "bloom_columns": ("stage", "bloom_columns", lambda value, _: literals.encode_columns(value)),
+    "bloom_columns": ("stage", "bloom_columns", _names),
     "keep_features": ("stage", "keep_features", _bool),
 }
 

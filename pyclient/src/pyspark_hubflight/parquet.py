@@ -37,6 +37,8 @@ _MAPPED = {
     "data_page_size": "data_page_size",
     "write_page_index": "write_page_index",
     "row_group_size": "row_group_size",
+    "row_group_bytes": "row_group_bytes",
+    "keep_features": "keep_features",
     "max_bytes_per_file": "max_bytes_per_file",
     "max_operations_per_commit": "max_operations_per_commit",
     "commit_message": "commit_message",
@@ -70,7 +72,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "store_decimal_as_integer": (False,),
     "write_time_adjusted_to_utc": (False,),
     "max_rows_per_page": (None,),
-    "bloom_filter_options": (None,),
     "memory_pool": (None,),
     "writer_engine_version": (None, "V2"),
     "metadata_collector": (None,),
@@ -173,10 +174,13 @@ def _options(path: str, kwargs: Mapping[str, Any], session_token: Secret | None)
                 raise Unsupported(
                     f"[unsupported] write_parquet: {name}={value!r}: the server writes the files and cannot do that"
                 )
+        elif name == "bloom_filter_options":
+            given["bloom_columns"] = _bloom_columns(value)
         elif name in _IGNORED:
             warnings.warn(f"hubflight: {name} has no effect", stacklevel=3)
         elif name not in ("filesystem", "storage_options"):
-            hint = literals.nearest(name, [*_MAPPED, *_FIXED, "mode", "filesystem", "storage_options"])
+            others = ("bloom_filter_options", "mode", "filesystem", "storage_options")
+            hint = literals.nearest(name, [*_MAPPED, *_FIXED, *others])
             raise InvalidOption(f"[invalid] write_parquet: unknown argument {name!r}{hint}")
     if isinstance(given.get("compression"), Mapping):
         raise Unsupported("[unsupported] write_parquet: compression per column: give one for all columns")
@@ -190,6 +194,40 @@ def _options(path: str, kwargs: Mapping[str, Any], session_token: Secret | None)
     if directory:
         options.target["dir"] = directory
     return options, naming
+
+
+# Of a value that is not there, how often a filter of the server says that it may be.
+_FALSE_POSITIVES = 0.01
+
+
+def _bloom_columns(options: object) -> list[str] | None:
+    """The columns of pyarrow's ``bloom_filter_options``.
+
+    The server counts the values and makes its filters as large as they need, so that ``ndv`` has nothing to say; an
+    ``fpp`` that is smaller than the server's is refused.
+    """
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise InvalidOption(
+            "[invalid] write_parquet: bloom_filter_options is a dict such as {'url': True} or {'url': {'fpp': 0.01}}"
+        )
+    columns: list[str] = []
+    for column, wanted in options.items():
+        if isinstance(wanted, Mapping) and set(wanted) <= {"ndv", "fpp"}:
+            if wanted.get("fpp", _FALSE_POSITIVES) < _FALSE_POSITIVES:
+                raise Unsupported(
+                    f"[unsupported] write_parquet: bloom_filter_options: fpp={wanted['fpp']!r} of {column!r}: the "
+                    f"server's filters are made for {_FALSE_POSITIVES}: give that or more"
+                )
+        elif not isinstance(wanted, bool):
+            raise InvalidOption(
+                f"[invalid] write_parquet: bloom_filter_options of {column!r}: true, false or a dict with ndv and fpp "
+                f"is needed, not {wanted!r}"
+            )
+        if wanted is not False:
+            columns.append(column)
+    return columns or None
 
 
 def _target(path: str) -> tuple[str, str, str]:
