@@ -55,30 +55,40 @@ class Hubflight:
 
     def __init__(self, streams: int) -> None:
         self._streams = streams
-        self._client: Any = None
+        self._clients: list[Any] = []
+        """One for each stream that is open at a time: channels of one address would share one connection."""
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._address: str | None = None
 
     def forget(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client, self._address = None, None
+        for client in self._clients:
+            client.close()
+        self._clients, self._idle, self._address = [], queue.SimpleQueue(), None
 
     def plan(self, question: Question) -> Scan:
         import pyarrow.flight as flight
 
         if self._address != question.server:
             self.forget()
-            self._client, self._address = flight.connect(question.server), question.server
+            alone = [("grpc.use_local_subchannel_pool", 1)]
+            self._clients = [flight.connect(question.server, generic_options=alone) for _ in range(self._streams)]
+            for client in self._clients:
+                self._idle.put(client)
+            self._address = question.server
         command = {"v": 1, "dataset": question.dataset, "columns": question.columns, "filters": question.filters}
         given = json.dumps({key: value for key, value in command.items() if value is not None})
-        info = self._client.get_flight_info(flight.FlightDescriptor.for_command(given))
+        info = self._clients[0].get_flight_info(flight.FlightDescriptor.for_command(given))
         if question.ordered or self._streams == 1:
             return lambda: (batch for endpoint in info.endpoints for batch in self._stream(endpoint.ticket))
         return lambda: _in_threads([functools.partial(self._stream, endpoint.ticket) for endpoint in info.endpoints], self._streams)
 
     def _stream(self, ticket: Any) -> Iterator[pa.RecordBatch]:
-        for chunk in self._client.do_get(ticket):
-            yield chunk.data
+        client = self._idle.get()
+        try:
+            for chunk in client.do_get(ticket):
+                yield chunk.data
+        finally:
+            self._idle.put(client)
 
 
 class PyArrow:

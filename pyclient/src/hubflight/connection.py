@@ -370,6 +370,9 @@ def _options(uri: str) -> list[tuple[str, int]]:
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 3000),
+        # Channels to one address would share one HTTP/2 connection, and the streams of all threads its one reader and
+        # its one writer; alone on theirs, two streams are received by two cores.
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     if _is_private(uri) and not uri.startswith("grpc+tls"):
         # gRPC would send even loopback's clear text through http_proxy, and our tokens with it.
