@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +19,6 @@ from hubflight.progress import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from hubflight import Client
 
@@ -55,6 +56,24 @@ def test_without_an_order_all_rows_come_once(wide: Any) -> None:
     _, dataset, table = wide
     got = pa.Table.from_batches(dataset.to_batches(ordered=False))
     assert sorted(got["i"].to_pylist()) == table["i"].to_pylist()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_streams_that_are_read_at_once_have_a_connection_each(wide: Any) -> None:
+    server, dataset, _ = wide
+    port = f":{int(server.url.rpartition(':')[2]):04X}"
+
+    def connections() -> int:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+        return sum(row[1].endswith(port) and row[3] == "01" for row in rows)
+
+    batches = dataset.to_batches(parallel=3)
+    next(batches)
+    deadline = time.monotonic() + 60
+    while connections() < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert connections() == 3
+    batches.close()
 
 
 def test_closing_ends_all_streams_at_once(wide: Any) -> None:
