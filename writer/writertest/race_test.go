@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,12 +18,16 @@ import (
 	"github.com/hubflight/hubflight/writer"
 )
 
-// contender is one side of a race; it returns whether it overwrites.
+// contender is one side of a race.
 type contender struct {
 	name       string
 	overwrites bool
+	foreign    bool // somebody else's commit, not a job
+	hidden     bool // all its rows appear at once, in however many commits
 	run        func(r *rig, first int64, perCommit int) error
 }
+
+const racePartitions = 5 // of one row each
 
 func racingJob(mode writer.Mode, change func(*writer.BeginRequest)) func(*rig, int64, int) error {
 	return func(r *rig, first int64, perCommit int) error {
@@ -34,81 +39,237 @@ func racingJob(mode writer.Mode, change func(*writer.BeginRequest)) func(*rig, i
 }
 
 // push is somebody else's change, of files or of the card.
-func push(change func(first int64) hubtest.Change) func(*rig, int64, int) error {
+func push(change func(r *rig, first int64) hubtest.Change) func(*rig, int64, int) error {
 	return func(r *rig, first int64, _ int) error {
-		_, err := r.hub.Commit(repo, "main", change(first))
+		_, err := r.hub.Commit(repo, "main", change(r, first))
 		return err
 	}
 }
 
 func contenders(t *testing.T) map[string]contender {
-	return map[string]contender{
-		"append":    {name: "append", run: racingJob(writer.ModeAppend, nil)},
-		"overwrite": {name: "overwrite", overwrites: true, run: racingJob(writer.ModeOverwrite, nil)},
-		"switch":    {name: "switch", run: racingJob(writer.ModeAppend, bySwitch)},
-		"push": {name: "push", run: push(func(first int64) hubtest.Change {
-			return hubtest.Change{Add: map[string][]byte{fmt.Sprintf("data/train-%05d-of-00009.parquet", first): parquetOf(t, from(first, 5)...)}}
+	all := []contender{
+		{name: "append", run: racingJob(writer.ModeAppend, nil)},
+		{name: "overwrite", overwrites: true, run: racingJob(writer.ModeOverwrite, nil)},
+		{name: "switch", hidden: true, run: racingJob(writer.ModeAppend, bySwitch)},
+		{name: "switch overwrite", hidden: true, overwrites: true, run: racingJob(writer.ModeOverwrite, bySwitch)},
+		{name: "push", foreign: true, hidden: true, run: push(func(_ *rig, first int64) hubtest.Change {
+			return hubtest.Change{Add: map[string][]byte{fmt.Sprintf("data/train-%05d-of-00009.parquet", first): parquetOf(t, from(first, racePartitions)...)}}
 		})},
-		"card": {name: "card", run: push(func(int64) hubtest.Change {
-			return hubtest.Change{Add: map[string][]byte{"README.md": []byte("---\nlicense: mit\n---\n# Edited\n")}}
+		{name: "card", foreign: true, run: push(func(r *rig, _ int64) hubtest.Change {
+			card, err := r.hub.Read(repo, "main", "README.md")
+			if err != nil {
+				card = nil // there is none yet
+			}
+			return hubtest.Change{Add: map[string][]byte{"README.md": []byte(editCard(string(card)))}}
 		})},
 	}
+	out := map[string]contender{}
+	for _, c := range all {
+		out[c.name] = c
+	}
+	return out
+}
+
+// raceCard is a card whose numbers every commit of a job has to keep true, so that
+// every commit changes it.
+const raceCard = "---\npretty_name: Rows # ours\ndataset_info:\n  splits:\n  - name: train\n    num_bytes: 20\n    num_examples: 2\n  download_size: 500\n  dataset_size: 20\n---\n# Title\n"
+
+// withRaceCard adds the card to the old data.
+func withRaceCard() hubtest.Option {
+	return hubtest.At(repo, "main", map[string][]byte{"README.md": []byte(raceCard)})
+}
+
+// span is how many requests a job sends that nobody disturbs.
+type span struct{ requests, posts int }
+
+func measure(t *testing.T, c contender, perCommit int) span {
+	t.Helper()
+	r := newRig(t, oldData(t), withRaceCard())
+	if err := c.run(r, 10, perCommit); err != nil {
+		t.Fatal(err)
+	}
+	return span{len(r.hub.Requests()), r.posts()}
+}
+
+// racing is one race: of which two, and at which request of the first the second
+// begins.
+type racing struct {
+	a, b      contender
+	perCommit int
+	carded    bool // the dataset has a card at first
+	at        hubtest.Fault
+	stale     bool // the request is a commit, and its parent is no longer the head
+}
+
+// newRacing takes everything from the round's number. In every other round the other
+// one comes between a plan and one of its commits; in the rest anywhere.
+func newRacing(pair [2]contender, perCommit, round int, of span) racing {
+	chance := rand.New(rand.NewPCG(uint64(round), uint64(perCommit)))
+	x := racing{a: pair[0], b: pair[1], perCommit: perCommit, carded: round%2 == 0 || chance.IntN(2) == 0}
+	if round%2 == 0 {
+		x.at = hubtest.Fault{Method: http.MethodPost, Path: "/commit/", Nth: 1 + chance.IntN(of.posts)}
+		x.stale = x.b.foreign
+	} else {
+		x.at = hubtest.Fault{Nth: 1 + chance.IntN(of.requests)}
+	}
+	return x
 }
 
 // TestTwoAtATimeAreSomeSerialOrder races every pair, in jobs of one commit and of
 // five: what is there in the end is what one after the other would have left, or one
-// of them has ended in a conflict, and then the other one is whole.
+// of them has ended in a conflict, and then the other one is whole. Whoever looks
+// meanwhile sees what is between two commits of a job, and the card keeps what
+// somebody else wrote into it.
 func TestTwoAtATimeAreSomeSerialOrder(t *testing.T) {
 	all := contenders(t)
 	pairs := [][2]string{{"append", "append"}, {"append", "overwrite"}, {"overwrite", "overwrite"}, {"append", "push"}, {"overwrite", "push"},
-		{"append", "card"}, {"switch", "append"}, {"switch", "card"}}
+		{"append", "card"}, {"overwrite", "card"}, {"switch", "append"}, {"switch", "card"}, {"switch overwrite", "card"}}
+	spans := map[string]span{}
 	for _, pair := range pairs {
 		for _, perCommit := range []int{50, 1} {
+			alone := fmt.Sprint(pair[0], perCommit)
+			if _, known := spans[alone]; !known {
+				spans[alone] = measure(t, all[pair[0]], perCommit)
+			}
+			of := spans[alone]
 			t.Run(fmt.Sprintf("%s and %s, %d per commit", pair[0], pair[1], perCommit), func(t *testing.T) {
 				t.Parallel()
-				conflicts := 0
-				for range counts(2, 200) {
-					conflicts += race(t, all[pair[0]], all[pair[1]], perCommit)
+				conflicts, stale := 0, 0
+				for round := range counts(2, 200) {
+					c, s := newRacing([2]contender{all[pair[0]], all[pair[1]]}, perCommit, round, of).run(t)
+					conflicts, stale = conflicts+c, stale+s
 				}
-				t.Logf("%d ended in a conflict", conflicts)
+				t.Logf("%d ended in a conflict, %d commits came too late for their parent", conflicts, stale)
 			})
 		}
 	}
 }
 
-func race(t *testing.T, a, b contender, perCommit int) (conflicts int) {
+// run is the race, and what must hold after it. It returns how many jobs ended in a
+// conflict and how many commits were refused because the head had moved.
+func (x racing) run(t *testing.T) (conflicts, stale int) {
 	t.Helper()
-	r := newRig(t, oldData(t))
-	sides := []contender{a, b}
-	errs := make([]error, 2)
-	var done sync.WaitGroup
-	for i, c := range sides {
-		done.Go(func() { errs[i] = c.run(r, int64(10*(i+1)), perCommit) })
+	options := []hubtest.Option{oldData(t)}
+	if x.carded {
+		options = append(options, withRaceCard())
 	}
-	done.Wait()
-	got := r.read("main", "", "")
-	if n := len(slices.Compact(slices.Sorted(slices.Values(got)))); n != len(got) {
-		t.Errorf("rows twice: %v", got)
+	r := newRig(t, options...)
+	base := r.head()
+	other := make(chan error, 1)
+	begin := func() { other <- x.b.run(r, 20, x.perCommit) }
+	if !x.b.foreign {
+		job := begin
+		begin = func() { go job() }
 	}
+	fault := x.at
+	fault.Meanwhile = begin
+	armed := r.hub.Fault(fault)
+	stop := r.sampler()
+	errs := []error{x.a.run(r, 10, x.perCommit), nil}
+	if armed.Hits() == 0 { // a dataset without a card takes fewer requests
+		armed.Disarm()
+		begin()
+	}
+	errs[1] = <-other
+	heads := stop()
+	for _, q := range r.hub.Requests() {
+		if q.Status == http.StatusPreconditionFailed && strings.Contains(q.Path, "/commit/") {
+			stale++
+		}
+	}
+	if x.stale && stale == 0 {
+		t.Errorf("%s: no commit was refused although the head had moved", x)
+	}
+	states := r.states(base)
+	inOrder(t, heads, states)
+	x.everyState(t, states)
+	conflicts = x.end(t, states[len(states)-1].rows, errs)
+	if x.b.name == "card" {
+		keepsEdit(t, states)
+	}
+	if t.Failed() {
+		t.Fatalf("%s", x)
+	}
+	return conflicts, stale
+}
+
+func (x racing) String() string {
+	return fmt.Sprintf("%s and %s, %d per commit, card %v, met at the %d. request of %q", x.a.name, x.b.name, x.perCommit, x.carded, x.at.Nth, x.at.Path)
+}
+
+// ids of a side of the race.
+func (x racing) ids(side int) []int64 { return from(int64(10*(side+1)), racePartitions) }
+
+// everyState: at any commit there are whole files, the old rows go only when those of
+// an overwrite are all there, and the card's numbers are true.
+func (x racing) everyState(t *testing.T, states []state) {
+	t.Helper()
+	replaced := false // an overwrite has had all its rows there
+	for _, s := range states {
+		sorted := slices.Sorted(slices.Values(s.rows))
+		if n := len(slices.Compact(sorted)); n != len(s.rows) {
+			t.Errorf("commit %s: rows twice: %v", s.commit, s.rows)
+		}
+		for i, c := range []contender{x.a, x.b} {
+			seen := among(x.ids(i), s.rows)
+			replaced = replaced || c.overwrites && len(seen) == racePartitions
+			x.part(t, s, i, seen)
+		}
+		if old := among([]int64{1, 2}, s.rows); len(old) == 1 || len(old) == 0 && !replaced {
+			t.Errorf("commit %s: the old rows are not there: %v", s.commit, s.rows)
+		}
+		if x.b.name != "push" { // who pushes files by hand lets the card be wrong
+			trueNumbers(t, s)
+		}
+	}
+}
+
+// part: what is seen of a side is nothing, all, or what its commits so far have added,
+// of which another's overwrite may have taken away the first.
+func (x racing) part(t *testing.T, s state, side int, seen []int64) {
+	t.Helper()
+	c, other := x.a, x.b
+	if side == 1 {
+		c, other = other, c
+	}
+	ids, n := x.ids(side), len(seen)
+	switch {
+	case n == 0 || n == racePartitions:
+	case c.hidden || x.perCommit >= racePartitions:
+		t.Errorf("commit %s: %d of the %d rows of %s, which come at once: %v", s.commit, n, racePartitions, c.name, s.rows)
+	case seen[n-1]-seen[0] != int64(n-1), seen[0] != ids[0] && !other.overwrites:
+		t.Errorf("commit %s: of %s the rows %v", s.commit, c.name, seen)
+	}
+}
+
+// among are those ids that are in rows.
+func among(ids, rows []int64) (out []int64) {
+	for _, id := range ids {
+		if slices.Contains(rows, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// end checks what is there when both have ended.
+func (x racing) end(t *testing.T, got []int64, errs []error) (conflicts int) {
+	t.Helper()
 	// has: the rows of a side are all there, or none is.
 	has := func(ids []int64) bool {
-		n := 0
-		for _, id := range ids {
-			if slices.Contains(got, id) {
-				n++
-			}
-		}
+		n := len(among(ids, got))
 		if n != 0 && n != len(ids) && errs[0] == nil && errs[1] == nil {
 			t.Errorf("%d of %d rows: %v", n, len(ids), got)
 		}
 		return n == len(ids)
 	}
+	sides := []contender{x.a, x.b}
 	overwritten := false
 	for i, c := range sides {
 		switch kind := source.KindOf(errs[i]); {
 		case errs[i] == nil:
 			overwritten = overwritten || c.overwrites
-		case kind == source.KindConflict:
+		case kind == source.KindConflict && !c.foreign:
 			conflicts++
 		default:
 			t.Errorf("%s: %v", c.name, errs[i])
@@ -121,16 +282,15 @@ func race(t *testing.T, a, b contender, perCommit int) (conflicts int) {
 		if errs[i] != nil || c.name == "card" {
 			continue
 		}
-		ids, other := from(int64(10*(i+1)), 5), sides[1-i]
 		// Whatever succeeded is there, unless an overwrite came after it.
-		if !has(ids) && !(other.overwrites && errs[1-i] == nil) {
+		if other := sides[1-i]; !has(x.ids(i)) && !(other.overwrites && errs[1-i] == nil) {
 			t.Errorf("the rows of %s are not all there: %v", c.name, got)
 		}
 	}
 	if conflicts == 0 && has([]int64{1, 2}) == overwritten {
 		t.Errorf("old rows beside an overwrite %v: %v", overwritten, got)
 	}
-	if a.overwrites && b.overwrites && conflicts == 0 && has(from(10, 5)) == has(from(20, 5)) {
+	if x.a.overwrites && x.b.overwrites && conflicts == 0 && has(x.ids(0)) == has(x.ids(1)) {
 		t.Errorf("two overwrites left %v", got)
 	}
 	return conflicts

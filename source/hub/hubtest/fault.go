@@ -16,7 +16,7 @@ import (
 //
 // What is done is the first that is set of Do, Stall, Reset, CutAfter and
 // Status. Without any, the connection is reset; a Fault with nothing but a Delay
-// only makes the true answer late.
+// or Meanwhile only makes the true answer late.
 type Fault struct {
 	// Origin is "hub", "cdn" or "viewer".
 	Origin string
@@ -34,6 +34,10 @@ type Fault struct {
 
 	// Delay is waited before anything else.
 	Delay time.Duration
+	// Meanwhile is called while the request is held: before it takes effect, or with
+	// After once it has. What it does happens at that place of the client's run, and
+	// at no other. Scripts have no word for it; with Do there is no After.
+	Meanwhile func()
 	// After lets the request take effect before the answer is lost.
 	After bool
 	// Do is a misbehaviour by name, and N its number where it has one.
@@ -149,6 +153,9 @@ func (h *Hub) Fault(f Fault) *Armed {
 func (a *Armed) serve(h *Hub, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	f := a.fault
 	pause(r.Context(), f.Delay)
+	if f.Meanwhile != nil && !f.After {
+		f.Meanwhile()
+	}
 	switch {
 	case f.Do != 0:
 		f.misbehave(h, w, r, next)
@@ -159,12 +166,15 @@ func (a *Armed) serve(h *Hub, w http.ResponseWriter, r *http.Request, next http.
 			breakConnection(w)
 		}}, r)
 		breakConnection(w) // the answer was shorter than the cut
-	case f.Delay > 0 && !f.After && f.Stall == 0 && !f.Reset && f.Status == 0:
+	case (f.Delay > 0 || f.Meanwhile != nil) && !f.After && f.Stall == 0 && !f.Reset && f.Status == 0:
 		next.ServeHTTP(w, r)
 		return
 	}
 	if f.After {
 		next.ServeHTTP(&lostWriter{head: http.Header{}}, r)
+		if f.Meanwhile != nil {
+			f.Meanwhile()
+		}
 	}
 	if f.Stall > 0 || f.Reset || f.Status == 0 {
 		stall(w, r, f.Stall)

@@ -56,6 +56,32 @@ func TestACommitMayTakeEffectAlthoughItsAnswerIsLost(t *testing.T) {
 	}
 }
 
+func TestAFaultMayActWhileARequestIsHeld(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		hub := hubtest.New(t, hubtest.Dataset(repo, nil))
+		start := head(t, hub, "main")
+		seen := make(chan string, 1)
+		hub.Fault(hubtest.Fault{Path: "/commit/", After: after, Meanwhile: func() {
+			sha, err := hub.Head(repo, "main")
+			if err != nil {
+				t.Error(err)
+			}
+			seen <- sha
+		}})
+		body := []byte(line("header", map[string]any{"summary": "s"}) + "\n" + fileLine("a", "a"))
+		got, err := connect(t, hub, "").try(http.MethodPost, "/api/datasets/"+repo+"/commit/main", body, "Content-Type", "application/x-ndjson")
+		if answered := err == nil && got.Response != nil && got.StatusCode == http.StatusOK; answered == after {
+			t.Errorf("after %v: answered %v (%v)", after, got.Response, err)
+		}
+		if landed := <-seen != start; landed != after {
+			t.Errorf("after %v: it had landed: %v", after, landed)
+		}
+		if head(t, hub, "main") == start {
+			t.Errorf("after %v: it did not land", after)
+		}
+	}
+}
+
 func TestADownloadIsCutOrStalled(t *testing.T) {
 	content := make([]byte, 1<<20)
 	hub := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"a.parquet": content}))
