@@ -8,6 +8,10 @@
 // rig_test.go is the bench: a Hub, a Writer, rows with identities. The other
 // files are scenarios, one behaviour each.
 //
+// everyrequest_test.go makes every request of every shape of job fail; race_test.go has
+// two write at a time, and the second begin at any request of the first; states_test.go
+// reads what they leave at every commit.
+//
 // reference_test.go has the datasets library read seeded repositories before and after
 // a job.
 //

@@ -192,29 +192,6 @@ func TestASwitchThatStopsAnywhereLeavesTheOldOrTheNewState(t *testing.T) {
 	}
 }
 
-func TestRequestsOfASwitchMayFail(t *testing.T) {
-	t.Parallel()
-	fault := faultKinds["reset after effect"]
-	for i := 8; ; i += 2 {
-		r := newRig(t, hubtest.Dataset(repo, switchRepos(t)["no README"]))
-		fault.Nth = i
-		armed := r.hub.Fault(fault)
-		result, err := r.job(writer.ModeOverwrite, bySwitch).perCommit(2).Run([]int64{10}, []int64{11}, []int64{12})
-		if err != nil {
-			t.Fatalf("request %d: %v", i, err)
-		}
-		for _, commit := range result.Commits {
-			if got := r.read(commit, "", "train"); !slices.Equal(got, from(0, 5)) && !slices.Equal(got, []int64{10, 11, 12}) {
-				t.Errorf("request %d: rows %v", i, got)
-			}
-		}
-		equal(t, fmt.Sprintf("request %d: files", i), len(r.paths()), 4)
-		if armed.Hits() == 0 {
-			return
-		}
-	}
-}
-
 // TestASwitchMeetsOtherWriters: foreign commits land between the steps.
 func TestASwitchMeetsOtherWriters(t *testing.T) {
 	t.Parallel()
