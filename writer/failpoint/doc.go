@@ -12,5 +12,7 @@
 // server serves many runs.
 //
 // What it does not do: it makes no errors. Those come from the Hub that the tests
-// run against, and from real folders and disks.
+// run against, and from real folders and disks. And it has no places inside the
+// client for the Hub, which knows nothing of it: around a request it is that Hub which
+// kills the server.
 package failpoint

@@ -28,6 +28,8 @@ const (
 	LocalWritten  Point = "local wrote a file"
 	LocalSynced   Point = "local synced the file"
 	LocalRenamed  Point = "local gave the file its name"
+	LocalFlushes  Point = "local is about to sync a folder"
+	LocalFlushed  Point = "local synced a folder"
 	LocalIntends  Point = "local is about to write the intent"
 	LocalIntended Point = "local wrote the intent"
 	LocalMoves    Point = "local is about to rename a file into place"
@@ -38,6 +40,7 @@ const (
 	LocalSettled  Point = "local synced the folders"
 	LocalDone     Point = "local wrote the answer"
 	LocalCleaned  Point = "local removed the staging area"
+	LocalEnded    Point = "local synced the last folder"
 )
 
 // Hub are the places that a job for the Hub comes by.
@@ -48,6 +51,6 @@ func Hub() []Point {
 
 // Local are the places that a job for a folder comes by.
 func Local() []Point {
-	return []Point{BeginStarts, BeginPinned, StageStarts, StageEncoded, LocalWritten, LocalSynced, LocalRenamed, StageStored, StageRecorded, StageAnswers,
-		CommitStarts, LocalIntends, LocalIntended, LocalMoves, LocalMoved, LocalDeletes, LocalDeleted, LocalSyncs, LocalSettled, LocalDone, LocalCleaned, CommitAnswers}
+	return []Point{BeginStarts, BeginPinned, StageStarts, StageEncoded, LocalWritten, LocalSynced, LocalRenamed, LocalFlushes, LocalFlushed, StageStored, StageRecorded, StageAnswers,
+		CommitStarts, LocalIntends, LocalIntended, LocalMoves, LocalMoved, LocalDeletes, LocalDeleted, LocalSyncs, LocalSettled, LocalDone, LocalCleaned, LocalEnded, CommitAnswers}
 }

@@ -259,7 +259,11 @@ func (f *folder) carryOut(ctx context.Context, in intent) (head string, err erro
 		return "", f.sink.wrap("commit", err)
 	}
 	failpoint.Here(failpoint.LocalCleaned)
-	return at.Commit, f.syncDir(area)
+	if err := f.syncDir(area); err != nil {
+		return "", err
+	}
+	failpoint.Here(failpoint.LocalEnded)
+	return at.Commit, nil
 }
 
 // move renames one file into place, unless that has been done.

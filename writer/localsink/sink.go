@@ -198,7 +198,10 @@ func (f *folder) syncDir(dir string) error {
 	if err != nil {
 		return f.sink.wrap("sync", err)
 	}
-	return f.sink.wrap("sync", errors.Join(d.Sync(), d.Close()))
+	failpoint.Here(failpoint.LocalFlushes)
+	err = errors.Join(d.Sync(), d.Close())
+	failpoint.Here(failpoint.LocalFlushed)
+	return f.sink.wrap("sync", err)
 }
 
 // contextReader ends a copy when its context does.
