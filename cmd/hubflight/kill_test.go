@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,9 +21,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/hubflight/hubflight/flightsrv/client"
+	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub/hubtest"
 	"github.com/hubflight/hubflight/writer"
-	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
 // faultyProgram builds the program with its failpoints.
@@ -49,8 +47,8 @@ type mortal struct {
 	client  *client.Client
 }
 
-func newMortal(t *testing.T, program string) *mortal {
-	m := &mortal{t: t, program: program, dir: t.TempDir(), hub: hubtest.New(t)}
+func newMortal(t *testing.T, program string, options ...hubtest.Option) *mortal {
+	m := &mortal{t: t, program: program, dir: t.TempDir(), hub: hubtest.New(t, options...)}
 	for _, name := range []string{"sets", "spool"} {
 		if err := os.Mkdir(filepath.Join(m.dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -122,49 +120,6 @@ func (m *mortal) arm(text string) {
 	}
 }
 
-// killing is one run.
-type killing struct {
-	*mortal
-	seed    uint64
-	point   failpoint.Point
-	nth     int
-	local   bool
-	mode    writer.Mode
-	publish string
-	dataset string
-	gives   bool // the driver dies with the server and does not come back
-	killed  bool
-}
-
-func (k *killing) String() string {
-	return fmt.Sprintf("seed %d: %s %s, killed the %d. time that %q, driver gives up: %v", k.seed, k.mode, k.publish, k.nth, k.point, k.gives)
-}
-
-// newKilling takes everything that a run is from its number.
-func newKilling(m *mortal, seed uint64) *killing {
-	hub, local := failpoint.Hub(), failpoint.Local()
-	at := int(seed % uint64(len(hub)+len(local))) // a few dozen
-	r := rand.New(rand.NewPCG(seed, 1))
-	k := &killing{mortal: m, seed: seed, nth: 1, mode: []writer.Mode{writer.ModeAppend, writer.ModeOverwrite}[r.IntN(2)], gives: r.IntN(3) == 0}
-	if at < len(hub) {
-		k.point, k.dataset = hub[at], fmt.Sprintf("demo/run-%d", seed)
-		k.publish = []string{writer.PublishBatches, writer.PublishSwitch}[r.IntN(2)]
-	} else {
-		k.local, k.point = true, local[at-len(hub)]
-		k.dataset = "file://" + m.path(fmt.Sprintf("sets/run-%d", seed))
-	}
-	// Some steps come once in a job, others for every file or commit.
-	for _, often := range []string{" a file", "the file", "a batch"} {
-		if strings.Contains(string(k.point), often) && k.point != failpoint.CommitChecked {
-			k.nth = 1 + r.IntN(3)
-		}
-	}
-	if strings.Contains(string(k.point), "delete") {
-		k.mode = writer.ModeOverwrite
-	}
-	return k
-}
-
 const killPartitions = 3
 
 // ids of one partition of the run's job; those of the data before it are 1 and 2.
@@ -215,7 +170,7 @@ func (k *killing) surviving(step func() error) error {
 // one if the server dies, commit and the same commit again if the server dies.
 func (k *killing) write(job string, partitions [][]int64) (result writer.CommitResult, err error) {
 	ctx := k.t.Context()
-	begin := writer.BeginRequest{V: 1, Job: job, Dataset: k.dataset, Mode: k.mode, CreateRepo: true, Publish: k.publish}
+	begin := writer.BeginRequest{V: 1, Job: job, Dataset: k.dataset, Mode: k.mode, CreateRepo: true, CreatePR: k.pr, Publish: k.publish}
 	var begun writer.BeginResult
 	if err := k.surviving(func() (err error) { begun, err = k.client.Begin(ctx, begin); return err }); err != nil {
 		return result, err
@@ -240,11 +195,15 @@ func (k *killing) write(job string, partitions [][]int64) (result writer.CommitR
 	return result, err
 }
 
-// rows are the ids of a revision, as the server reads them.
+// rows are the ids of a revision, as the server reads them. A dataset without data
+// cannot be read, which is nothing wrong where there was none.
 func (k *killing) rows(revision string) []int64 {
 	k.t.Helper()
 	got := []int64{}
 	for rec, err := range k.client.Dataset(client.Read{Dataset: k.dataset, Revision: revision}).Scan(k.t.Context(), client.ScanOptions{Ordered: true}) {
+		if k.fresh && source.KindOf(err) == source.KindNotFound {
+			return []int64{}
+		}
 		if err != nil {
 			k.t.Errorf("%s: reading: %v", k, err)
 			return nil
@@ -257,65 +216,86 @@ func (k *killing) rows(revision string) []int64 {
 // run is one kill, with everything that must hold after it.
 func (k *killing) run() {
 	k.t.Helper()
-	before := []int64{1, 2}
-	seed := *k
-	seed.mode, seed.publish = writer.ModeAppend, ""
-	if _, err := seed.write(uuid.NewString(), [][]int64{{1}, {2}}); err != nil {
-		k.t.Fatalf("%s: seeding: %v", k, err)
+	if !k.fresh {
+		seed := *k
+		seed.mode, seed.publish, seed.pr = writer.ModeAppend, "", false
+		if _, err := seed.write(uuid.NewString(), [][]int64{{1}, {2}}); err != nil {
+			k.t.Fatalf("%s: seeding: %v", k, err)
+		}
 	}
 	stop := k.sample()
-	k.arm(fmt.Sprintf("%d %s", k.nth, k.point))
-	job := uuid.NewString()
+	disarm := k.ready()
 	partitions := [][]int64{}
 	for p := range killPartitions {
 		partitions = append(partitions, partitionIDs(p))
 	}
-	result, err := k.write(job, partitions)
-	k.arm("")
+	result, err := k.write(uuid.NewString(), partitions)
+	disarm()
 	heads := stop()
-	got := k.rows("")
-	want := slices.Concat(before, jobIDs())
+	if err != nil && !errors.Is(err, errGivenUp) {
+		k.t.Errorf("%s: %v", k, err)
+	}
+	if err == nil && result.Rows != int64(len(jobIDs())) {
+		k.t.Errorf("%s: a job that succeeded with %d rows", k, result.Rows)
+	}
+	branch := k.rows("")
+	switch {
+	case k.pr:
+		k.proposed(branch, err == nil)
+	case err == nil:
+		k.complete(branch)
+	default:
+		k.state("after the driver died", branch)
+	}
+	for _, head := range heads {
+		if got := k.rows(head); k.pr && !slices.Equal(got, k.before) {
+			k.t.Errorf("%s: rows %v at %s of the branch", k, got, head)
+		} else if !k.pr {
+			k.state("at "+head, got)
+		}
+	}
+	k.again(branch)
+}
+
+// complete: exactly the rows of a job that succeeded.
+func (k *killing) complete(got []int64) {
+	k.t.Helper()
+	want := slices.Concat(k.before, jobIDs())
 	if k.mode == writer.ModeOverwrite {
 		want = jobIDs()
 	}
-	switch {
-	case err == nil:
-		if !slices.Equal(got, want) || result.Rows != int64(len(jobIDs())) {
-			k.t.Errorf("%s: rows %v of a job that succeeded with %d rows", k, got, result.Rows)
-		}
-	case !errors.Is(err, errGivenUp):
-		k.t.Errorf("%s: %v", k, err)
-	default:
-		k.state("after the driver died", got)
+	if !slices.Equal(got, want) {
+		k.t.Errorf("%s: rows %v of a job that succeeded", k, got)
 	}
-	for _, head := range heads {
-		k.state("at "+head, k.rows(head))
-	}
-	k.again(got)
 }
 
-// state is what a reader may see at any time: the rows from before with a part of
-// the job, in whole files; of a switch and of a folder, all or nothing.
+// proposed: a job with a pull request has opened one, and not changed the branch.
+func (k *killing) proposed(branch []int64, succeeded bool) {
+	k.t.Helper()
+	if !slices.Equal(branch, k.before) {
+		k.t.Errorf("%s: rows %v of the branch", k, branch)
+	}
+	if _, err := k.hub.Head(k.dataset, "refs/pr/2"); err == nil {
+		k.t.Errorf("%s: there are two pull requests", k)
+	}
+	_, err := k.hub.Head(k.dataset, "refs/pr/1")
+	switch {
+	case succeeded && err != nil:
+		k.t.Errorf("%s: the job's pull request: %v", k, err)
+	case succeeded:
+		k.complete(k.rows("refs/pr/1"))
+	case err == nil:
+		k.state("in the pull request", k.rows("refs/pr/1"))
+	}
+}
+
+// state is what a reader may see at any time.
 func (k *killing) state(when string, got []int64) {
 	k.t.Helper()
-	old, all := []int64{1, 2}, jobIDs()
-	full := slices.Concat(old, all)
-	if k.mode == writer.ModeOverwrite {
-		full = all
+	if k.mode == writer.ModeOverwrite && k.publish == writer.PublishBatches {
+		got = slices.Sorted(slices.Values(got))
 	}
-	allowed := [][]int64{old, full}
-	if !k.local && k.publish == writer.PublishBatches {
-		for p := range killPartitions {
-			allowed = append(allowed, slices.Concat(old, all[:2*(p+1)]))
-		}
-		if k.mode == writer.ModeOverwrite {
-			// Under way, old files lie among the new ones; some of them may be gone
-			// once all of those are there.
-			allowed = append(allowed, append([]int64{2}, all...), append([]int64{1}, all...))
-			got = slices.Sorted(slices.Values(got))
-		}
-	}
-	if !slices.ContainsFunc(allowed, func(a []int64) bool { return slices.Equal(a, got) }) {
+	if !slices.ContainsFunc(k.allowed(), func(a []int64) bool { return slices.Equal(a, got) }) {
 		k.t.Errorf("%s: rows %v %s", k, got, when)
 	}
 }
@@ -324,12 +304,13 @@ func (k *killing) state(when string, got []int64) {
 func (k *killing) again(was []int64) {
 	k.t.Helper()
 	next := *k
-	next.mode, next.publish, next.gives = writer.ModeAppend, "", false
+	next.mode, next.publish, next.gives, next.pr = writer.ModeAppend, "", false, false
 	if _, err := next.write(uuid.NewString(), [][]int64{{900}}); err != nil {
 		k.t.Errorf("%s: the next job: %v", k, err)
 		return
 	}
-	if got := k.rows(""); !slices.Equal(got, append(slices.Clone(was), 900)) {
+	next.fresh = false
+	if got := next.rows(""); !slices.Equal(got, append(slices.Clone(was), 900)) {
 		k.t.Errorf("%s: rows %v after the next job, %v before it", k, got, was)
 	}
 }
@@ -366,7 +347,8 @@ func (m *mortal) leftInSpool() (files []string) {
 }
 
 // TestAServerThatIsKilledAnywhereLosesAndDoublesNothing kills a real server by its
-// id at every step of the protocol. HUBFLIGHT_KILLS is how many runs there are.
+// id at every step of the protocol, and before and after every request of it.
+// HUBFLIGHT_KILLS is how many runs there are.
 func TestAServerThatIsKilledAnywhereLosesAndDoublesNothing(t *testing.T) {
 	runs := uint64(180)
 	if text := os.Getenv("HUBFLIGHT_KILLS"); text != "" {
@@ -378,27 +360,28 @@ func TestAServerThatIsKilledAnywhereLosesAndDoublesNothing(t *testing.T) {
 	program := faultyProgram(t)
 	const lanes = 3
 	var mu sync.Mutex
-	killed, counts := map[failpoint.Point]int{}, map[string]int{}
+	killed, counts := map[string]int{}, map[string]int{}
 	t.Run("lanes", func(t *testing.T) {
 		for lane := range uint64(lanes) {
 			t.Run(strconv.Itoa(int(lane)), func(t *testing.T) {
 				t.Parallel()
-				m := newMortal(t, program)
+				whole := newMortal(t, program)
+				inParts := newMortal(t, program, hubtest.With(hubtest.Options{MultipartThreshold: 1, PartSize: 200}))
 				for seed := lane; seed < runs; seed += lanes {
-					k := newKilling(m, seed)
+					k := newKilling(seed).on(whole, inParts)
 					k.run()
 					mu.Lock()
 					counts["runs"]++
 					if k.killed {
 						counts["killed"]++
-						killed[k.point]++
+						killed[k.name]++
 					}
 					if k.killed && k.gives {
 						counts["given up"]++
 					}
 					mu.Unlock()
 				}
-				if left := m.leftInSpool(); len(left) > 0 {
+				if left := slices.Concat(whole.leftInSpool(), inParts.leftInSpool()); len(left) > 0 {
 					t.Errorf("left in the spool: %v", left)
 				}
 			})
@@ -409,9 +392,9 @@ func TestAServerThatIsKilledAnywhereLosesAndDoublesNothing(t *testing.T) {
 	if counts["killed"]*4 < counts["runs"]*3 {
 		t.Errorf("only %d of %d runs met their failpoint", counts["killed"], counts["runs"])
 	}
-	for _, p := range slices.Concat(failpoint.Hub(), failpoint.Local()) {
-		if killed[p] == 0 && runs >= 180 {
-			t.Errorf("no run was killed where the %q: the point is not on the way", p)
+	for _, p := range killPlaces() {
+		if killed[p.name] == 0 && runs >= 180 {
+			t.Errorf("no run was killed at %q: it is not on the way", p.name)
 		}
 	}
 }
