@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import hubflight
-from conftest import WRITER
-from pyspark_hubflight import read, write
+from conftest import READER, WRITER
+from pyspark_hubflight import read, write, write_parquet
 from seeds import FLIGHT_FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pyspark.sql import SparkSession
 
     from flightserver import FlightServer
@@ -80,3 +82,36 @@ def test_a_failed_task_commits_nothing(spark: SparkSession, near: dict[str, str]
     with pytest.raises(Exception, match=r"assert_true|USER_RAISED|is not true"):
         write(spark.range(1000).where("id < 990 or assert_true(id < 995) is null"), name, **near)
     assert read(spark, name, **near).count() == 10
+
+
+@pytest.fixture
+def conf(spark: SparkSession) -> Iterator[Callable[[str], None]]:
+    """Sets the session's token."""
+    yield lambda token: spark.conf.set("spark.hubflight.token", token)
+    spark.conf.unset("spark.hubflight.token")
+
+
+def test_the_token_of_the_sessions_conf_is_for_all_that_runs_in_the_driver(
+    spark: SparkSession, server: FlightServer, conf: Callable[[str], None]
+) -> None:
+    name, df, near = f"demo/conf-{uuid.uuid4().hex[:8]}", spark.range(10), {"server": server.url}
+    for nothing in (None, " "):
+        if nothing is not None:
+            conf(nothing)
+        with pytest.raises(hubflight.HubflightError, match=r"\[(unauthenticated|denied|not_found)\]"):
+            read(spark, "demo/secret", **near)
+    conf(READER)
+    assert read(spark, "demo/secret", **near).count() == 6000
+    with pytest.raises(hubflight.HubflightError, match=r"\[(unauthenticated|denied)\]") as caught:
+        write(df, name, create_repo=True, **near)
+    assert READER not in str(caught.value)
+    assert write(df, name, create_repo=True, Token=WRITER, **near).rows == 10  # an option comes first
+    conf(WRITER)
+    assert write(df, name, **near).rows == 10
+    assert write_parquet(df, f"hf://datasets/{name}-parts", create_repo=True, **near).rows == 10
+    with pytest.raises(hubflight.HubflightError, match=r"\[(unauthenticated|denied)\]"):
+        write_parquet(df, f"hf://datasets/{name}-parts", storage_options={"token": READER}, **near)
+    conf("of two\nlines")
+    with pytest.raises(hubflight.InvalidOption, match="not a token") as refused:
+        read(spark, "demo/secret", **near)
+    assert "lines" not in str(refused.value)

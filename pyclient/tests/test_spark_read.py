@@ -239,6 +239,22 @@ def test_plans_and_partitions_show_no_token(
     assert secret not in shown
 
 
+def test_the_token_of_the_sessions_conf_reaches_a_data_source_as_an_option_only(
+    spark: SparkSession, server: FlightServer
+) -> None:
+    """Why the README says so: Spark makes sources in processes of their own, which get the options and no conf."""
+    reader = spark.read.format("hubflight").option("server", server.url)
+    spark.conf.set("spark.hubflight.token", READER)
+    try:
+        with pytest.raises(Exception, match=r"\[(unauthenticated|denied|not_found)\]"):
+            reader.load("demo/secret")
+        token = spark.conf.get("spark.hubflight.token")
+        assert token is not None
+        assert reader.option("token", token).load("demo/secret").count() == 6000
+    finally:
+        spark.conf.unset("spark.hubflight.token")
+
+
 def test_the_source_itself_shows_no_token_and_pickles_no_socket(server: FlightServer) -> None:
     import pickle
 

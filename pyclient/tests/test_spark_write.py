@@ -212,18 +212,6 @@ def test_write_parquet_makes_one_file_of_the_given_name(
         write_parquet(frame(spark), f"hf://datasets/{name}/data.parquet", server=server.url, filesystem=other)
 
 
-def test_write_parquet_reads_its_token_from_the_sessions_conf(
-    spark: SparkSession, server: FlightServer, name: str
-) -> None:
-    from pyspark_hubflight import write_parquet
-
-    spark.conf.set("spark.hubflight.token", WRITER)
-    try:
-        assert write_parquet(frame(spark), f"hf://datasets/{name}", server=server.url, create_repo=True).rows == 1000
-    finally:
-        spark.conf.unset("spark.hubflight.token")
-
-
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

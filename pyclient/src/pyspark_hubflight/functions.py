@@ -24,16 +24,18 @@ __all__ = ["read", "write"]
 def read(spark: SparkSession, path: str, **options: Any) -> DataFrame:
     """A DataFrame over a dataset, one partition for each data file; the options are those of the data source.
 
-    The plan is made now, and every action reads its snapshot.
+    The plan is made now, and every action reads its snapshot. Without the option ``token`` it is that of the session's
+    conf ``spark.hubflight.token``, if there is one.
     """
     from hubflight.connection import Connection, connect_to
     from hubflight.options import parse_read
     from hubflight.reading import Plan
+    from pyspark_hubflight.conf import with_token
     from pyspark_hubflight.schemas import arrow_schema, spark_schema
 
     if not any(name.lower() == "profile" for name in options):
         options["profile"] = "spark"
-    parsed = parse_read({"path": path, **options})
+    parsed = parse_read({"path": path, **with_token(options, spark)})
     server = connect_to(parsed.connecting, parsed.command["dataset"])
     with Connection(server) as connection:
         plan = Plan.of(connection, parsed.command)
@@ -69,17 +71,18 @@ def write(df: DataFrame, path: str, mode: str = "append", **options: Any) -> Wri
         df: the DataFrame.
         path: the dataset.
         mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
-        options: the write options of the data source.
+        options: the write options of the data source; ``token`` as for `read`.
     """
     from hubflight.connection import connect_to
     from hubflight.options import parse_write
     from hubflight.writing import Job, WriteResult
+    from pyspark_hubflight.conf import with_token
     from pyspark_hubflight.parquet import run_job
     from pyspark_hubflight.schemas import arrow_schema
 
     if mode not in ("append", "overwrite", "errorifexists", "ignore"):
         raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
-    parsed = parse_write({"path": path, **options})
+    parsed = parse_write({"path": path, **with_token(options, df.sparkSession)})
     job = Job.begin(connect_to(parsed.connecting, parsed.dataset), parsed, mode, arrow_schema(df.schema))
     if job.skipped is not None:
         return WriteResult(skipped=job.skipped)

@@ -11,10 +11,11 @@ from hubflight import literals
 from hubflight._secret import Secret
 from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
 from hubflight.options import WriteOptions, dataset_name, parse_write, split_revision
+from pyspark_hubflight.conf import with_token
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from hubflight.writing import Job, WriteResult
 
@@ -100,7 +101,7 @@ def write_parquet(df: DataFrame, path: str, *, progress: bool | None = None, **k
         What the commit did: the commits, the paths, the rows, and stale files.
     """
     mode = _mode(kwargs.pop("mode", None))
-    options, naming = _options(path, kwargs, _token_of_session(df))
+    options, naming = _options(path, kwargs, df.sparkSession)
     if naming == "file":
         df = df.coalesce(1)
     job = _begin(df, options, mode, naming)
@@ -163,7 +164,7 @@ def _stage_function(
     return stage
 
 
-def _options(path: str, kwargs: Mapping[str, Any], session_token: Secret | None) -> tuple[WriteOptions, str]:
+def _options(path: str, kwargs: Mapping[str, Any], session: SparkSession) -> tuple[WriteOptions, str]:
     """The options of the job, and the naming: file or parts."""
     given: dict[str, Any] = {}
     for name, value in kwargs.items():
@@ -188,9 +189,8 @@ def _options(path: str, kwargs: Mapping[str, Any], session_token: Secret | None)
         given["compression"] = str(given["compression"]).lower()
     for name, value in _credentials(kwargs.get("storage_options"), kwargs.get("filesystem")).items():
         given.setdefault(name, value)
-    given.setdefault("token", session_token)
     dataset, directory, naming = _target(path)
-    options = parse_write({**given, "path": dataset})
+    options = parse_write({**with_token(given, session), "path": dataset})
     if directory:
         options.target["dir"] = directory
     return options, naming
@@ -273,12 +273,3 @@ def _credentials(storage_options: object, filesystem: Any) -> dict[str, Any]:
         out.update(storage_options)
     # A filesystem's token may be True or False: "the login's" or "none"; neither is one to send.
     return {name: value for name, value in out.items() if isinstance(value, (str, Secret)) and value}
-
-
-def _token_of_session(df: DataFrame) -> Secret | None:
-    """The Spark conf ``spark.hubflight.token``, which can be read here because this is the driver's own process."""
-    try:
-        value = df.sparkSession.conf.get("spark.hubflight.token", None)
-    except Exception:  # a Connect server may refuse to tell
-        return None
-    return Secret(value) if value else None
