@@ -8,7 +8,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 
-	"github.com/hubflight/hubflight/flightsrv/internal/strictjson"
 	"github.com/hubflight/hubflight/flightsrv/internal/wire"
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/dataset"
@@ -66,7 +65,7 @@ func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoAction
 	if !ok {
 		names := actionNames(all)
 		err := source.Errorf(source.KindUnsupported, "action", "unknown action %q", a.GetType())
-		if near := strictjson.Nearest(a.GetType(), names); near != "" {
+		if near := source.Nearest(a.GetType(), names); near != "" {
 			return err.WithHint("did you mean %q?", near)
 		}
 		return err.WithHint("the actions are %s", strings.Join(names, ", "))

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
-	"github.com/hubflight/hubflight/flightsrv/internal/strictjson"
 	"github.com/hubflight/hubflight/source"
 )
 
@@ -155,7 +154,7 @@ func refuseUnknown(found []string, file string) error {
 			continue
 		}
 		hint := ""
-		if near := strictjson.Nearest(name, names); near != "" {
+		if near := source.Nearest(name, names); near != "" {
 			hint = fmt.Sprintf(": did you mean %s?", near)
 		}
 		errs = append(errs, fmt.Errorf("%s: unknown key in %s%s", name, file, hint))

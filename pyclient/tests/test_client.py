@@ -339,6 +339,9 @@ def test_a_local_folder_that_changed_after_loading_is_an_error_and_no_mixture(cl
     assert planned.to_table()["a"].to_pylist() == [1]  # the planned file itself is still the same
 
 
+FLIGHTS = "hour, carrier, delay, dest.name, day"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
@@ -346,8 +349,16 @@ def test_a_local_folder_that_changed_after_loading_is_an_error_and_no_mixture(cl
         ({"config": "nothing"}, hubflight.HubflightError, "nothing"),
         ({"split": "nothing"}, hubflight.HubflightError, "nothing"),
         ({"revision": "nothing"}, hubflight.DatasetNotFound, "nothing"),
-        ({"columns": ["hours"]}, hubflight.InvalidOption, "hour"),
-        ({"filters": [("hours", "=", 1)]}, hubflight.InvalidOption, "hour"),
+        ({"columns": ["hours"]}, hubflight.InvalidOption, f'did you mean "hour"? the columns are {FLIGHTS}'),
+        ({"columns": ["dest.nam"]}, hubflight.InvalidOption, f'did you mean "dest.name"? the columns are {FLIGHTS}'),
+        ({"columns": ["quantity"]}, hubflight.InvalidOption, f"column=quantity): the columns are {FLIGHTS}"),
+        (
+            {"path": "demo/chat", "columns": ["conversation.valeu"]},
+            hubflight.InvalidOption,
+            'did you mean "conversations.value"? the columns are id, conversations, label, langdetect',
+        ),
+        ({"filters": [("hours", "=", 1)]}, hubflight.InvalidOption, f'did you mean "hour"? the columns are: {FLIGHTS}'),
+        ({"filters": [("quantity", "=", 1)]}, hubflight.InvalidOption, f'"quantity"; the columns are: {FLIGHTS}'),
         ({"filters": [("hour", "=", "one")]}, hubflight.InvalidOption, "int32"),
         ({"filters": [("hour", "=", {"$date": "2024-01-01"})]}, hubflight.InvalidOption, "hour"),
     ],

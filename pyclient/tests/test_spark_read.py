@@ -200,7 +200,8 @@ def test_the_snapshot_is_pinned_at_load(read: DataFrameReader, tmp_path: Path, h
     ("options", "path", "texts"),
     [
         ({"colums": "a"}, "demo/flights", ["[invalid] unknown read option 'colums': did you mean 'columns'?"]),
-        ({"columns": '["hours"]'}, "demo/flights", ["[invalid]", "hours", "hour"]),
+        ({"columns": '["hours"]'}, "demo/flights", ["[invalid]", 'did you mean "hour"? the columns are hour, carrier']),
+        ({"filters": "[('hours', '=', 1)]"}, "demo/flights", ["[invalid]", 'mean "hour"? the columns are: hour']),
         ({}, "demo/nothing", ["[not_found]", "demo/nothing"]),
         ({"filters": "[('hour', '~', 1)]"}, "demo/flights", ["[invalid] filters, conjunction 1, term 1", "'~'"]),
         ({"filters": "[('hour', '=', 'one')]"}, "demo/flights", ["[invalid]", "hour", "int32"]),

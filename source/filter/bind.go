@@ -245,11 +245,19 @@ func unknownColumn(fields []arrow.Field, parent []string, name string) error {
 	if len(fields) > most {
 		names = append(names, fmt.Sprintf("… (%d in all)", len(fields)))
 	}
+	all := make([]string, len(fields))
+	for i, f := range fields {
+		all[i] = f.Name
+	}
+	then := ";"
+	if near := source.Nearest(name, all); near != "" {
+		then = fmt.Sprintf(": did you mean %q?", near)
+	}
 	list := strings.Join(names, ", ")
 	if len(parent) > 0 {
-		return fmt.Errorf("struct %q has no field %q; its fields are: %s", strings.Join(parent, "."), clip(name), list)
+		return fmt.Errorf("struct %q has no field %q%s its fields are: %s", strings.Join(parent, "."), clip(name), then, list)
 	}
-	return fmt.Errorf("there is no column %q; the columns are: %s", clip(name), list)
+	return fmt.Errorf("there is no column %q%s the columns are: %s", clip(name), then, list)
 }
 
 // columnError is an internal error: Eval got a record that is not of the schema

@@ -58,8 +58,10 @@ func TestBindAcceptsEveryComparablePairOfTypes(t *testing.T) {
 
 func TestBindRefusesAndNamesColumnTypesAndPlace(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{`[["id","=",1],["idd","=",1]]`, `[invalid] filters: term 2 of conjunction 1: there is no column "idd"; the columns are: id, name, score, price, raw, ok, day, at, utc, clock, took, tags, none, z, twice, twice (column=idd)`},
+		{`[["id","=",1],["idd","=",1]]`, `[invalid] filters: term 2 of conjunction 1: there is no column "idd": did you mean "id"? the columns are: id, name, score, price, raw, ok, day, at, utc, clock, took, tags, none, z, twice, twice (column=idd)`},
 		{`[["z.a","=",1]]`, `there is no column "z.a"`},
+		{`[["quantity","=",1]]`, `there is no column "quantity"; the columns are: id, `},
+		{`[[[["z","b","C"],"=","x"]]]`, `struct "z.b" has no field "C": did you mean "c"? its fields are: c (column=z.b.C)`},
 		{`[[[["z","x"],"=",1]]]`, `struct "z" has no field "x"; its fields are: a, b (column=z.x)`},
 		{`[[[["tags","x"],"=",1]]]`, `"tags" is of type list<item: utf8, nullable>; a path can only step through structs`},
 		{`[["twice","=",1]]`, `2 columns are named "twice", so the name is ambiguous`},

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -85,22 +86,62 @@ func resolveColumn(schema *arrow.Schema, c source.Column) ([]string, error) {
 	for i, name := range path {
 		f, ok := fieldByName(fields, name)
 		if !ok {
-			return nil, unknownColumn(c, path[:i], fields)
+			return nil, unknownColumn(schema, c, path[:i], fields)
 		}
 		fields = below(f.Type)
 	}
 	return path, nil
 }
 
-func unknownColumn(c source.Column, parent []string, fields []arrow.Field) error {
+func unknownColumn(schema *arrow.Schema, c source.Column, parent []string, fields []arrow.Field) error {
 	err := source.Errorf(source.KindInvalid, opPlan, "there is no column %q", c.String()).WithColumn(c.String())
+	there := fmt.Sprintf("the fields of %q are %s", strings.Join(parent, "."), clipNames(fields))
 	switch {
 	case len(parent) == 0:
-		return err.WithHint("the columns are %s", clipNames(fields))
+		there = "the columns are " + clipNames(fields)
 	case len(fields) == 0:
-		return err.WithHint("%q has no fields that can be selected", strings.Join(parent, "."))
+		there = fmt.Sprintf("%q has no fields that can be selected", strings.Join(parent, "."))
 	}
-	return err.WithHint("the fields of %q are %s", strings.Join(parent, "."), clipNames(fields))
+	if near := nearestColumn(schema.Fields(), c); near != "" {
+		return err.WithHint("did you mean %q? %s", near, there)
+	}
+	return err.WithHint("%s", there)
+}
+
+// nearestColumn is the column that a misspelt one most likely means, "" if none
+// is near. A string is read as a path first, because a path whose every part is
+// near is nearer than any top-level name.
+func nearestColumn(fields []arrow.Field, c source.Column) string {
+	path := c.Path
+	if !c.IsPath() {
+		path = strings.Split(c.Name, ".")
+	}
+	var found []string
+	for at := fields; len(found) < len(path); {
+		near := path[len(found)]
+		if _, ok := fieldByName(at, near); !ok {
+			if near = source.Nearest(near, fieldNames(at)); near == "" {
+				break
+			}
+		}
+		f, _ := fieldByName(at, near)
+		found, at = append(found, near), below(f.Type)
+	}
+	if len(found) == len(path) {
+		return strings.Join(found, ".")
+	}
+	if c.IsPath() {
+		return ""
+	}
+	return source.Nearest(c.Name, fieldNames(fields))
+}
+
+func fieldNames(fields []arrow.Field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return names
 }
 
 // below lists the fields that a path may name next: a struct's, stepping

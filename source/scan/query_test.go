@@ -54,14 +54,20 @@ func TestProjectionKeepsOrderAndNesting(t *testing.T) {
 		}
 	}
 	for columns, want := range map[string]string{
-		`["y"]`:               `there is no column "y"`,
-		`["a.x"]`:             `the fields of "a" are b, c, d`,
-		`["z.x"]`:             `"z" has no fields`,
-		`["m.k"]`:             `"m" has no fields`,
-		`["z","z"]`:           "selected twice",
-		`["a","a.c"]`:         "selected twice",
-		`["a.c","a"]`:         "selected twice",
-		`["a.d.e",["a","d"]]`: "selected twice",
+		`["y"]`:                      `there is no column "y" (column=y): the columns are a, a.b, conversations, m, z`,
+		`["conversation"]`:           `did you mean "conversations"? the columns are a, `,
+		`["A"]`:                      `did you mean "a"?`,
+		`["conversation.valeu"]`:     `did you mean "conversations.value"? the columns are a, `,
+		`["conversations.valeu"]`:    `did you mean "conversations.value"? the fields of "conversations" are from, value`,
+		`[["Conversations","form"]]`: `did you mean "conversations.from"?`,
+		`["a-b"]`:                    `did you mean "a.b"?`,
+		`["a.x"]`:                    `the fields of "a" are b, c, d`,
+		`["z.x"]`:                    `"z" has no fields`,
+		`["m.k"]`:                    `"m" has no fields`,
+		`["z","z"]`:                  "selected twice",
+		`["a","a.c"]`:                "selected twice",
+		`["a.c","a"]`:                "selected twice",
+		`["a.d.e",["a","d"]]`:        "selected twice",
 		`[["conversations"],["conversations","from"]]`: "selected twice",
 	} {
 		_, err := Query{Columns: columnsOf(t, columns)}.Output(schema)

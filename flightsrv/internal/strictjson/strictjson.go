@@ -11,6 +11,8 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // maxDepth bounds nesting before encoding/json recurses into it. The deepest
@@ -124,7 +126,7 @@ func checkKeys(raw []byte, t reflect.Type, where string) error {
 		for _, key := range sortedKeys(object) {
 			field, known := fields[key]
 			if !known {
-				return unknownKey(where+key, Nearest(key, sortedKeys(fields)))
+				return unknownKey(where+key, source.Nearest(key, sortedKeys(fields)))
 			}
 			if err := checkKeys(object[key], field, where+key+"."); err != nil {
 				return err
@@ -188,40 +190,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// Nearest returns the known name that a misspelt one most likely means, or ""
-// if none is near: at most a third of its letters differ.
-func Nearest(name string, known []string) string {
-	best, bestDistance := "", len(name)/3+2
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of two short names, in bytes.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 1 << 10
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			next := min(diagonal+cost, row[j]+1, row[j+1]+1)
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }
