@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,14 +174,74 @@ def test_a_token_never_crosses_a_network_in_clear_text(clean: pytest.MonkeyPatch
     assert resolve_server(Connecting(server="grpc://localhost:8815")).hub_token == Secret(TOKEN)
 
 
-def test_the_hub_token_is_found_where_huggingface_hub_looks(clean: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    assert find_hub_token() is None
-    (tmp_path / "token").write_text("hf_fromfile1\n")
-    assert find_hub_token() == Secret("hf_fromfile1")
-    clean.setenv("HF_TOKEN", TOKEN)
-    assert find_hub_token() == Secret(TOKEN)
-    clean.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-    assert find_hub_token() is None
+# The table of source/hub/token_test.go: the client finds the token that the server finds.
+LOOKUPS: dict[str, tuple[dict[str, str], str | None]] = {
+    "nothing set: the login file": ({}, "hf_default"),
+    "HF_TOKEN first": (
+        {"HF_TOKEN": "hf_env\n", "HUGGING_FACE_HUB_TOKEN": "hf_old", "HF_TOKEN_PATH": "{home}/own"}, "hf_env",
+    ),
+    "an empty HF_TOKEN falls through": ({"HF_TOKEN": " ", "HUGGING_FACE_HUB_TOKEN": "hf_old"}, "hf_old"),
+    "HF_TOKEN_PATH before HF_HOME": ({"HF_TOKEN_PATH": "{home}/own", "HF_HOME": "{home}/hf"}, "hf_own"),
+    "HF_TOKEN_PATH, with a variable": ({"HF_TOKEN_PATH": "${BASE}/own"}, "hf_own"),
+    "HF_HOME, with a variable": ({"HF_HOME": "$BASE/hf"}, "hf_home"),
+    "HF_HOME, with a tilde": ({"HF_HOME": "~/hf"}, "hf_home"),
+    "XDG_CACHE_HOME": ({"XDG_CACHE_HOME": "{home}/xdg"}, "hf_xdg"),
+    "XDG_CACHE_HOME, with a variable": ({"XDG_CACHE_HOME": "$BASE/xdg"}, "hf_xdg"),
+    "a missing file is no token": ({"HF_HOME": "{home}/nowhere"}, None),
+    "an empty file is no token": ({"HF_TOKEN_PATH": "{home}/empty"}, None),
+    "implicit tokens may be switched off": ({"HF_TOKEN": "hf_env", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "yes"}, None),
+    "switched off, the exchange is not asked for": (
+        {"HF_OIDC_RESOURCE": "r", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, None,
+    ),
+}  # fmt: skip
+REFUSED: dict[str, tuple[dict[str, str], type[Exception], str]] = {
+    "an exchange": ({"HF_OIDC_RESOURCE": "r", "HF_TOKEN": "hf_env"}, Unsupported, "HF_OIDC_RESOURCE.*HF_TOKEN"),
+    "a folder": ({"HF_TOKEN_PATH": "{home}/hf"}, InvalidOption, "HF_TOKEN_PATH or HF_HOME names cannot be read"),
+    "something large": ({"HF_TOKEN_PATH": "{home}/large"}, InvalidOption, "is no token file"),
+    "something else": ({"HF_TOKEN_PATH": "{home}/binary"}, InvalidOption, "is no token file"),
+}
+
+
+@pytest.fixture
+def logins(clean: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, str]], None]:
+    """Some login files below HOME, and what sets the variables of a case."""
+    for name, content in {
+        "own": b" hf_own\r\n",
+        "hf/token": b"hf_home\n",
+        ".cache/huggingface/token": b"hf_default",
+        "xdg/huggingface/token": b"hf_xdg",
+        "empty": b"\n",
+        "large": b"x" * 20_000,
+        "binary": b"hf_\xff",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    for variable in ("HF_HOME", "XDG_CACHE_HOME", "HF_OIDC_RESOURCE"):
+        clean.delenv(variable, raising=False)
+    clean.setenv("HOME", str(tmp_path))
+    clean.setenv("BASE", str(tmp_path))
+
+    def use(environment: dict[str, str]) -> None:
+        for variable, value in environment.items():
+            clean.setenv(variable, value.replace("{home}", str(tmp_path)))
+
+    return use
+
+
+@pytest.mark.parametrize("case", LOOKUPS)
+def test_the_hub_token_is_found_where_huggingface_hub_looks(logins: Any, case: str) -> None:
+    environment, want = LOOKUPS[case]
+    logins(environment)
+    assert find_hub_token() == (Secret(want) if want else None)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_token_that_cannot_be_had_is_an_error_unless_one_is_given(logins: Any, case: str) -> None:
+    environment, error, text = REFUSED[case]
+    logins(environment)
+    with pytest.raises(error, match=text):
+        resolve_server(Connecting())
+    assert resolve_server(Connecting(token=Secret(TOKEN))).hub_token == Secret(TOKEN)
 
 
 def test_secrets_survive_pickling_and_show_nowhere(clean: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 __all__ = ["Secret", "find_hub_token", "redact"]
 
@@ -62,21 +61,43 @@ def redact(text: str, *secrets: Secret | None) -> str:
 
 
 def find_hub_token() -> Secret | None:
-    """The Hub token of this machine's user, found where huggingface_hub looks: HF_TOKEN, then the login file.
+    """The Hub token of this machine's user, found where huggingface_hub and the server look (source/hub/token.go).
 
-    ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` turns the search off. None if there is no token.
+    HF_TOKEN, HUGGING_FACE_HUB_TOKEN, then the login file (HF_TOKEN_PATH, else $HF_HOME/token), which is read anew every
+    time. ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` turns the search off. None if there is no token; a login file that cannot
+    be read is an error.
     """
+    from hubflight.errors import InvalidOption, Unsupported
+
     if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return None
+    if os.environ.get("HF_OIDC_RESOURCE"):
+        raise Unsupported(
+            "[unsupported] hub token: HF_OIDC_RESOURCE asks for a token exchange, which is not supported: unset it and "
+            "set HF_TOKEN"
+        )
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         token = Secret(os.environ.get(name, ""))
         if token:
             return token
+    cannot = "[invalid] hub token: the login file that HF_TOKEN_PATH or HF_HOME names"
+    try:
+        with open(_login_file(), "rb") as file:
+            raw = file.read(_MAX_LOGIN + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise InvalidOption(f"{cannot} cannot be read: {exc.strerror}") from None
+    if len(raw) > _MAX_LOGIN or not raw.isascii():
+        raise InvalidOption(f"{cannot} is no token file")
+    return Secret(raw.decode("ascii")) or None
+
+
+_MAX_LOGIN = 16 << 10
+
+
+def _login_file() -> str:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
-    file = Path(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")).expanduser()
-    try:
-        token = Secret(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return token or None
+    path = os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")
+    return os.path.expanduser(os.path.expandvars(path))
