@@ -15,7 +15,7 @@ from hubflight.options import parse_read, parse_write, split_revision
 from hubflight.parallel import read_all
 from hubflight.progress import Bar
 from hubflight.reading import Plan, check_snapshot, pinned, snapshot_of
-from hubflight.writing import Job, StagedFile, WriteResult
+from hubflight.writing import Job, StagedFile, WriteResult, slices
 
 if TYPE_CHECKING:
     import duckdb
@@ -124,7 +124,9 @@ class Client:
             return urls[config][split]
         return urls if config is None else urls[config]
 
-    def write(self, data: Any, ref: str, *, mode: str = "append", **options: Any) -> WriteResult:
+    def write(
+        self, data: Any, ref: str, *, mode: str = "append", progress: bool | None = None, **options: Any
+    ) -> WriteResult:
         """Writes Arrow data as files of a dataset's split.
 
         Args:
@@ -132,6 +134,7 @@ class Client:
                 Polars, DuckDB), or an iterable of record batches of one schema.
             ref: the dataset.
             mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
+            progress: whether a bar counts the rows that are sent (needs tqdm); by default only on a terminal.
             options: the write options of the Spark source (``config``, ``split``, ``create_repo``, …).
         """
         if mode not in ("append", "overwrite", "errorifexists", "ignore"):
@@ -142,12 +145,18 @@ class Client:
         if job.skipped is not None:
             return WriteResult(skipped=job.skipped)
 
-        def stage(attempt: int) -> list[StagedFile]:
-            return job.stage(reader if attempt == 0 else _reader(data), partition=0, attempt=str(attempt))
+        def stage(attempt: int, bar: Bar) -> list[StagedFile]:
+            rows: Iterable[pa.RecordBatch] = reader if attempt == 0 else _reader(data)
+            if attempt:
+                bar.restart()
+            if bar.shown:  # in pieces, because a table is often one batch
+                rows = bar.over(piece for batch in rows for piece in slices(batch))
+            return job.stage(rows, partition=0, attempt=str(attempt))
 
         try:
-            # What can be read only once cannot be sent again.
-            files = Retry().run(stage) if _is_repeatable(data) else stage(0)
+            with Bar("write", _rows(data), "rows", progress) as bar:
+                # What can be read only once cannot be sent again.
+                files = Retry().run(lambda attempt: stage(attempt, bar)) if _is_repeatable(data) else stage(0, bar)
             if not files and mode != "append":
                 files = job.stage_empty()
             return job.commit(files)
@@ -167,6 +176,11 @@ def _is_repeatable(data: Any) -> bool:
     return isinstance(data, (pa.Table, pa.RecordBatch)) or (
         hasattr(data, "__arrow_c_stream__") and not isinstance(data, (pa.RecordBatchReader, Iterator))
     )
+
+
+def _rows(data: Any) -> int:
+    """How many rows there are; -1 where only reading them tells."""
+    return int(data.num_rows) if isinstance(data, (pa.Table, pa.RecordBatch)) else -1
 
 
 def _reader(data: Any) -> pa.RecordBatchReader:
@@ -278,16 +292,20 @@ class Dataset:
         """All rows as a Polars DataFrame."""
         return _needed("polars", "to_polars").from_arrow(self.to_table(progress=progress))
 
-    def to_duckdb(self, connection: duckdb.DuckDBPyConnection, name: str) -> duckdb.DuckDBPyRelation:
-        """Creates the table ``name`` in a DuckDB database, batch by batch, and returns it."""
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str, *, progress: bool | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Creates the table ``name`` in a DuckDB database, batch by batch, and returns it; ``progress`` as above."""
         _needed("duckdb", "to_duckdb")
         quoted = '"' + name.replace('"', '""') + '"'
         stream = "hubflight_stream_" + uuid.uuid4().hex
-        connection.register(stream, self.to_reader())
-        try:
-            connection.execute(f"CREATE TABLE {quoted} AS SELECT * FROM {stream}")  # noqa: S608
-        finally:
-            connection.unregister(stream)
+        plan = self.plan()
+        with Bar("read", plan.total_records, "rows", progress) as bar:
+            connection.register(stream, pa.RecordBatchReader.from_batches(plan.schema, bar.over(self.to_batches())))
+            try:
+                connection.execute(f"CREATE TABLE {quoted} AS SELECT * FROM {stream}")  # noqa: S608
+            finally:
+                connection.unregister(stream)
         return connection.table(quoted)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """Counts up to ``total`` (negative: unknown); a context manager. ``wanted`` None is "on a terminal"."""
+    """Counts up to ``total`` (negative: unknown); a context manager. ``wanted`` None is "on a terminal".
+
+    One that is wanted and cannot be shown, because tqdm is not installed, is a warning.
+    """
 
     def __init__(self, what: str, total: int, unit: str, wanted: bool | None = None) -> None:
         self._bar: Any = None
@@ -21,6 +25,9 @@ class Bar:
             try:
                 from tqdm.auto import tqdm
             except ImportError:
+                if wanted:
+                    hint = "hubflight: progress=True needs tqdm: pip install 'hubflight[progress]'"
+                    warnings.warn(hint, stacklevel=3)
                 return
             self._bar = tqdm(desc=what, total=total if total >= 0 else None, unit=" " + unit, unit_scale=True)
 
@@ -39,8 +46,13 @@ class Bar:
         if self._bar is not None:
             self._bar.update(n)
 
+    def restart(self) -> None:
+        """Counts from nothing again: the work is done once more."""
+        if self._bar is not None:
+            self._bar.reset()
+
     def over(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """``batches``, counted by their rows."""
+        """``batches``, counted by their rows when whoever takes them is done with one."""
         for batch in batches:
-            self.add(batch.num_rows)
             yield batch
+            self.add(batch.num_rows)
