@@ -234,3 +234,35 @@ def test_write_parquet_refuses_what_it_cannot_do_by_name(
     with pytest.raises(hubflight.HubflightError) as caught:
         write_parquet(frame(spark), f"hf://datasets/{name}", server=server.url, **arguments)
     assert error in str(caught.value)
+
+
+def test_what_a_write_has_done_is_one_line_of_the_drivers_output(
+    server: FlightServer, client: Client, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the driver's Python process runs it; that Spark shows the line is seen in `test_wheel`."""
+    import pyarrow as pa
+    from pyspark.sql.types import LongType, StructField, StructType
+
+    from pyspark_hubflight.source import DefaultSource
+
+    batch = pa.RecordBatch.from_pydict({"id": range(10)})
+
+    def line(*batches: pa.RecordBatch, overwrite: bool = False, **options: str) -> str:
+        source = DefaultSource({"path": name, "server": server.url, "token": WRITER, **options})
+        writer = source.writer(StructType([StructField("id", LongType())]), overwrite)
+        writer.commit([writer.write(iter(batches))])
+        told = capsys.readouterr()
+        assert told.out == ""
+        return told.err
+
+    written = line(batch, create_repo="true")
+    head = client.dataset(name).plan().facts["sha"]
+    assert written == f"hubflight: {name}: 10 rows, 1 file, 1 commit, head {head}\n"
+    proposed = line(batch, batch, create_pr="true")
+    assert re.fullmatch(
+        rf"hubflight: {name}: 20 rows, 1 file, 1 commit, head [0-9a-f]{{40}}, pull request 1\n", proposed
+    )
+    assert client.dataset(name).num_rows == 10
+    assert client.dataset(name, revision="refs/pr/1").num_rows == 30
+    assert line() == f"hubflight: {name}: no rows, hence no commit\n"
+    assert line(overwrite=True).startswith(f"hubflight: {name}: 0 rows, 1 file, 1 commit, head ")

@@ -51,6 +51,25 @@ class WriteResult:
     stale: list[str] = field(default_factory=list)
     skipped: str | None = None
 
+    def summary(self) -> str:
+        """The counts as a line for people."""
+        if self.skipped is not None:
+            return f"skipped: {self.skipped}"
+        if not self.paths:
+            return "no rows, hence no commit"
+        said = [_counted(self.rows, "row"), _counted(len(self.paths), "file")]
+        if self.commits:
+            said.append(_counted(len(self.commits), "commit"))
+        if self.head:
+            said.append(f"head {self.head}")
+        if self.pr is not None:
+            said.append(f"pull request {self.pr}")
+        return ", ".join(said)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")
+
 
 @dataclass(frozen=True)
 class Job:

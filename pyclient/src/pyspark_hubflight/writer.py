@@ -1,8 +1,10 @@
-"""Writing: every task attempt stages, the driver commits those that Spark chose."""
+"""Writing: every task attempt stages, the driver commits those that Spark chose and says what has become of them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
@@ -48,7 +50,12 @@ class Writer(DataSourceArrowWriter):
             files += message.files
         if not files and self._overwrite:
             files = self._job.stage_empty()  # the schema has to survive
-        self._job.commit(files)
+        result = self._job.commit(files)
+        # Spark has no place for what a commit did: this is the driver's own output, and logging would not show it. What
+        # is committed has not failed because nobody could be told.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"hubflight: {self._job.target['dataset']}: {result.summary()}\n")
+            sys.stderr.flush()
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         """Forgets what is spooled. Called with all messages after a failed commit, even while an attempt still writes;
