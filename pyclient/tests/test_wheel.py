@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,28 @@ client.write(pa.table({"a": [1, 2, 3]}), name, create_repo=True)
 print(client.dataset(name).to_table()["a"].to_pylist(), client.dataset("demo/flights").num_rows)
 (lock,) = pathlib.Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"]).glob("*.lock")
 os.kill(int(lock.read_text()), signal.SIGKILL)
+"""
+
+SPARK = """
+import os, pathlib, signal, sys
+from pyspark.sql import SparkSession
+spark = (
+    SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").getOrCreate()
+)
+def where(_):
+    import hubflight, pyspark_hubflight
+    return [hubflight.__file__, pyspark_hubflight.__file__]
+for path in spark.sparkContext.parallelize([0], 1).flatMap(where).collect():
+    assert pathlib.Path(path).is_relative_to(sys.prefix), path
+df = spark.read.format("hubflight").load("demo/flights")
+name = "demo/of-the-wheel-with-spark"
+for options in ({"create_repo": "true"}, {"create_pr": "true"}):
+    df.limit(10).write.format("hubflight").options(**options).mode("append").save(name)
+print(df.count(), spark.read.format("hubflight").load(name).count())
+spark.stop()
+for lock in pathlib.Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"]).glob("*.lock"):
+    os.kill(int(lock.read_text()), signal.SIGKILL)
 """
 
 
@@ -132,19 +155,50 @@ def test_without_a_program_the_wheel_is_pure(tmp_path: Path) -> None:
         assert not [name for name in archive.namelist() if "_bin" in name]
 
 
-def test_installed_into_an_empty_environment_it_reads_and_writes(wheel: Path, hub: HubServer, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the wheel and pyarrow, and nothing else."""
     import pyarrow
 
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, str(wheel), f"pyarrow=={pyarrow.__version__}"], check=True, capture_output=True)
+    return python
+
+
+def run(python: Path, script: str, hub: HubServer, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script there, with a token, a Hub and a place for embedded servers."""
     with tempfile.TemporaryDirectory(prefix="hf-") as folder:
         kept: dict[str, Any] = {k: v for k, v in os.environ.items() if not k.startswith(("HUBFLIGHT", "HF_", "PYTHON"))}
         environment = {
-            **kept, "HF_ENDPOINT": hub.url, "HF_TOKEN": WRITER, "HUBFLIGHT_EMBEDDED_DIR": folder + "/run",
+            **kept, "HF_ENDPOINT": hub.url, "HF_TOKEN": WRITER, "HUBFLIGHT_EMBEDDED_DIR": folder + "/run", **more,
         }  # fmt: skip
-        done = subprocess.run(
-            [str(python), "-c", SCRIPT], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        command = [str(python), "-c", script]
+        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_installed_into_an_empty_environment_it_reads_and_writes(installed: Path, hub: HubServer) -> None:
+    done = run(installed, SCRIPT, hub)
     assert done.stdout.strip() == "[1, 2, 3] 6000", done.stderr
+
+
+@pytest.mark.spark
+def test_spark_finds_the_format_in_an_installed_wheel_and_shows_what_was_written(
+    installed: Path, hub: HubServer
+) -> None:
+    import pyspark
+
+    # Spark itself is 400 MB: that of the suite is lent. A path file in a folder that another one names is not looked
+    # at, so that the suite's own, editable hubflight stays out of sight.
+    (packages,) = installed.parents[1].glob("lib/python*/site-packages")
+    (packages / "spark_of_the_suite.pth").write_text(str(Path(pyspark.__file__).parents[1]) + "\n")
+    python = str(installed)
+    done = run(installed, SPARK, hub, PYSPARK_PYTHON=python, PYSPARK_DRIVER_PYTHON=python)
+    assert done.stdout.split() == ["6000", "10"], done.stdout + done.stderr
+    said = re.findall(r"hubflight: demo/of-the-wheel-with-spark: (.*)", done.stderr)
+    assert len(said) == 2, done.stderr
+    assert re.fullmatch(r"10 rows, 1 file, 1 commit, head [0-9a-f]{40}", said[0])
+    assert re.fullmatch(r"10 rows, 1 file, 1 commit, head [0-9a-f]{40}, pull request 1", said[1])
+    assert WRITER not in done.stdout + done.stderr
