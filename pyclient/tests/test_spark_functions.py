@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -115,3 +117,35 @@ def test_the_token_of_the_sessions_conf_is_for_all_that_runs_in_the_driver(
     with pytest.raises(hubflight.InvalidOption, match="not a token") as refused:
         read(spark, "demo/secret", **near)
     assert "lines" not in str(refused.value)
+
+
+PATCHED = """
+import pyspark.sql
+from pyspark.sql import DataFrameReader, DataFrameWriter
+def members():
+    classes = (DataFrameReader, DataFrameWriter)
+    return {(of.__name__, name): member for of in classes for name, member in vars(of).items()}
+before = members()
+assert {("DataFrameReader", "load"), ("DataFrameWriter", "save")} <= set(before)
+import pyspark_hubflight, hubflight
+from pyspark_hubflight import read, write, write_parquet
+after = members()
+assert before.keys() == after.keys()
+print([key for key in before if before[key] is not after[key]])
+"""
+
+
+def test_nothing_of_sparks_own_is_patched(spark: SparkSession, near: dict[str, str]) -> None:
+    """Neither by the import, which another process looks at, nor by a read and a write."""
+    done = subprocess.run([sys.executable, "-c", PATCHED], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+    reader, writer = type(spark.read), type(spark.range(1).write)
+    before = [vars(of).copy() for of in (reader, writer)]
+    assert {"format", "option", "load"} <= set(before[0])
+    assert {"format", "option", "save"} <= set(before[1])
+    assert read(spark, "demo/chat", limit=1, **near).count() == 1
+    write(spark.range(1), f"demo/patched-{uuid.uuid4().hex[:8]}", create_repo=True, **near)
+    for of, had in zip((reader, writer), before, strict=True):
+        assert vars(of).keys() == had.keys()
+        assert [name for name, member in vars(of).items() if member is not had[name]] == []
