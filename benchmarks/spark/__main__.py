@@ -15,8 +15,6 @@ from benchmarks.spark import report, rounds
 
 REPOSITORIES = ("flights-small", "chat-small")
 QUESTIONS = ("scan", "show", "write", "cold")
-# A session that has done nothing yet costs more than all other questions, and what is cold in it is not the rows.
-COLD = REPOSITORIES[:1]
 
 
 def main() -> int:
@@ -56,7 +54,7 @@ def _cells(bench: rounds.Bench, made: list[repositories.Repository], arguments: 
         if "write" in arguments.questions:
             yield bench.writes(repository, arguments.rounds)
     for repository in made:  # last: it ends the sessions
-        if "cold" in arguments.questions and (repository.name in COLD or len(made) == 1):
+        if "cold" in arguments.questions:
             yield bench.cold(repository, arguments.rounds)
 
 
