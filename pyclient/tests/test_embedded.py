@@ -112,17 +112,33 @@ def test_the_hub_comes_from_the_environment_and_private_data_needs_the_callers_t
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_token_is_nowhere_but_in_the_call(place: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", WRITER)
+@pytest.mark.parametrize("given", ["HF_TOKEN", "the login file", "the option"])
+def test_a_token_is_nowhere_but_in_the_call(
+    place: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
+) -> None:
+    if given == "HF_TOKEN":
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+    elif given == "the login file":
+        (tmp_path / "token").write_text(WRITER + "\n")
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+    # All that the server writes is below the place: its socket and locks, what it caches, what it spools.
+    (place.parent / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(place.parent / "tmp"))
+    monkeypatch.setenv("HUBFLIGHT_CACHE_DIR", str(place.parent / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.setenv("MY_SECRET", "of-somebody-else")
-    client = hubflight.connect()
-    assert client.dataset("demo/secret").num_rows == 6000
+    client = hubflight.connect(token=WRITER if given == "the option" else None)
+    assert client.dataset("demo/secret").to_table().num_rows == 6000
+    client.write(pa.table({"a": [1]}), f"demo/own-{uuid.uuid4().hex[:8]}", create_repo=True)
     with pytest.raises(hubflight.DatasetNotFound):
         client.dataset("demo/nothing").to_table()
     process = Path(f"/proc/{server_pid(place)}")
     seen = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-    seen += b"".join(f.read_bytes() for f in place.iterdir() if f.is_file())
+    files = [file for file in place.parent.rglob("*") if file.is_file()]
+    assert any(place.parent / "cache" in file.parents for file in files)
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            seen += file.read_bytes()
     assert WRITER.encode() not in seen
     assert b"HF_" not in (process / "environ").read_bytes()
     assert b"of-somebody-else" not in seen
