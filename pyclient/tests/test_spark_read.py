@@ -113,6 +113,30 @@ def test_limit_and_zero_partitions(read: DataFrameReader) -> None:
     assert read.option("limit", "1000000").option("filters", "[('hour','=',-5)]").load("demo/flights").count() == 0
 
 
+def test_data_files_of_a_data_dir_are_read_and_sizes_of_batches_change_no_row(
+    read: DataFrameReader, server: FlightServer, seeds: dict[str, Any]
+) -> None:
+    options: dict[str, Any] = {
+        "data_files": {"train": ["part-0.parquet", "part-2.parquet"]}, "Data_Dir": "gen", "batch_rows": 7,
+        "BATCH_BYTES": "64KiB", "Compression": "zstd",
+    }  # fmt: skip
+    df = read.options(**options).load("demo/chat")
+    assert df.rdd.getNumPartitions() == 2
+    want = pa.concat_tables([seeds["chat"]["gen"].slice(0, 100), seeds["chat"]["gen"].slice(200)])
+    assert df.toArrow()["id"].to_pylist() == want["id"].to_pylist()
+    assert [row.conversations for row in df.select("conversations").limit(3).collect()] == [
+        [(said["from"], said["value"]) for said in row] for row in want["conversations"].to_pylist()[:3]
+    ]
+
+    from pyspark_hubflight.source import DefaultSource
+
+    given = {name: str(value) for name, value in options.items()}
+    source = DefaultSource({"path": "demo/chat", "server": server.url, **given})
+    reader = source.reader(source.schema())
+    sizes = [batch.num_rows for part in reader.partitions() for batch in reader.read(part)]
+    assert (sum(sizes), max(sizes)) == (200, 7)
+
+
 def test_spark_sql_runs_over_it(spark: SparkSession, read: DataFrameReader) -> None:
     df = read.option("columns", '["langdetect"]').load("demo/chat")
     got = spark.sql("SELECT langdetect, count(*) AS n FROM {df} GROUP BY 1 ORDER BY 1", df=df).collect()

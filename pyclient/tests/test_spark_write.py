@@ -236,6 +236,74 @@ def test_write_parquet_refuses_what_it_cannot_do_by_name(
     assert error in str(caught.value)
 
 
+def footers(hub: HubServer, name: str) -> dict[str, Any]:
+    """The footers of a repository's Parquet files, by path."""
+    import pyarrow.parquet as pq
+    from huggingface_hub import HfFileSystem
+
+    filesystem = HfFileSystem(endpoint=hub.url, token=WRITER, use_listings_cache=False)
+    found = {}
+    for path in filesystem.find(f"datasets/{name}"):
+        if path.endswith(".parquet"):
+            with filesystem.open(path) as opened:
+                found[path] = pq.read_metadata(opened)
+    return found
+
+
+def test_write_options_in_any_case_reach_the_files_the_commits_and_the_repository(
+    spark: SparkSession, read: DataFrameReader, write: Any, hub: HubServer, name: str
+) -> None:
+    from huggingface_hub import HfApi
+
+    df = spark.range(0, 12_000, 1, 1).selectExpr("id", "sha2(cast(id as string), 256) as text", "id % 5 as few")
+    options = {
+        "Create_Repo": "true", "PRIVATE": "False", "Row_Group_Size": "2000", "Compression": "zstd",
+        "COMPRESSION_LEVEL": "9", "use_Dictionary": "['few']", "Data_Page_Size": "1KiB", "Write_Page_Index": "FALSE",
+        "Write_Statistics": "('id',)", "Max_Bytes_Per_File": "150KB", "MAX_Operations_per_commit": "2",
+        "Commit_Message": "many options", "Publish": "Switch", "replace_FORMAT": "true",
+    }  # fmt: skip
+    write(df).options(**options).mode("append").save(name)
+    same(read.load(name), df)
+
+    found = footers(hub, name)
+    assert len(found) > 2  # as many as the size asks for
+    for footer in found.values():
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        assert [group.num_rows for group in groups[:-1]] == [2000] * (len(groups) - 1)
+        assert groups[-1].num_rows <= 2000
+        for group in groups:
+            ids, text, few = (group.column(i) for i in range(3))
+            assert [column.compression for column in (ids, text, few)] == ["ZSTD"] * 3
+            assert [column.has_dictionary_page for column in (ids, text, few)] == [False, False, True]
+            assert [column.is_stats_set for column in (ids, text, few)] == [True, False, False]
+            assert not any(column.has_column_index or column.has_offset_index for column in (ids, text, few))
+            # A header for each kilobyte: of one page, it would be less than 100 bytes.
+            assert ids.total_uncompressed_size - 8 * group.num_rows > 10 * (8 * group.num_rows // 1024)
+
+    api = HfApi(endpoint=hub.url, token=WRITER)
+    assert api.dataset_info(name).private is False
+    titles = [c.title for c in api.list_repo_commits(name, repo_type="dataset") if c.title.startswith("many options")]
+    assert len(titles) > 2  # of at most two operations each
+    assert titles[::-1] == [f"many options (part {i:05d}-of-{len(titles):05d})" for i in range(len(titles))]
+
+
+def test_a_write_replaces_files_of_another_format_only_if_it_is_told_to(
+    spark: SparkSession, read: DataFrameReader, write: Any, hub: HubServer, name: str, tmp_path: Path
+) -> None:
+    from huggingface_hub import HfApi
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.csv").write_text("id\n1\n")
+    hub.import_folder(tmp_path, name)
+    df = spark.range(3)
+    with pytest.raises(Exception, match=r"\[unsupported\]"):
+        write(df).mode("append").save(name)
+    write(df).option("Replace_Format", "True").mode("append").save(name)
+    same(read.load(name), df)
+    paths = HfApi(endpoint=hub.url, token=WRITER).list_repo_files(name, repo_type="dataset")
+    assert not [path for path in paths if path.endswith(".csv")]
+
+
 def test_what_a_write_has_done_is_one_line_of_the_drivers_output(
     server: FlightServer, client: Client, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
