@@ -86,26 +86,26 @@ func resolveColumn(schema *arrow.Schema, c source.Column) ([]string, error) {
 	for i, name := range path {
 		f, ok := fieldByName(fields, name)
 		if !ok {
-			return nil, unknownColumn(schema, c, path[:i], fields)
+			err := unknownColumn(c, path[:i], fields)
+			if near := nearestColumn(schema.Fields(), c); near != "" {
+				err.Hint = fmt.Sprintf("did you mean %q? %s", near, err.Hint)
+			}
+			return nil, err
 		}
 		fields = below(f.Type)
 	}
 	return path, nil
 }
 
-func unknownColumn(schema *arrow.Schema, c source.Column, parent []string, fields []arrow.Field) error {
+func unknownColumn(c source.Column, parent []string, fields []arrow.Field) *source.Error {
 	err := source.Errorf(source.KindInvalid, opPlan, "there is no column %q", c.String()).WithColumn(c.String())
-	there := fmt.Sprintf("the fields of %q are %s", strings.Join(parent, "."), clipNames(fields))
 	switch {
 	case len(parent) == 0:
-		there = "the columns are " + clipNames(fields)
+		return err.WithHint("the columns are %s", clipNames(fields))
 	case len(fields) == 0:
-		there = fmt.Sprintf("%q has no fields that can be selected", strings.Join(parent, "."))
+		return err.WithHint("%q has no fields that can be selected", strings.Join(parent, "."))
 	}
-	if near := nearestColumn(schema.Fields(), c); near != "" {
-		return err.WithHint("did you mean %q? %s", near, there)
-	}
-	return err.WithHint("%s", there)
+	return err.WithHint("the fields of %q are %s", strings.Join(parent, "."), clipNames(fields))
 }
 
 // nearestColumn is the column that a misspelt one most likely means, "" if none
