@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 import uuid
 import warnings
 from typing import TYPE_CHECKING
@@ -45,6 +48,7 @@ def test_on_a_terminal_writing_and_reading_show_a_bar_and_nowhere_else(server: F
     assert (quiet.returncode, quiet.stderr) == (0, "written\nread\n")
 
     near, far = pty.openpty()
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # without a width there is no bar
     with subprocess.Popen(command(), env=environment, stderr=far) as process:
         os.close(far)
         shown = b""

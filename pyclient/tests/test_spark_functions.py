@@ -110,9 +110,9 @@ def test_the_token_of_the_sessions_conf_is_for_all_that_runs_in_the_driver(
     assert write(df, name, create_repo=True, Token=WRITER, **near).rows == 10  # an option comes first
     conf(WRITER)
     assert write(df, name, **near).rows == 10
-    assert write_parquet(df, f"hf://datasets/{name}-parts", create_repo=True, **near).rows == 10
+    assert write_parquet(df, f"hf://datasets/{name}-parts", create_repo=True, server=server.url).rows == 10
     with pytest.raises(hubflight.HubflightError, match=r"\[(unauthenticated|denied)\]"):
-        write_parquet(df, f"hf://datasets/{name}-parts", storage_options={"token": READER}, **near)
+        write_parquet(df, f"hf://datasets/{name}-parts", storage_options={"token": READER}, server=server.url)
     conf("of two\nlines")
     with pytest.raises(hubflight.InvalidOption, match="not a token") as refused:
         read(spark, "demo/secret", **near)
