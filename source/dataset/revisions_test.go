@@ -1,0 +1,130 @@
+package dataset
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub"
+	"github.com/hubflight/hubflight/source/hub/hubtest"
+)
+
+// tag names a revision of a repository on an embedded Hub; with a message it is an annotated tag.
+func tag(t *testing.T, run *hubtest.Running, name, revision, message string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"tag":%q,"message":%q}`, name, message)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, run.HubURL+"/api/datasets/"+repo+"/tag/"+revision, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("making the tag %s: %s", name, answer.Status)
+	}
+}
+
+// TestEveryKindOfRevisionIsReadAsItStands gives each revision of a repository rows of its own.
+func TestEveryKindOfRevisionIsReadAsItStands(t *testing.T) {
+	const file = "data/train-00000-of-00001.parquet"
+	at := func(first int) map[string][]byte { return map[string][]byte{file: flights(t, first, 10, 5)} }
+	run := hubtest.New(t, hubtest.Dataset(repo, at(100)))
+	old, err := run.Head(repo, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag(t, run, "v1.0", "main", "the first one")
+	tag(t, run, "release/2024", "main", "")
+	for first, revision := range map[int]string{200: "dev", 300: "exp/long/name", 400: "refs/pr/7", 500: "main"} {
+		if _, err := run.Commit(repo, revision, hubtest.Change{Add: at(first)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := run.Commit(repo, ConvertedRevision, hubtest.Change{Add: map[string][]byte{"default/train/0000.parquet": flights(t, 600, 10, 5)}}); err != nil {
+		t.Fatal(err)
+	}
+	client, err := hub.New(hub.Options{Endpoint: run.HubURL, AllowPrivateCDN: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	fresh := func() *Planner {
+		return NewPlanner(PlannerOptions{Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
+			return client.Dataset(ref.Repo, token), nil
+		}})
+	}
+	p := fresh()
+	for _, c := range []struct {
+		revision, written string // written is what stands after the @ of a name
+		first             int64
+		source            string
+	}{
+		{"", "", 500, SourceNative},
+		{"main", "main", 500, SourceNative},
+		{"refs/heads/main", "refs%2Fheads%2Fmain", 500, SourceNative},
+		{"dev", "dev", 200, SourceNative},
+		{"exp/long/name", "exp%2Flong%2Fname", 300, SourceNative},
+		{"v1.0", "v1.0", 100, SourceNative},
+		{"release/2024", "release%2F2024", 100, SourceNative},
+		{old, old, 100, SourceNative},
+		{"refs/pr/7", "refs/pr/7", 400, SourceNative},
+		{ConvertedRevision, ConvertedRevision, 600, SourceConverted},
+	} {
+		t.Run("revision="+c.revision, func(t *testing.T) {
+			name := repo
+			if c.written != "" {
+				name += "@" + c.written
+			}
+			ref, err := source.ParseRef(name)
+			if err != nil || ref.Revision != c.revision {
+				t.Fatalf("%s names revision %q, %v", name, ref.Revision, err)
+			}
+			want, err := run.Head(repo, cmp.Or(c.revision, "main"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, got := readAll(t, p, Request{Ref: ref, Limit: -1})
+			if !slices.Equal(got, between(c.first, c.first+10)) {
+				t.Errorf("got rows %v", got)
+			}
+			if f := plan.Facts; f.DataSha != want || f.Source != c.source || (c.revision != "" && plan.Revision != c.revision) {
+				t.Errorf("revision %q at %s: facts %+v", plan.Revision, want, f)
+			}
+			// The tickets hold commits, not names: a replica that has never heard of the revision reads the same.
+			var again []int64
+			for _, part := range plan.Partitions {
+				part.File.At = source.Snapshot{}
+				again = append(again, idsOf(t, fresh(), part, 0, -1)...)
+			}
+			if !slices.Equal(again, got) {
+				t.Errorf("another server reads %v", again)
+			}
+		})
+	}
+	for _, revision := range []string{"v2.0", "exp", "exp/long", "refs/pr/8", "refs/heads/none", "release", strings.Repeat("0", 40)} {
+		_, err := p.Plan(t.Context(), source.HubToken{}, Request{Ref: source.Ref{Repo: repo, Revision: revision}, Limit: -1})
+		wantError(t, err, source.KindNotFound, revision[:min(8, len(revision))])
+	}
+	t.Run("a plan stays what it was when its branch moves on", func(t *testing.T) {
+		r := Request{Ref: source.Ref{Repo: repo, Revision: "exp/long/name"}, Limit: -1}
+		plan := mustPlan(t, p, r)
+		if _, err := run.Commit(repo, "exp/long/name", hubtest.Change{Add: at(700)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := idsOf(t, p, plan.Partitions[0], 0, -1); !slices.Equal(got, between(300, 310)) {
+			t.Errorf("got rows %v", got)
+		}
+		if _, got := readAll(t, fresh(), r); !slices.Equal(got, between(700, 710)) {
+			t.Errorf("a new plan reads rows %v", got)
+		}
+	})
+}
