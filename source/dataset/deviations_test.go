@@ -1,11 +1,16 @@
 package dataset
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // deviation is one way in which this package gives another answer than the
@@ -34,7 +39,10 @@ var deviations = []deviation{
 	{
 		name:   "a loading script is not looked at",
 		reason: "the library refuses a repository with a script of its name, although its Parquet files can be read",
-		covers: func(_ repoCase, _, theirs answer) bool { return theirs.Class == "script" },
+		covers: func(c repoCase, ours, theirs answer) bool {
+			script := c.repo()[strings.IndexByte(c.repo(), '/')+1:] + ".py"
+			return theirs.Class == "script" && ours.equal(resolved(c.without(func(p string) bool { return p == script }), ours.Asked))
+		},
 	},
 	{
 		name:   "a wrong config name is said first",
@@ -46,7 +54,10 @@ var deviations = []deviation{
 	{
 		name:   "several defaults concern only whoever names no config",
 		reason: "a config that is named can be read, however many claim to be the default",
-		covers: func(_ repoCase, _, theirs answer) bool { return theirs.Class == "several defaults" },
+		covers: func(c repoCase, ours, theirs answer) bool {
+			// What is read is what would be if no config claimed anything.
+			return theirs.Class == "several defaults" && ours.Asked != "" && ours.equal(resolved(c.edited(withoutClaims), ours.Asked))
+		},
 	},
 	{
 		name:   "a split without files is left empty",
@@ -67,7 +78,9 @@ var deviations = []deviation{
 		reason: "the library takes the format from the first config (or, if that has no data_files, from the root) and fails for all if that fails",
 		covers: func(c repoCase, ours, theirs answer) bool {
 			configs := cardConfigs(c)
-			if len(configs) == 0 {
+			asked := cmp.Or(ours.Asked, ours.Config)
+			// What is read is what would be if the card had this config only.
+			if len(configs) == 0 || asked == "" || !ours.equal(resolved(c.edited(func(card string) string { return onlyConfig(card, asked) }), asked)) {
 				return false
 			}
 			if theirs.Class == "" { // read as the first config's format, that is, not at all
@@ -87,7 +100,10 @@ var deviations = []deviation{
 	{
 		name:   "what is no data decides nothing",
 		reason: "scripts, documentation and names in upper case would choose the splits (and, .md and .toml, the format) of the data beside them",
-		covers: func(c repoCase, _, theirs answer) bool { return theirs.Class != "" && hasNoData(c) },
+		covers: func(c repoCase, ours, theirs answer) bool {
+			// What is read is what would be if it were not there.
+			return theirs.Class != "" && hasNoData(c) && ours.equal(resolved(c.without(isNoData), ours.Asked))
+		},
 	},
 	{
 		name:   "shards directly below data_dir are splits",
@@ -161,11 +177,78 @@ func cardConfigs(c repoCase) []cardConfig {
 // and that are no data here.
 func hasNoData(c repoCase) bool {
 	for p := range c.Files {
-		if base := baseName(p); !isDataFile(base) && !neverData[base] && !strings.HasPrefix(base, ".") {
+		if isNoData(p) {
 			return true
 		}
 	}
 	return false
+}
+
+func isNoData(path string) bool {
+	base := baseName(path)
+	return !isDataFile(base) && !neverData[base] && !strings.HasPrefix(base, ".")
+}
+
+// resolved is this package's answer to a case, or to what one would be that is
+// changed a little, without a Hub.
+func resolved(c repoCase, asked string) answer {
+	o, err := c.options()
+	if err != nil {
+		return ourError(err)
+	}
+	t := Tree{}
+	at := source.Snapshot{Name: c.repo(), Revision: "main", Commit: strings.Repeat("0", 40)}
+	for _, p := range slices.Sorted(maps.Keys(c.Files)) {
+		t.Files = append(t.Files, source.File{At: at, Path: p, Size: int64(len(c.Files[p]))})
+	}
+	if card, ok := c.Files[readmeName]; ok {
+		t.Readme = []byte(card)
+	}
+	if text, ok := c.Files[huggingfaceYAML]; ok {
+		t.HuggingfaceYAML = []byte(text)
+	}
+	l, err := Resolve(t, o)
+	return ourAnswer(l, err, asked)
+}
+
+// without is the case without some of its files.
+func (c repoCase) without(path func(string) bool) repoCase {
+	c.Files = maps.Clone(c.Files)
+	maps.DeleteFunc(c.Files, func(p, _ string) bool { return path(p) })
+	return c
+}
+
+// edited is the case with another card.
+func (c repoCase) edited(edit func(string) string) repoCase {
+	c.Files = maps.Clone(c.Files)
+	for _, name := range []string{readmeName, huggingfaceYAML} {
+		if text, ok := c.Files[name]; ok {
+			c.Files[name] = edit(text)
+		}
+	}
+	return c
+}
+
+var claim = regexp.MustCompile(`(?m)^ +default: .*\n`)
+
+// withoutClaims is a card in which no config says that it is the default.
+func withoutClaims(card string) string { return claim.ReplaceAllString(card, "") }
+
+// onlyConfig is a card, written line by line as here, without its other configs.
+func onlyConfig(card, name string) string {
+	var out strings.Builder
+	keep := true
+	for line := range strings.Lines(card) {
+		if entry, ok := strings.CutPrefix(line, "- config_name:"); ok {
+			keep = strings.Trim(entry, " \r\n'\"") == name
+		} else if !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "- ") {
+			keep = true
+		}
+		if keep {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 func noFiles(a answer) bool {

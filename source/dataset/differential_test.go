@@ -23,8 +23,10 @@ import (
 // repoCase is one repository and one way of asking for it, for this package and
 // for the datasets library.
 type repoCase struct {
-	Name      string
-	Files     map[string]string // path → content
+	Name  string
+	Files map[string]string // path → content
+	// Revision is where the files are; main then has others. "" is main, a sha (any) becomes that of their commit.
+	Revision  string
 	DataDir   string
 	DataFiles json.RawMessage
 	Configs   []string // asked for besides the default one
@@ -36,6 +38,7 @@ func (c repoCase) repo() string {
 
 // answer is what one side makes of one config of a case.
 type answer struct {
+	Asked  string // the config that was asked for, "" for the default one
 	Config string
 	Splits []splitPaths
 	// Class is the sort of error, "" if the config can be read as Parquet. Text is
@@ -83,13 +86,7 @@ const (
 // names, the default, splits, files in order, and the sort of error. What may
 // differ is in the table of deviations, and each of them must occur.
 func TestResolutionIsThatOfTheDatasetsLibrary(t *testing.T) {
-	python := os.Getenv("HUBFLIGHT_PYTHON")
-	if python == "" {
-		t.Skip("HUBFLIGHT_PYTHON names no Python with the datasets library")
-	}
-	if err := exec.Command(python, "-c", "import datasets").Run(); err != nil {
-		t.Skip("HUBFLIGHT_PYTHON has no datasets library")
-	}
+	python := libraryPython(t)
 	count := differentialCount
 	if text := os.Getenv(differentialEnv); text != "" {
 		var err error
@@ -130,7 +127,21 @@ func TestResolutionIsThatOfTheDatasetsLibrary(t *testing.T) {
 	}
 }
 
-// serveCases puts the repositories on an embedded Hub.
+// libraryPython is a Python that has the datasets library; without one the test is skipped.
+func libraryPython(t *testing.T) string {
+	t.Helper()
+	python := os.Getenv("HUBFLIGHT_PYTHON")
+	if python == "" {
+		t.Skip("HUBFLIGHT_PYTHON names no Python with the datasets library")
+	}
+	// To import it takes seconds.
+	if err := exec.Command(python, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('datasets') is None)").Run(); err != nil {
+		t.Skip("HUBFLIGHT_PYTHON has no datasets library")
+	}
+	return python
+}
+
+// serveCases puts the repositories on an embedded Hub, each case's files where its Revision says, with others on main then.
 func serveCases(t *testing.T, cases []repoCase) *hubtest.Running {
 	t.Helper()
 	var options []hubtest.Option
@@ -146,19 +157,57 @@ func serveCases(t *testing.T, cases []repoCase) *hubtest.Running {
 		}
 		options = append(options, hubtest.Dataset(c.repo(), files))
 	}
-	return hubtest.New(t, options...)
+	run := hubtest.New(t, options...)
+	for i, c := range cases {
+		if c.Revision != "" {
+			cases[i].Revision = setAside(t, run, c.repo(), c.Revision)
+		}
+	}
+	return run
 }
+
+// setAside gives what main has to a revision, and main another file and another card. It returns the revision, which is the sha of the
+// commit if a sha was asked for.
+func setAside(t *testing.T, run *hubtest.Running, repo, revision string) string {
+	t.Helper()
+	sha, err := run.Head(repo, "main")
+	switch {
+	case err != nil:
+	case len(revision) == 40:
+		revision = sha
+	case strings.HasPrefix(revision, "v"):
+		tag(t, run, repo, revision, "as it was")
+	default:
+		_, err = run.Commit(repo, revision, hubtest.Change{Add: map[string][]byte{".aside": []byte(revision)}})
+	}
+	if err == nil {
+		_, err = run.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"train/moved-on.csv": []byte("x"), "moved-on.csv": []byte("x"), readmeName: []byte("---\nconfigs:\n- config_name: moved-on\n  data_files: moved-on.csv\n---\n")}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
+}
+
+// options are the case's as this package takes them.
+func (c repoCase) options() (Options, error) {
+	o := Options{DataDir: c.DataDir}
+	if c.DataFiles == nil {
+		return o, nil
+	}
+	return o, json.Unmarshal(c.DataFiles, &o.DataFiles)
+}
+
+func (c repoCase) hasOptions() bool { return c.DataDir != "" || c.DataFiles != nil }
 
 // askOurs resolves the listing that the Hub gives.
 func askOurs(t *testing.T, p *Planner, c repoCase) (answers []answer, names []string) {
 	t.Helper()
-	o := Options{DataDir: c.DataDir}
-	if c.DataFiles != nil {
-		if err := json.Unmarshal(c.DataFiles, &o.DataFiles); err != nil {
-			return slices.Repeat([]answer{ourError(err)}, len(c.Configs)+1), nil
-		}
+	o, err := c.options()
+	if err != nil {
+		return slices.Repeat([]answer{ourError(err)}, len(c.Configs)+1), nil
 	}
-	pinned, err := p.pin(t.Context(), source.HubToken{}, Request{Ref: source.Ref{Repo: c.repo()}, Limit: -1})
+	pinned, err := p.pin(t.Context(), source.HubToken{}, Request{Ref: source.Ref{Repo: c.repo(), Revision: c.Revision}, Limit: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +298,9 @@ func askLibrary(t *testing.T, python, endpoint string, cases []repoCase) []verdi
 	var input bytes.Buffer
 	for _, c := range cases {
 		in := map[string]any{"repo": c.repo(), "configs": append([]any{nil}, anyOf(c.Configs)...)}
+		if c.Revision != "" {
+			in["revision"] = c.Revision
+		}
 		if c.DataDir != "" {
 			in["data_dir"] = c.DataDir
 		}
@@ -343,6 +395,9 @@ func compare(t *testing.T, c repoCase, v verdict, used map[string]int) {
 	}
 	for i := range v.ours {
 		ours, theirs := v.ours[i], v.theirs[i]
+		if i > 0 {
+			ours.Asked = c.Configs[i-1]
+		}
 		if ours.equal(theirs) {
 			continue
 		}
@@ -356,7 +411,11 @@ func compare(t *testing.T, c repoCase, v verdict, used map[string]int) {
 		}
 		t.Errorf("%s: got\n  %s\nthe library says\n  %s\n%s", asked, ours, theirs, c.describe())
 	}
-	if len(v.names) > 0 && c.DataDir == "" && c.DataFiles == nil && !slices.Equal(v.names, v.ourNames) {
+	names := v.names
+	if n := len(v.ourNames); c.hasOptions() && n == len(names)+1 && v.ourNames[n-1] == defaultConfig {
+		names = append(slices.Clone(names), defaultConfig) // the library makes it when the time comes: what the options name, where the card has no default
+	}
+	if len(v.names) > 0 && !slices.Equal(names, v.ourNames) {
 		t.Errorf("got configs %q, the library has %q\n%s", v.ourNames, v.names, c.describe())
 	}
 }
@@ -367,5 +426,5 @@ func (c repoCase) describe() string {
 		paths = append(paths, p)
 	}
 	sort.Strings(paths)
-	return fmt.Sprintf("files %q\ndata_dir %q data_files %s\nREADME %q\n.huggingface.yaml %q", paths, c.DataDir, c.DataFiles, c.Files[readmeName], c.Files[huggingfaceYAML])
+	return fmt.Sprintf("files %q\nrevision %q data_dir %q data_files %s\nREADME %q\n.huggingface.yaml %q", paths, c.Revision, c.DataDir, c.DataFiles, c.Files[readmeName], c.Files[huggingfaceYAML])
 }

@@ -49,6 +49,9 @@ func generated(seed uint64) repoCase {
 		names = names[:3]
 	}
 	c.Configs = append(slices.Compact(names), "nope")
+	if g.chance(30) {
+		c.Revision = g.pick("dev", "exp/long/name", "refs/pr/3", "v1.0", "v2/rc", strings.Repeat("0", 40))
+	}
 	return c
 }
 

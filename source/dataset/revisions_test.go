@@ -14,11 +14,11 @@ import (
 	"github.com/hubflight/hubflight/source/hub/hubtest"
 )
 
-// tag names a revision of a repository on an embedded Hub; with a message it is an annotated tag.
-func tag(t *testing.T, run *hubtest.Running, name, revision, message string) {
+// tag names what main of a repository on an embedded Hub is; with a message it is an annotated tag.
+func tag(t *testing.T, run *hubtest.Running, repo, name, message string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"tag":%q,"message":%q}`, name, message)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, run.HubURL+"/api/datasets/"+repo+"/tag/"+revision, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, run.HubURL+"/api/datasets/"+repo+"/tag/main", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +42,8 @@ func TestEveryKindOfRevisionIsReadAsItStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag(t, run, "v1.0", "main", "the first one")
-	tag(t, run, "release/2024", "main", "")
+	tag(t, run, repo, "v1.0", "the first one")
+	tag(t, run, repo, "release/2024", "")
 	for first, revision := range map[int]string{200: "dev", 300: "exp/long/name", 400: "refs/pr/7", 500: "main"} {
 		if _, err := run.Commit(repo, revision, hubtest.Change{Add: at(first)}); err != nil {
 			t.Fatal(err)

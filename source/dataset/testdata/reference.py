@@ -1,7 +1,7 @@
 """Answers what the datasets library makes of repositories.
 
 One JSON object per line in, one out. Input: {"repo", "configs": [name | null, ...],
-"data_dir"?, "data_files"?}; the repository is on the Hub at HF_ENDPOINT. Output:
+"data_dir"?, "data_files"?, "revision"?}; the repository is on the Hub at HF_ENDPOINT. Output:
 {"configs": [names], "answers": [{"config", "module", "splits"} | {"error", "text"}]},
 one answer per config asked for, in order.
 """
@@ -25,7 +25,7 @@ known = {}
 
 def factory(path, **options):
     """The library's own factory, which would be asked again for every config."""
-    key = path, json.dumps([options.get("data_dir"), options.get("data_files")])
+    key = path, json.dumps([options.get("data_dir"), options.get("data_files"), options.get("revision")])
     if key not in known:
         known.clear()
         try:
@@ -44,7 +44,11 @@ datasets.load.dataset_module_factory = factory
 def ask(case, config, names):
     try:
         builder = load_dataset_builder(
-            case["repo"], config, data_dir=case.get("data_dir"), data_files=case.get("data_files")
+            case["repo"],
+            config,
+            data_dir=case.get("data_dir"),
+            data_files=case.get("data_files"),
+            revision=case.get("revision"),
         )
     except Exception as error:
         return {"error": type(error).__name__, "text": str(error)}
