@@ -22,6 +22,9 @@ type PlannerOptions struct {
 	// FootersMax is how many footers one plan reads (1,000). Of larger datasets
 	// the first, the last and evenly spaced ones are read.
 	FootersMax int
+	// EntriesMax is how many files a listing may have (1,000,000); more are refused,
+	// never left out.
+	EntriesMax int
 	// FooterCacheBytes bounds the parsed footers that are kept (256 MiB).
 	FooterCacheBytes int64
 	// Parallel is how many footers one plan reads at a time (16).
@@ -37,6 +40,7 @@ type PlannerOptions struct {
 
 const (
 	defaultFootersMax       = 1000
+	defaultEntriesMax       = 1_000_000 // about 300 bytes each
 	defaultFooterCacheBytes = 256 << 20
 	defaultParallel         = 16
 )
@@ -46,6 +50,7 @@ const (
 type Planner struct {
 	open       Opener
 	footersMax int
+	entriesMax int
 	parallel   int
 	footers    *footerCache
 	listings   *listingCache
@@ -58,6 +63,9 @@ type Planner struct {
 func NewPlanner(o PlannerOptions) *Planner {
 	if o.FootersMax <= 0 {
 		o.FootersMax = defaultFootersMax
+	}
+	if o.EntriesMax <= 0 {
+		o.EntriesMax = defaultEntriesMax
 	}
 	if o.FooterCacheBytes <= 0 {
 		o.FooterCacheBytes = defaultFooterCacheBytes
@@ -76,7 +84,7 @@ func NewPlanner(o PlannerOptions) *Planner {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Planner{
-		open: o.Open, footersMax: o.FootersMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
+		open: o.Open, footersMax: o.FootersMax, entriesMax: o.EntriesMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
 		ranges: o.Ranges, footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
 	}
 }

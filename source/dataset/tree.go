@@ -7,8 +7,7 @@ import (
 )
 
 const (
-	maxTreeFiles = 1_000_000 // entries of one listing; about 300 bytes each
-	readmeName   = "README.md"
+	readmeName = "README.md"
 	// huggingfaceYAML holds keys that replace the README's.
 	huggingfaceYAML = ".huggingface.yaml"
 )
@@ -55,8 +54,8 @@ func (p *Planner) list(ctx context.Context, store source.Store, key listingKey, 
 		if err != nil {
 			return Tree{}, err
 		}
-		if len(t.Files) == maxTreeFiles {
-			return Tree{}, source.Errorf(source.KindLimit, "list", "the dataset has more than %d files", maxTreeFiles)
+		if len(t.Files) == p.entriesMax {
+			return Tree{}, source.Errorf(source.KindLimit, "list", "the dataset has more than %d files", p.entriesMax)
 		}
 		t.Files = append(t.Files, f)
 	}

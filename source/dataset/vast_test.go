@@ -18,7 +18,6 @@ import (
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
-	"github.com/hubflight/hubflight/source/hub/hubtest"
 )
 
 // entriesEnv asks for another number of entries; the nightly run for a million.
@@ -169,25 +168,36 @@ func TestAMillionOtherFilesAreListedInBoundedMemory(t *testing.T) {
 	}
 }
 
-// One more than the bound is refused, not cut off.
+// One more than the bound is refused, not cut off; a million is the bound of the
+// nightly run, and the default.
 func TestAListingBeyondTheBoundIsRefused(t *testing.T) {
-	if os.Getenv(entriesEnv) == "" {
-		t.Skip(entriesEnv + " does not ask for a million entries")
+	bound, most := 3*vastPage+7, 0
+	if os.Getenv(entriesEnv) != "" {
+		bound = defaultEntriesMax
+	} else {
+		most = bound
 	}
-	run := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"README.md": []byte("# nothing")}))
-	v := &vast{next: run.Handler(), entries: maxTreeFiles}
-	server := httptest.NewServer(v)
-	t.Cleanup(server.Close)
-	v.self = server.URL
-	client, err := hub.New(hub.Options{Endpoint: server.URL})
+	run := shardHub(t)
+	own, err := run.Paths(repo, "main")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
-	p := NewPlanner(PlannerOptions{Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
-		return client.Dataset(ref.Repo, token), nil
-	}})
-	if _, err := p.Plan(t.Context(), source.HubToken{}, request(t)); source.KindOf(err) != source.KindLimit {
-		t.Errorf("got %v, want kind limit", err)
+	for more := range 2 {
+		v := &vast{next: run.Handler(), entries: bound - len(own) + more}
+		server := httptest.NewServer(v)
+		t.Cleanup(server.Close)
+		v.self = server.URL
+		client, err := hub.New(hub.Options{Endpoint: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		p := NewPlanner(PlannerOptions{EntriesMax: most, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (source.Store, error) {
+			return client.Dataset(ref.Repo, token), nil
+		}})
+		_, err = p.Plan(t.Context(), source.HubToken{}, request(t))
+		if (more == 0 && err != nil) || (more == 1 && source.KindOf(err) != source.KindLimit) {
+			t.Errorf("%d entries beyond a bound of %d: got %v", more, bound, err)
+		}
 	}
 }
