@@ -169,6 +169,9 @@ def test_explain_says_which_row_groups_are_kept(client: Client) -> None:
     assert [group["kept"] for group in got.files[0]["row_groups"]] == [True, True, False, False, False]
     assert got.totals["row_groups_kept"] == 2
     assert got.totals["bytes_kept"] < got.totals["bytes_total"]
+    assert all(file["size"] > 0 for file in got.files)
+    assert got.requests is not None
+    assert set(got.requests) == {"hub", "cdn", "viewer"}
 
 
 def test_a_dataset_stays_at_its_snapshot(client: Client) -> None:

@@ -255,7 +255,8 @@ class Dataset:
     def explain(self) -> Explanation:
         """What would be read: files and row groups, kept or skipped and by which layer, rows and bytes."""
         with Connection(self.server) as connection:
-            return Explanation(*connection.action("explain", self._pinned()))
+            files, totals = connection.action("explain", self._pinned())
+            return Explanation(files, totals, connection.requests)
 
     def splits(self) -> list[dict[str, Any]]:
         """The configs and splits of this dataset, see `Client.splits`."""
@@ -324,11 +325,17 @@ def _needed(module: str, what: str) -> Any:
 
 
 class Explanation:
-    """The answer of `Dataset.explain`: `files`, one object per file, and `totals`."""
+    """The answer of `Dataset.explain`: `files`, one object per file, and `totals`.
 
-    def __init__(self, files: list[dict[str, Any]], totals: dict[str, Any]) -> None:
+    `requests` is how many requests the server made for it, by origin (hub, cdn, viewer); None if it does not say.
+    """
+
+    def __init__(
+        self, files: list[dict[str, Any]], totals: dict[str, Any], requests: dict[str, int] | None = None
+    ) -> None:
         self.files = files
         self.totals = totals
+        self.requests = requests
 
     def __repr__(self) -> str:
         kept = sum(bool(file.get("kept")) for file in self.files)
