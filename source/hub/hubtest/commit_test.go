@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,34 @@ func TestAStaleParentIsToldSo(t *testing.T) {
 	if sha := head(t, hub, "main"); sha == start {
 		t.Fatal("the first commit is gone")
 	}
+}
+
+// The Hub compares the parent twice, and has words of its own for each: here another commit lands between the two.
+func TestAParentThatGrowsStaleWhileACommitIsTakenIsToldSoInOtherWords(t *testing.T) {
+	// overtake runs when a request looks at the clock for the second time: first for its quota, then, having looked at the branch, to date
+	// the commit.
+	var overtake atomic.Pointer[func()]
+	var looks atomic.Int64
+	hub := hubtest.New(t, hubtest.With(hubtest.Options{Now: func() time.Time {
+		if f := overtake.Load(); f != nil && looks.Add(1) == 2 {
+			(*f)()
+		}
+		return time.Now()
+	}}), hubtest.Dataset(repo, nil))
+	c := connect(t, hub, "")
+	start := head(t, hub, "main")
+	first := func() {
+		if _, err := hub.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"first.txt": []byte("first")}}); err != nil {
+			t.Error(err)
+		}
+	}
+	overtake.Store(&first)
+	c.commit("main", start, fileLine("second.txt", "second")).want(t, http.StatusPreconditionFailed, "", "The branch was updated since you opened this page. Please refresh and try again.")
+	paths, err := hub.Paths(repo, "main")
+	if err != nil || !slices.Contains(paths, "first.txt") || slices.Contains(paths, "second.txt") {
+		t.Errorf("main has %q, %v", paths, err)
+	}
+	c.commit("main", head(t, hub, "main"), fileLine("second.txt", "second")).want(t, http.StatusOK, "", "")
 }
 
 func TestBadCommitsAreRefusedAndChangeNothing(t *testing.T) {

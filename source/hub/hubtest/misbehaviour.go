@@ -63,7 +63,8 @@ const (
 	CommitInFlight
 	// SlowDown answers 503 as storage does.
 	SlowDown
-	// GatewayTimeout answers 504 with a page of HTML.
+	// GatewayTimeout answers 504 with a page of HTML, as a gateway does that has
+	// waited in vain: not at once, but after Delay, or a moment without one.
 	GatewayTimeout
 )
 
@@ -102,11 +103,18 @@ func ParseMisbehaviour(name string) (Misbehaviour, bool) {
 	return 0, false
 }
 
+// gatewayPatience is how long a gateway waits that nobody has told a Delay; the
+// real one waits a minute.
+const gatewayPatience = 25 * time.Millisecond
+
 // misbehave does what Do says.
 func (f Fault) misbehave(h *Hub, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if status, head, body, ok := f.refusal(); ok {
 		if f.After {
 			next.ServeHTTP(&lostWriter{head: http.Header{}}, r)
+		}
+		if f.Do == GatewayTimeout && f.Delay == 0 {
+			pause(r.Context(), gatewayPatience)
 		}
 		answer(w, status, head, body)
 		return

@@ -118,6 +118,29 @@ func TestEachMisbehaviourIsWhatItsNameSays(t *testing.T) {
 	}
 }
 
+// A gateway's 504 comes when it has waited: by then the commit may have been made.
+func TestAGatewayGivesUpAfterAWhile(t *testing.T) {
+	for _, fault := range []hubtest.Fault{{Do: hubtest.GatewayTimeout, After: true}, {Do: hubtest.GatewayTimeout, Delay: 60 * time.Millisecond}} {
+		hub := hubtest.New(t, hubtest.Dataset(repo, nil))
+		c := connect(t, hub, "")
+		start := head(t, hub, "main")
+		armed := hub.Fault(fault)
+		begin := time.Now()
+		got := c.commit("main", start, fileLine("a.txt", "a"))
+		took := time.Since(begin)
+		if got.StatusCode != http.StatusGatewayTimeout || !strings.HasPrefix(string(got.body), "<html>") || armed.Hits() != 1 {
+			t.Errorf("%s: %s, %q", armed, got.Status, got.body)
+		}
+		if least := max(fault.Delay, 20*time.Millisecond); took < least {
+			t.Errorf("%s: it gave up after %s, at once", armed, took)
+		}
+		armed.Disarm()
+		if made := head(t, hub, "main") != start; made != fault.After {
+			t.Errorf("%s: the commit was made: %t", armed, made)
+		}
+	}
+}
+
 func TestAWrongETagIsOnResolveToo(t *testing.T) {
 	hub := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"a.parquet": []byte("PAR1")}))
 	c := connect(t, hub, "")
