@@ -69,10 +69,11 @@ nightly-column: ## the page decoder: many generated files, a million damaged chu
 	@go test -run FuzzChunk -fuzz FuzzChunk -fuzztime 1h ./source/scan/column
 
 .PHONY: nightly-hub
-nightly-hub: venv ## listings of a million files, 200,000 damaged answers, 5,000 repositories against the datasets library
+nightly-hub: venv ## listings of a million files, 200,000 damaged answers, 5,000 repositories against the datasets library, the JavaScript client
 	@HUBFLIGHT_ANSWERS=200000 go test -timeout 2h -run DamagedAnswer -v ./source/hub | grep -Ev '^ *(=== |--- PASS)'
 	@HUBFLIGHT_ENTRIES=1000000 go test -timeout 1h -run 'AMillion|BeyondTheBound' -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_DIFFERENTIAL=5000 go test -timeout 2h -run DatasetsLibrary -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
+	@$(MAKE) test-npm
 
 # FUZZ_TIME is how long each parser of what a file says beside its data is fuzzed.
 FUZZ_TIME ?= 15m
