@@ -19,6 +19,7 @@ import pyarrow.dataset as pads
 import pyarrow.flight
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
 
 import hubflight
 from conftest import READER, WRITER
@@ -172,6 +173,29 @@ def test_explain_says_which_row_groups_are_kept(client: Client) -> None:
     assert all(file["size"] > 0 for file in got.files)
     assert got.requests is not None
     assert set(got.requests) == {"hub", "cdn", "viewer"}
+
+
+def test_branches_tags_and_what_a_write_proposes_are_read(client: Client, hub: HubServer, tmp_path: Path) -> None:
+    name = f"demo/revisions-{uuid.uuid4().hex[:8]}"
+    for revision in ("main", "exp/long"):
+        pq.write_table(pa.table({"a": [revision]}), tmp_path / "train.parquet")
+        hub.import_folder(tmp_path, name, revision)
+    api = HfApi(endpoint=hub.url, token=WRITER)
+    api.create_tag(name, tag="v1", revision="exp/long", repo_type="dataset")
+    for ref, options, want in (
+        (name, {}, "main"),
+        (name, {"revision": "exp/long"}, "exp/long"),
+        (f"{name}@exp%2Flong", {}, "exp/long"),
+        (name, {"revision": "v1"}, "exp/long"),
+        (f"{name}@v1", {}, "exp/long"),
+    ):
+        assert client.dataset(ref, **options).to_table()["a"].to_pylist() == [want], (ref, options)
+    proposed = client.write(pa.table({"a": ["more"]}), name, create_pr=True)
+    for ref, options in ((f"{name}@refs/pr/{proposed.pr}", {}), (name, {"revision": f"refs/pr/{proposed.pr}"})):
+        got = client.dataset(ref, **options)
+        assert sorted(got.to_table()["a"].to_pylist()) == ["main", "more"], (ref, options)
+        assert got.plan().facts["sha"] == proposed.head
+    assert client.dataset(name).to_table()["a"].to_pylist() == ["main"]
 
 
 def test_a_dataset_stays_at_its_snapshot(client: Client) -> None:
