@@ -207,6 +207,10 @@ func (d *Dataset) verify(ctx context.Context, o LFSObject, at batchObject) error
 		op: op, method: http.MethodPost, url: u, contentType: "application/json", accept: lfsMediaType, body: body,
 		call: call{repeatable: true, answerWithin: time.Minute},
 	}, nil)
+	if source.KindOf(err) == source.KindNotFound {
+		// The dataset is there, or the batch had failed: it is the object that is not.
+		return source.Errorf(source.KindUpstream, op, "storage has not kept object %s: %w", clip(o.OID, 12), err).WithFile(d.repo, "")
+	}
 	return err
 }
 

@@ -58,7 +58,7 @@ func shapes(t *testing.T) []shape {
 	}
 	pair := [][]int64{{10}, {11}}
 	// A quick run does the plainest job in full, and takes samples of the others.
-	const some = 24
+	const some = 36
 	return []shape{
 		{name: "append", options: []hubtest.Option{oldData(t)}, mode: writer.ModeAppend, perCommit: 1, partitions: pair,
 			before: []int64{1, 2}, after: []int64{1, 2, 10, 11}, stride: 1},
@@ -178,6 +178,7 @@ func (f *failing) run() (outcome string, hit bool) {
 	err := f.Begin()
 	if err == nil {
 		err = f.StageAll(f.partitions...)
+		f.check(source.KindOf(err) != source.KindNotFound, "a file that was not kept, as if the dataset were not there: %v", err)
 	}
 	outcome = "ok"
 	if err != nil {

@@ -36,6 +36,7 @@ var regressions = []regression{
 	{"what put printed after a failure stood behind its progress bar", "the first bar", "a pseudo-terminal", "TestScripts"},
 	{"put --mode ignore listed the files that it did not write, and as text where JSON was asked for", "the first put", "a script of all modes", "TestScripts"},
 	{"bloom_columns took columns as lists of names, which no server knows", "the first options", "a test that looks at a file", "test_write_options_go_to_the_requests_they_belong_to"},
+	{"an upload that storage had answered for and not kept was not_found, as if the dataset were not there", "the first upload", "every request of every shape of job answered with garbage", "TestEveryRequestOfAJobMayFail"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
