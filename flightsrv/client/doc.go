@@ -9,4 +9,12 @@
 // broken stream at the row it had reached. Errors are *source.Error with the
 // server's kind. The package does not cache and does not retry what must not be
 // repeated: a write is retried by giving the same job again.
+//
+// What is kept of a batch, be it a string of it, stays what it was: every body has
+// memory of its own, which the garbage collector frees. Bodies come through gRPC's
+// stock codec. One of our own that copies them once, not twice, into such memory
+// was measured over loopback with batches of 1.8 MB, CPU of both ends: 0.96 of the
+// stock codec's (medians of 7 interleaved runs, each 0.8 to 1.1, so: noise), with
+// as many bytes allocated. Only memory that later batches use again would save
+// something, and that is what a kept string would not survive.
 package client

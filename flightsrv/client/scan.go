@@ -192,7 +192,7 @@ func (c *Client) stream(ctx context.Context, schema *arrow.Schema, ticket []byte
 	if err != nil {
 		return fromStatus("read", err)
 	}
-	reader, err := flight.NewRecordReader(stream)
+	reader, err := flight.NewRecordReader(&incoming{stream: stream})
 	if err != nil {
 		return fromStatus("read", err)
 	}
