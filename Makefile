@@ -38,6 +38,7 @@ test: build data venv ## the whole test suite: Go with -race, then pytest agains
 	export HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_BINARY=$(BINARY); \
 	echo "== go test $(GO_TEST_FLAGS) ./..."; \
 	go test $(GO_TEST_FLAGS) $(LONGEST) ./... || status=1; \
+	[ -d ../shared/corpora ] || echo "== skipped: tests that read published Parquet and IPC files, for which ../shared/corpora is missing"; \
 	echo "== pytest pyclient benchmarks"; \
 	(cd pyclient && $(PY) -m pytest $(PYTEST_FLAGS) tests) || status=1; \
 	(cd benchmarks && $(PY) -m pytest $(PYTEST_FLAGS) tests) || status=1; \
@@ -63,10 +64,26 @@ nightly-memory: venv ## a row group of 2 GiB of Arrow streams in the memory of a
 	@HUBFLIGHT_ROWGROUP_MIB=2048 go test -timeout 1h -run MemoryIsFlat -v ./source/scan
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_POISON=50 go test -timeout 2h -run 'Overwritten|Stalled' ./flightsrv
 
+# FUZZ_TIME is how long each parser of what comes in files is fuzzed.
+FUZZ_TIME ?= 15m
+
+# MUTATIONS files are damaged, each night others; MUTATION_FIRST, which is printed, repeats a night.
+MUTATIONS ?= 1000000
+MUTATION_FIRST ?= $(shell expr $$(date +%s) / 86400 \* $(MUTATIONS))
 .PHONY: nightly-column
-nightly-column: ## the page decoder: many generated files, a million damaged chunks, and an hour of fuzzing
-	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=1000000 go test -timeout 8h ./source/scan/column
+nightly-column: ## the page decoder: many generated files, a million damaged chunks, and an hour of fuzzing (MUTATIONS= MUTATION_FIRST=)
+	@echo "== mutations from $(MUTATION_FIRST) on"
+	@HUBFLIGHT_COLUMN_CASES=5000 HUBFLIGHT_MUTATIONS=$(MUTATIONS) HUBFLIGHT_MUTATION_FIRST=$(MUTATION_FIRST) go test -timeout 8h ./source/scan/column
 	@go test -run FuzzChunk -fuzz FuzzChunk -fuzztime 1h ./source/scan/column
+
+.PHONY: nightly-mutations
+nightly-mutations: ## a million damaged files, and fuzzing of files, footers and snappy's blocks (MUTATIONS= MUTATION_FIRST= FUZZ_TIME=)
+	@echo "== mutations from $(MUTATION_FIRST) on"
+	@HUBFLIGHT_MUTATION_CAMPAIGN=$(MUTATIONS) HUBFLIGHT_MUTATION_FIRST=$(MUTATION_FIRST) \
+	  go test -timeout 24h -run '^TestMutationCampaign$$' -v ./source/scan
+	@for target in FuzzFile FuzzFooter; do \
+	  go test -run "^$$target\$$" -fuzz "^$$target\$$" -fuzztime $(FUZZ_TIME) ./source/scan || exit 1; done
+	@go test -run '^FuzzDecode$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZ_TIME) ./source/scan/snappy
 
 .PHONY: nightly-hub
 nightly-hub: venv ## listings of a million files, 200,000 damaged answers, 5,000 repositories against the datasets library, the JavaScript client
@@ -75,8 +92,6 @@ nightly-hub: venv ## listings of a million files, 200,000 damaged answers, 5,000
 	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_DIFFERENTIAL=5000 go test -timeout 2h -run DatasetsLibrary -v ./source/dataset | grep -Ev '^ *(=== |--- PASS)'
 	@$(MAKE) test-npm
 
-# FUZZ_TIME is how long each parser of what a file says beside its data is fuzzed.
-FUZZ_TIME ?= 15m
 .PHONY: nightly-prune
 nightly-prune: ## queries with every layer of pruning off and on, streams cut and resumed in every way, and the parsers of indexes, bloom filters and dictionaries (FUZZ_TIME=)
 	@HUBFLIGHT_PRUNING_FILES=2000 HUBFLIGHT_COMBINED_FILES=500 go test -timeout 4h -run 'NoLayerLeavesOut|NoCombination|Trap' ./source/scan

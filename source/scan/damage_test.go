@@ -3,7 +3,6 @@ package scan
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,10 +20,26 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-// peak is an allocator that remembers the most that was out at one time.
+// stepOf is what a step of the decoder may take of a file of a test about damage:
+// more than what an honest one of that size needs, and so little that what a page, a
+// dictionary or a footer merely claims does not fit.
+func stepOf(data []byte) int64 { return max(8<<20, 64*int64(len(data))) }
+
+// peak is an allocator that remembers the most that was out at one time, and all
+// that was ever asked for.
 type peak struct {
 	memory.Allocator
-	now, most atomic.Int64
+	now, most, sum atomic.Int64
+}
+
+func newPeak() *peak { return &peak{Allocator: memory.NewGoAllocator()} }
+
+// check fails the test if more was out at one time than twice what a step may take.
+func (p *peak) check(t *testing.T, data []byte) {
+	t.Helper()
+	if most := p.most.Load(); most > 2*stepOf(data) {
+		t.Errorf("of a file of %d bytes, %d bytes were allocated at one time; at most %d", len(data), most, 2*stepOf(data))
+	}
 }
 
 func (p *peak) count(n int) {
@@ -35,11 +50,13 @@ func (p *peak) count(n int) {
 
 func (p *peak) Allocate(n int) []byte {
 	p.count(n)
+	p.sum.Add(int64(n))
 	return p.Allocator.Allocate(n)
 }
 
 func (p *peak) Reallocate(n int, b []byte) []byte {
 	p.count(n - len(b))
+	p.sum.Add(int64(n))
 	return p.Allocator.Reallocate(n, b)
 }
 
@@ -123,34 +140,12 @@ func checkNamed(t *testing.T, where string, err error, group, column string) {
 // time than twice what a step of the decoder may have.
 func drainMeasured(t *testing.T, data []byte) (int64, error) {
 	t.Helper()
-	mem := &peak{Allocator: NewPool()}
-	r := &bytesReader{data: data}
-	ft, err := ReadFooter(t.Context(), r, testFile)
-	if err != nil {
-		return 0, err
-	}
-	s, err := Open(t.Context(), Task{File: testFile, Reader: r, Footer: ft, Limit: -1, Memory: mem, Workers: 1})
-	if err != nil {
-		return 0, err
-	}
-	rows := int64(0)
-	for err == nil {
-		var b arrow.RecordBatch
-		if b, err = s.Next(t.Context()); err == nil {
-			rows += b.NumRows()
-			touch(b)
-			b.Release()
-		}
-	}
-	if e := s.Close(); e != nil {
-		t.Error(e)
-	}
-	if most := mem.most.Load(); most > 2*maxDecodeBytes {
-		t.Errorf("%d bytes were allocated at one time", most)
-	}
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
+	mem, rows := newPeak(), int64(0)
+	err := drainInto(t.Context(), t, data, Task{Memory: mem, Workers: 1}, func(b arrow.RecordBatch) {
+		rows += b.NumRows()
+		touch(b)
+	})
+	mem.check(t, data)
 	return rows, err
 }
 

@@ -20,7 +20,7 @@ func frugal(t *testing.T, given int, run func()) {
 	before := allocated()
 	run()
 	// A page or a bound has 24 bytes and may be said in one.
-	if took, most := allocated()-before, uint64(100*given+256<<10); took > most {
+	if took, most := allocated()-before, int64(100*given+256<<10); took > most {
 		t.Errorf("%d bytes were allocated for %d, at most %d", took, given, most)
 	}
 }
