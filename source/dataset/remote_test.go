@@ -191,24 +191,39 @@ func distantRequest(t *testing.T, columns []string, filter string) Request {
 
 func TestTwoOfSixteenColumnsOfADistantFileTakeFewRoundTrips(t *testing.T) {
 	// The columns between the two are more than a gap that is read along.
-	const groups, perGroup, most = 4, 40_000, 6
+	const groups, perGroup, most, tries = 4, 40_000, 6, 3
 	file := numbers(t, 16, groups, perGroup)
 	counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": file})
-	p := distantPlanner(t, endpoint)
-	plan := mustPlan(t, p, distantRequest(t, []string{"id", "c07"}, ""))
-	planning, _, _ := counter.since()
-	for name, planner := range map[string]*Planner{"after the plan": p, "a ticket, by a server that knows nothing": distantPlanner(t, endpoint)} {
-		if ids := idsOf(t, planner, plan.Partitions[0], 0, -1); len(ids) != groups*perGroup {
+	var plan *Plan
+	read := func(name string, p *Planner, planning int) (count int) {
+		if ids := idsOf(t, p, plan.Partitions[0], 0, -1); len(ids) != groups*perGroup {
 			t.Fatalf("%d rows", len(ids))
 		}
 		count, asked, sent := counter.since()
-		t.Logf("%s: %d round trips, %d requests, %d of %d bytes; the plan took %d", name, count, asked, sent, len(file), planning)
-		if count > most {
-			t.Errorf("%s: %d round trips to read; at most %d", name, count, most)
-		}
+		t.Logf("%s: %d round trips, %d requests, %d of %d bytes, after %d for the plan", name, count, asked, sent, len(file), planning)
 		if share := float64(sent) / float64(len(file)); share > 2.0/16*1.1 {
 			t.Errorf("%s: %.1f %% of the file were read for 2 of 16 columns", name, share*100)
 		}
+		return planning + count
+	}
+	// A machine that is too busy makes two trips of one, but never one of two.
+	for try := 1; ; try++ {
+		p := distantPlanner(t, endpoint)
+		counter.since()
+		plan = mustPlan(t, p, distantRequest(t, []string{"id", "c07"}, ""))
+		planning, _, _ := counter.since()
+		switch all := read("plan and rows", p, planning); {
+		case planning < 3 || all <= planning:
+			t.Fatalf("%d round trips for the plan, %d with the rows: they are not counted", planning, all)
+		case all > most && try == tries:
+			t.Errorf("%d round trips from nothing to the last row; at most %d", all, most)
+		case all > most:
+			continue
+		}
+		break
+	}
+	if count := read("a ticket, by a server that knows nothing", distantPlanner(t, endpoint), 0); count > most {
+		t.Errorf("%d round trips to read what a ticket says; at most %d", count, most)
 	}
 }
 
