@@ -3,7 +3,12 @@ package scan
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -11,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 
+	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/rangeio"
 )
 
@@ -147,6 +153,72 @@ func TestOfTheFiltersColumnsOnlyPagesThatMayMatchAreReadAndAnnounced(t *testing.
 	if most := int64(2 * (2*9<<10 + jumpBytes)); read > most || announced > most || announced == 0 {
 		t.Errorf("%d bytes were read, %d announced; at most %d of %d", read, announced, most, len(data))
 	}
+}
+
+// The filter's column is in no order, so all of it is looked at; of another column
+// what holds the hits is a few pages.
+func TestOfOtherColumnsOnlyPagesThatHoldHitsAreReadAndAnnounced(t *testing.T) {
+	const n, pageBytes = 160_000, 9 << 10 // a page and its header
+	rng := rand.New(rand.NewPCG(8, 8))
+	b := array.NewRecordBuilder(memory.NewGoAllocator(), arrow.NewSchema([]arrow.Field{
+		{Name: "key", Type: arrow.PrimitiveTypes.Int64}, {Name: "value", Type: arrow.PrimitiveTypes.Int64},
+	}, nil))
+	defer b.Release()
+	values := make([]int64, n)
+	for i := range values {
+		values[i] = rng.Int64()
+		b.Field(0).(*array.Int64Builder).Append(int64(i * 7919 % n))
+		b.Field(1).(*array.Int64Builder).Append(values[i])
+	}
+	data := write(t, b.NewRecordBatch(), n, parquet.WithPageIndexEnabled(true), parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(8<<10), parquet.WithBatchSize(512))
+	ft := footer(t, data)
+	for _, hits := range [][]int{{77_777}, {3, 40_000, 40_001, 100_200, 130_000, n - 1}} {
+		keys := make([]string, len(hits))
+		for i, row := range hits {
+			keys[i] = fmt.Sprint(row * 7919 % n)
+		}
+		reader := &listening{bytesReader: bytesReader{data: data}}
+		s, err := Open(t.Context(), Task{
+			Reader: reader, Footer: ft, File: testFile, Limit: -1,
+			Query: Query{Columns: []source.Column{source.Col("value")}, Filters: mustFilter(t, `[["key","in",[`+strings.Join(keys, ",")+`]]]`)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		for err == nil {
+			var batch arrow.RecordBatch
+			if batch, err = s.Next(t.Context()); err == nil {
+				got = append(got, batch.Column(0).(*array.Int64).Int64Values()...)
+				batch.Release()
+			}
+		}
+		if e := s.Close(); e != nil || !errors.Is(err, io.EOF) {
+			t.Fatal(err, e)
+		}
+		for i, row := range hits {
+			if len(got) != len(hits) || got[i] != values[row] {
+				t.Fatalf("rows %v have the values %v", hits, got)
+			}
+		}
+		key, value := ft.chunks[0][0], ft.chunks[0][1]
+		most := int64(len(hits)) * (pageBytes + jumpBytes)
+		if read, announced := within(reader.read, value), within(reader.announced, value); read > most || announced > most || announced == 0 || read == 0 {
+			t.Errorf("%d hits: %d bytes of the other column were read, %d announced; at most %d of %d", len(hits), read, announced, most, value.len)
+		}
+		if read := within(reader.read, key); read < key.len {
+			t.Errorf("only %d bytes of %d of the filter's column were read: its pages tell too much", read, key.len)
+		}
+	}
+}
+
+// within is how much of a chunk ranges cover, what they cover twice counted twice.
+func within(ranges []rangeio.Range, c chunk) int64 {
+	sum := int64(0)
+	for _, r := range ranges {
+		sum += max(min(r.End(), c.off+c.len)-max(r.Off, c.off), 0)
+	}
+	return sum
 }
 
 func TestWindowsReadEveryByteOnceAndAsAnnounced(t *testing.T) {
