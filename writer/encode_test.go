@@ -556,20 +556,44 @@ func TestASchemaSurvivesBase64(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	rec := numbers(10_000)
-	defer rec.Release()
-	sp, err := spool.Open(b.TempDir(), 1<<40)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = sp.Close() }()
-	b.SetBytes(recordBytes(rec))
-	b.ReportAllocs()
-	for b.Loop() {
-		enc := newEncoder(Encoding{}.with(Encoding{}), rec.Schema(), sp, false)
-		done := func(f encoded) error { return f.file.Remove() }
-		if err := errorsJoin(enc.write(b.Context(), rec, done), enc.finish(done)); err != nil {
-			b.Fatal(err)
-		}
+	for _, codec := range []string{"snappy", "zstd"} {
+		const rows = 10_000
+		b.Run(fmt.Sprintf("codec=%s/rows=%d", codec, rows), func(b *testing.B) {
+			rec := numbers(rows)
+			defer rec.Release()
+			sp, err := spool.Open(b.TempDir(), 1<<40)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = sp.Close() }()
+			files, size, seen := 0, int64(0), false
+			done := func(f encoded) error {
+				if !seen { // once: it is more work than writing
+					if err := reread(b.Context(), f, rec.Schema()); err != nil {
+						return err
+					}
+					size, seen = f.file.Size(), true
+				}
+				files++
+				if f.rows != rows || f.file.Size() != size {
+					return fmt.Errorf("%d rows in %d bytes, want %d in %d", f.rows, f.file.Size(), rows, size)
+				}
+				return f.file.Remove()
+			}
+			encode := func() error {
+				enc := newEncoder(Encoding{Compression: codec}.with(Encoding{}), rec.Schema(), sp, false)
+				return errorsJoin(enc.write(b.Context(), rec, done), enc.finish(done))
+			}
+			if err := encode(); err != nil || files != 1 {
+				b.Fatalf("%d files, %v", files, err)
+			}
+			b.SetBytes(recordBytes(rec))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -126,10 +126,16 @@ func BenchmarkPlan(b *testing.B) {
 	const n = 10_000
 	s := largeState(n)
 	for _, publish := range []string{PublishBatches, PublishSwitch} {
-		b.Run(publish, func(b *testing.B) {
+		b.Run(fmt.Sprintf("publish=%s/files=%d", publish, n), func(b *testing.B) {
+			job := largeJob(n, ModeOverwrite, publish)
+			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := NewPlan(PlanInput{State: s, Job: largeJob(n, ModeOverwrite, publish)}); err != nil {
+				plan, err := NewPlan(PlanInput{State: s, Job: job})
+				if err != nil {
 					b.Fatal(err)
+				}
+				if len(plan.Paths) != n || len(plan.Batches) < n/job.MaxOperations || !plan.Resolves {
+					b.Fatalf("%d paths in %d batches, which resolve: %t", len(plan.Paths), len(plan.Batches), plan.Resolves)
 				}
 			}
 		})

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
@@ -58,42 +61,60 @@ func BenchmarkEval(b *testing.B) {
 	for i := range 1000 {
 		many = append(many, fmt.Sprint(i*7))
 	}
+	below := func(n int) func(g *rand.Rand) string {
+		return func(g *rand.Rand) string { return fmt.Sprint(g.IntN(n)) }
+	}
+	over := func(least float64) func(v string) bool {
+		return func(v string) bool { n, err := strconv.ParseFloat(v, 64); return err == nil && n > least }
+	}
+	oneOf := func(g *rand.Rand) string { return langs[g.IntN(len(langs))] }
 	for _, c := range []struct {
 		name, filter string
 		typ          arrow.DataType
 		value        func(g *rand.Rand) string
+		keeps        func(v string) bool
 	}{
-		{"int64 range", `[["c",">",500]]`, arrow.PrimitiveTypes.Int64, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(1000)) }},
-		{"int32 range", `[["c",">",500]]`, arrow.PrimitiveTypes.Int32, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(1000)) }},
-		{"int64 in 1000", `[["c","in",[` + strings.Join(many, ",") + `]]]`, arrow.PrimitiveTypes.Int64, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(7000)) }},
-		{"float64 range", `[["c",">",0.5]]`, arrow.PrimitiveTypes.Float64, func(g *rand.Rand) string { return fmt.Sprint(g.Float64()) }},
-		{"float32 range", `[["c",">",0.5]]`, arrow.PrimitiveTypes.Float32, func(g *rand.Rand) string { return fmt.Sprint(g.Float32()) }},
-		{"decimal128 range", `[["c",">","5.00"]]`, &arrow.Decimal128Type{Precision: 10, Scale: 2}, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(10)) + ".50" }},
-		{"timestamp range", `[["c",">","1970-01-01T00:00:00.000500"]]`, &arrow.TimestampType{Unit: arrow.Microsecond}, func(g *rand.Rand) string { return fmt.Sprintf("1970-01-01T00:00:00.%06d", g.IntN(1000)) }},
-		{"bool", `[["c","=",true]]`, arrow.FixedWidthTypes.Boolean, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(2) == 1) }},
-		{"string equal", `[["c","=","zh-cn"]]`, arrow.BinaryTypes.String, func(g *rand.Rand) string { return langs[g.IntN(len(langs))] }},
-		{"string greater", `[["c",">","en"]]`, arrow.BinaryTypes.String, func(g *rand.Rand) string { return langs[g.IntN(len(langs))] }},
-		{"string in 3", `[["c","in",["zh-cn","de","fr"]]]`, arrow.BinaryTypes.String, func(g *rand.Rand) string { return langs[g.IntN(len(langs))] }},
+		{"type=int64/op=range", `[["c",">",500]]`, arrow.PrimitiveTypes.Int64, below(1000), over(500)},
+		{"type=int32/op=range", `[["c",">",500]]`, arrow.PrimitiveTypes.Int32, below(1000), over(500)},
+		{"type=int64/op=in-1000", `[["c","in",[` + strings.Join(many, ",") + `]]]`, arrow.PrimitiveTypes.Int64, below(7000), func(v string) bool { return slices.Contains(many, v) }},
+		{"type=float64/op=range", `[["c",">",0.5]]`, arrow.PrimitiveTypes.Float64, func(g *rand.Rand) string { return fmt.Sprint(g.Float64()) }, over(0.5)},
+		{"type=float32/op=range", `[["c",">",0.5]]`, arrow.PrimitiveTypes.Float32, func(g *rand.Rand) string { return fmt.Sprint(g.Float32()) }, over(0.5)},
+		{"type=decimal128/op=range", `[["c",">","5.00"]]`, &arrow.Decimal128Type{Precision: 10, Scale: 2}, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(10)) + ".50" }, over(5)},
+		{
+			"type=timestamp/op=range", `[["c",">","1970-01-01T00:00:00.000500"]]`, &arrow.TimestampType{Unit: arrow.Microsecond},
+			func(g *rand.Rand) string { return fmt.Sprintf("1970-01-01T00:00:00.%06d", g.IntN(1000)) }, func(v string) bool { return v > "1970-01-01T00:00:00.000500" },
+		},
+		{"type=bool/op=equal", `[["c","=",true]]`, arrow.FixedWidthTypes.Boolean, func(g *rand.Rand) string { return fmt.Sprint(g.IntN(2) == 1) }, func(v string) bool { return v == "true" }},
+		{"type=string/op=equal", `[["c","=","zh-cn"]]`, arrow.BinaryTypes.String, oneOf, func(v string) bool { return v == "zh-cn" }},
+		{"type=string/op=range", `[["c",">","en"]]`, arrow.BinaryTypes.String, oneOf, func(v string) bool { return v > "en" }},
+		{"type=string/op=in-3", `[["c","in",["zh-cn","de","fr"]]]`, arrow.BinaryTypes.String, oneOf, func(v string) bool { return v == "zh-cn" || v == "de" || v == "fr" }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			g := rand.New(rand.NewPCG(4, 4))
 			builder := array.NewBuilder(memory.DefaultAllocator, c.typ)
 			defer builder.Release()
+			want := 0
 			for range rows {
 				if g.IntN(10) == 0 {
 					builder.AppendNull()
-				} else if err := builder.AppendValueFromString(c.value(g)); err != nil {
+					continue
+				}
+				v := c.value(g)
+				if err := builder.AppendValueFromString(v); err != nil {
 					b.Fatal(err)
+				}
+				if c.keeps(v) {
+					want++
 				}
 			}
 			arr := builder.NewArray()
 			defer arr.Release()
-			benchmarkTerm(b, arr, c.filter)
+			benchmarkTerm(b, arr, c.filter, want)
 		})
 	}
 }
 
-func benchmarkTerm(b *testing.B, arr arrow.Array, filter string) {
+func benchmarkTerm(b *testing.B, arr arrow.Array, filter string, want int) {
 	rec := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "c", Type: arr.DataType(), Nullable: true}}, nil), []arrow.Array{arr}, int64(arr.Len()))
 	defer rec.Release()
 	bound, err := mustParse(b, filter).Bind(rec.Schema(), PyArrow)
@@ -110,6 +131,9 @@ func benchmarkTerm(b *testing.B, arr arrow.Array, filter string) {
 		got, err := bound.Eval(context.Background(), rec, memory.DefaultAllocator)
 		if err != nil {
 			b.Fatal(err)
+		}
+		if kept := bitutil.CountSetBits(got.Data().Buffers()[1].Bytes(), 0, got.Len()); kept != want {
+			b.Fatalf("%d rows are kept, want %d", kept, want)
 		}
 		got.Release()
 	}
