@@ -259,16 +259,13 @@ func (c oracleCase) checkRows(q Query, rows []int, rng *rand.Rand) {
 		}
 		task.Skip = 0
 	}
-	skip, limit := rng.IntN(len(rows)+2), rng.IntN(len(rows)+2)
-	switch rng.IntN(3) {
-	case 0:
+	if q.Filters != nil {
+		c.read(", without pruning", unpruned(task), shape, rows)
+	}
+	if skip, limit := rng.IntN(len(rows)+2), rng.IntN(len(rows)+2); rng.IntN(3) == 0 {
 		task.Skip, task.Limit = int64(skip), int64(limit)
 		end := min(limit, len(rows))
 		c.read(fmt.Sprintf(", skip %d, limit %d", skip, limit), task, shape, rows[min(skip, end):end])
-	case 1:
-		if q.Filters != nil {
-			c.read(", without pruning", unpruned(task), shape, rows)
-		}
 	}
 }
 
