@@ -158,7 +158,7 @@ func TestAWindowTakenUpAgainWithAnotherNumberOfRowsGivesEachRowOnce(t *testing.T
 	}
 	data := write(t, b.NewRecordBatch(), n, parquet.WithCompression(compress.Codecs.Snappy), parquet.WithBatchSize(16), parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(64<<10))
 	r := resumed{data: data, ft: footer(t, data), query: Query{
-		Columns: []source.Column{source.Col("id")}, Filters: mustFilter(t, `[["text",">=","x"]]`), BatchRows: 100, BatchBytes: 64 << 20,
+		Columns: []source.Column{source.Col("id")}, Filters: mustFilter(t, `[["text",">=","x"]]`), BatchRows: 200, BatchBytes: 64 << 20,
 	}}
 	for _, from := range []progress{{take: -1}, {skip: 150, take: -1}, {skip: 30, take: 1000}} {
 		want := kept[from.skip:]
@@ -173,7 +173,7 @@ func TestAWindowTakenUpAgainWithAnotherNumberOfRowsGivesEachRowOnce(t *testing.T
 					t.Fatalf("%+v, given up behind %d pieces of steps of %v: %d rows, want %d", from, r.pieces, steps, len(got), len(want))
 				}
 			}
-			if r.pieces < 10 {
+			if r.pieces < 5 {
 				t.Errorf("only %d places to give up", r.pieces)
 			}
 			r.pieces = 0
