@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import pickle
 import random
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -504,3 +506,29 @@ def test_the_server_says_its_version(client: Client, hub: HubServer) -> None:
     answer = client.version()
     assert answer["wire"] == [1]
     assert answer["hub_endpoint"].rstrip("/") == hub.url.rstrip("/")
+
+
+def test_a_server_that_is_slow_to_greet_is_waited_for(server: FlightServer) -> None:
+    """An upload of what can be read only once cannot be tried again, so that its one connection has to be made."""
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+
+    def pump(here: socket.socket, there: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := here.recv(1 << 16):
+                there.sendall(data)
+            there.shutdown(socket.SHUT_WR)
+
+    def relay(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near = listener.accept()[0]
+                time.sleep(0.6)
+                far = socket.create_connection(address)
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=relay, args=(listener,), daemon=True).start()
+        slow = hubflight.connect(f"grpc://127.0.0.1:{listener.getsockname()[1]}", token=WRITER)
+        batches = iter([pa.RecordBatch.from_pydict({"a": [1, 2]})])
+        assert slow.write(batches, f"demo/slow-{uuid.uuid4().hex[:8]}", create_repo=True).rows == 2

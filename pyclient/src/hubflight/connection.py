@@ -368,7 +368,8 @@ def _options(uri: str) -> list[tuple[str, int]]:
     options = [
         # A restarted server should be found again within a moment, not after gRPC's two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
+        # In spite of its name, how long one attempt may take, with TLS and a distance: an upload cannot be repeated.
+        ("grpc.min_reconnect_backoff_ms", 10_000),
         ("grpc.max_reconnect_backoff_ms", 3000),
         # Channels to one address would share one HTTP/2 connection, and the streams of all threads its one reader and
         # its one writer; alone on theirs, two streams are received by two cores.
