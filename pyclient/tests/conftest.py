@@ -31,6 +31,7 @@ for _name in [n for n in os.environ if n.startswith(("HF_", "HUGGING")) or n.sta
     del os.environ[_name]
 os.environ["HF_HOME"] = _home.name
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported, by whichever test comes first
 # Spark's workers get the environment of the JVM's start: servers that they start are ended after the last test.
 os.environ["HUBFLIGHT_EMBEDDED_DIR"] = os.path.join(_home.name, "run")
 os.environ["HUBFLIGHT_LOCAL_ROOTS"] = tempfile.gettempdir()

@@ -16,8 +16,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest

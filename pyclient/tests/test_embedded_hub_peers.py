@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported
 
 import pyarrow as pa
 import pyarrow.parquet as pq
