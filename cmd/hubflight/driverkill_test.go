@@ -36,6 +36,8 @@ func (m *mortal) driver(args ...string) *exec.Cmd {
 func (m *mortal) killedAt(hold hubtest.Fault, args ...string) {
 	m.t.Helper()
 	hold.Stall = time.Hour // until the server gives the request up
+	reached := make(chan struct{})
+	hold.Meanwhile = func() { close(reached) } // with After the request has taken effect by then
 	held := m.hub.Fault(hold)
 	defer held.Disarm()
 	p := m.driver(args...)
@@ -46,17 +48,14 @@ func (m *mortal) killedAt(hold hubtest.Fault, args ...string) {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- p.Wait() }()
-	for deadline := time.Now().Add(time.Minute); held.Hits() == 0; {
-		select {
-		case err := <-exited:
-			m.t.Fatalf("the driver ended by itself: %v\n%s", err, out.String())
-		case <-time.After(2 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			_ = p.Process.Kill()
-			<-exited
-			m.t.Fatalf("the driver never came to %s\n%s", held, out.String())
-		}
+	select {
+	case <-reached:
+	case err := <-exited:
+		m.t.Fatalf("the driver ended by itself: %v\n%s", err, out.String())
+	case <-time.After(time.Minute):
+		_ = p.Process.Kill()
+		<-exited
+		m.t.Fatalf("the driver never came to %s\n%s", held, out.String())
 	}
 	if err := p.Process.Kill(); err != nil {
 		m.t.Fatal(err)
@@ -126,8 +125,9 @@ func TestAJobWhoseDriverIsKilledIsFinishedOnceByAnother(t *testing.T) {
 		{hubtest.Fault{Method: http.MethodPost, Path: "/commit/", Nth: 2, After: true}, []int64{30, 31, 40, 41}},
 	} {
 		m.killedAt(c.hold, "jobs", "resume", job)
-		if want = append(want, c.rows...); !slices.Equal(k.rows(""), want) {
-			t.Errorf("rows %v when the driver had died at %+v, want %v", k.rows(""), c.hold, want)
+		want = append(want, c.rows...)
+		if got := k.rows(""); !slices.Equal(got, want) {
+			t.Errorf("rows %v when the driver had died at %s, want %v", got, c.hold, want)
 		}
 		if items, err := m.client.Jobs(t.Context(), k.dataset, "", job); err != nil || len(items) != 1 || items[0].State != writer.JobPartial {
 			t.Errorf("the job is told as %+v, %v", items, err)
