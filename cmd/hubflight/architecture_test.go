@@ -36,6 +36,8 @@ var mayImport = map[string][]string{
 	"source/scan/column": {"source/scan/snappy"}, // pages to arrays: no files, no errors of ours, no filters
 	"source/dataset":     {"source", "source/filter", "source/rangeio", "source/scan"},
 
+	"source/dataset/datasetslib": {}, // the datasets library, as a peer of tests
+
 	// The writer resolves (parent tree + its operations) before every commit, hence source/dataset.
 	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool", "writer/failpoint"},
 	"writer/failpoint":  {},

@@ -1,14 +1,11 @@
 package dataset
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"sort"
 	"strconv"
@@ -16,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset/datasetslib"
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/source/hub/hubtest"
 )
@@ -86,7 +84,7 @@ const (
 // names, the default, splits, files in order, and the sort of error. What may
 // differ is in the table of deviations, and each of them must occur.
 func TestResolutionIsThatOfTheDatasetsLibrary(t *testing.T) {
-	python := libraryPython(t)
+	datasetslib.Python(t)
 	count := differentialCount
 	if text := os.Getenv(differentialEnv); text != "" {
 		var err error
@@ -102,7 +100,7 @@ func TestResolutionIsThatOfTheDatasetsLibrary(t *testing.T) {
 		cases = append(cases, generated(uint64(seed)))
 	}
 	run := serveCases(t, cases)
-	theirs := askLibrary(t, python, run.HubURL, cases)
+	theirs := askLibrary(t, run.HubURL, cases)
 	client, err := hub.New(hub.Options{Endpoint: run.HubURL})
 	if err != nil {
 		t.Fatal(err)
@@ -125,20 +123,6 @@ func TestResolutionIsThatOfTheDatasetsLibrary(t *testing.T) {
 		}
 		t.Logf("%4d × %s", used[d.name], d.name)
 	}
-}
-
-// libraryPython is a Python that has the datasets library; without one the test is skipped.
-func libraryPython(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("HUBFLIGHT_PYTHON")
-	if python == "" {
-		t.Skip("HUBFLIGHT_PYTHON names no Python with the datasets library")
-	}
-	// To import it takes seconds.
-	if err := exec.Command(python, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('datasets') is None)").Run(); err != nil {
-		t.Skip("HUBFLIGHT_PYTHON has no datasets library")
-	}
-	return python
 }
 
 // serveCases puts the repositories on an embedded Hub, each case's files where its Revision says, with others on main then.
@@ -293,49 +277,28 @@ func ourError(err error) answer {
 }
 
 // askLibrary runs the library once over all cases.
-func askLibrary(t *testing.T, python, endpoint string, cases []repoCase) []verdict {
+func askLibrary(t *testing.T, endpoint string, cases []repoCase) []verdict {
 	t.Helper()
-	var input bytes.Buffer
-	for _, c := range cases {
-		in := map[string]any{"repo": c.repo(), "configs": append([]any{nil}, anyOf(c.Configs)...)}
+	questions := make([]map[string]any, len(cases))
+	for i, c := range cases {
+		q := map[string]any{"repo": c.repo(), "configs": append([]any{nil}, anyOf(c.Configs)...)}
 		if c.Revision != "" {
-			in["revision"] = c.Revision
+			q["revision"] = c.Revision
 		}
 		if c.DataDir != "" {
-			in["data_dir"] = c.DataDir
+			q["data_dir"] = c.DataDir
 		}
 		if c.DataFiles != nil {
-			in["data_files"] = c.DataFiles
+			q["data_files"] = c.DataFiles
 		}
-		raw, err := json.Marshal(in)
-		if err != nil {
+		questions[i] = q
+	}
+	out := make([]verdict, len(cases))
+	for i, raw := range datasetslib.Ask[json.RawMessage](t, "testdata/reference.py", endpoint, questions) {
+		var err error
+		if out[i], err = parseVerdict(raw); err != nil {
 			t.Fatal(err)
 		}
-		input.Write(append(raw, '\n'))
-	}
-	cmd := exec.CommandContext(t.Context(), python, "testdata/reference.py")
-	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HF_ENDPOINT="+endpoint, "HF_HOME="+home, "HF_DATASETS_CACHE="+home, "HF_HUB_DISABLE_XET=1",
-		"HF_HUB_DISABLE_TELEMETRY=1", "HF_HUB_OFFLINE=0", "HF_TOKEN=", "NO_PROXY=*")
-	cmd.Stdin = &input
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	var out []verdict
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		v, err := parseVerdict(lines.Bytes())
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, v)
-	}
-	if err := lines.Err(); err != nil || len(out) != len(cases) {
-		t.Fatalf("%d answers to %d cases, %v\n%s", len(out), len(cases), err, stderr.String())
 	}
 	return out
 }

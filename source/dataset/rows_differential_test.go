@@ -1,18 +1,14 @@
 package dataset
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset/datasetslib"
 	"github.com/hubflight/hubflight/source/hub"
 	"github.com/hubflight/hubflight/source/hub/hubtest"
 )
@@ -26,48 +22,10 @@ type libraryRows struct {
 	}
 }
 
-// askLibraryRows runs the library once over all questions.
-func askLibraryRows(t *testing.T, python, endpoint string, questions []map[string]any) []libraryRows {
-	t.Helper()
-	var input bytes.Buffer
-	for _, q := range questions {
-		raw, err := json.Marshal(q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		input.Write(append(raw, '\n'))
-	}
-	cmd := exec.CommandContext(t.Context(), python, "testdata/rows.py")
-	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HF_ENDPOINT="+endpoint, "HF_HOME="+home, "HF_DATASETS_CACHE="+home, "HF_HUB_DISABLE_XET=1",
-		"HF_HUB_DISABLE_TELEMETRY=1", "HF_HUB_OFFLINE=0", "HF_TOKEN=", "NO_PROXY=*")
-	cmd.Stdin = &input
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	var out []libraryRows
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var rows libraryRows
-		if err := json.Unmarshal(lines.Bytes(), &rows); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, rows)
-	}
-	if err := lines.Err(); err != nil || len(out) != len(questions) {
-		t.Fatalf("%d answers to %d questions, %v\n%s", len(out), len(questions), err, stderr.String())
-	}
-	return out
-}
-
 // TestASplitOfARevisionHasTheRowsOfTheDatasetsLibrary reads real files with both, so that the meaning of split (one, all of them, none
 // named, a name that is not there) and of revision is compared by rows. Slices and sums are refused here, on purpose.
 func TestASplitOfARevisionHasTheRowsOfTheDatasetsLibrary(t *testing.T) {
-	python := libraryPython(t)
+	datasetslib.Python(t)
 	const several, cards, lone = "org/several", "org/cards", "org/lone"
 	at := func(first int) map[string][]byte {
 		return map[string][]byte{
@@ -109,7 +67,7 @@ func TestASplitOfARevisionHasTheRowsOfTheDatasetsLibrary(t *testing.T) {
 	}
 	questions = append(questions, map[string]any{"repo": lone, "splits": []any{nil, "train", "test", "all"}})
 
-	theirs := askLibraryRows(t, python, run.HubURL, questions)
+	theirs := datasetslib.Ask[libraryRows](t, "testdata/rows.py", run.HubURL, questions)
 	client, err := hub.New(hub.Options{Endpoint: run.HubURL})
 	if err != nil {
 		t.Fatal(err)

@@ -1,19 +1,17 @@
 package writertest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset/datasetslib"
 	"github.com/hubflight/hubflight/source/hub/hubtest"
 	"github.com/hubflight/hubflight/writer"
 )
@@ -56,43 +54,6 @@ func (s *configFiles) UnmarshalJSON(raw []byte) error {
 type revision struct {
 	Repo     string `json:"repo"`
 	Revision string `json:"revision"`
-}
-
-// askReference runs the library once over all revisions.
-func askReference(t *testing.T, endpoint string, revisions []revision) []resolved {
-	t.Helper()
-	python := os.Getenv("HUBFLIGHT_PYTHON")
-	var input bytes.Buffer
-	for _, r := range revisions {
-		raw, err := json.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		input.Write(append(raw, '\n'))
-	}
-	cmd := exec.CommandContext(t.Context(), python, "testdata/resolve.py")
-	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HF_ENDPOINT="+endpoint, "HF_HOME="+home, "HF_DATASETS_CACHE="+home, "HF_HUB_DISABLE_XET=1",
-		"HF_HUB_DISABLE_TELEMETRY=1", "HF_HUB_OFFLINE=0", "HF_TOKEN=", "NO_PROXY=*")
-	cmd.Stdin = &input
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	raw, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	var out []resolved
-	for line := range bytes.Lines(raw) {
-		var r resolved
-		if err := json.Unmarshal(line, &r); err != nil {
-			t.Fatalf("%v in %.200s", err, line)
-		}
-		out = append(out, r)
-	}
-	if len(out) != len(revisions) {
-		t.Fatalf("%d answers for %d revisions\n%s", len(out), len(revisions), stderr.String())
-	}
-	return out
 }
 
 // found is a repository as it may be found, and what is written to it.
@@ -216,13 +177,7 @@ func globs(name, pattern string, splits []string, isDefault bool) string {
 // HUBFLIGHT_WRITE=full has more of them.
 func TestTheReferenceLibraryReadsEverythingAsBeforeAndTheJobsFilesBesides(t *testing.T) {
 	t.Parallel() // it waits for Python half the time
-	python := os.Getenv("HUBFLIGHT_PYTHON")
-	if python == "" {
-		t.Skip("HUBFLIGHT_PYTHON names no Python with the datasets library")
-	}
-	if err := exec.Command(python, "-c", "import datasets").Run(); err != nil {
-		t.Fatalf("HUBFLIGHT_PYTHON has no datasets library: %v", err)
-	}
+	datasetslib.Python(t)
 	n := counts(300, 3000)
 	raw := parquetOf(t, 1)
 	var options []hubtest.Option
@@ -254,7 +209,7 @@ func TestTheReferenceLibraryReadsEverythingAsBeforeAndTheJobsFilesBesides(t *tes
 	if len(revisions)/2 < n*3/4 {
 		t.Errorf("only %d of %d were written", len(revisions)/2, n)
 	}
-	answers := askReference(t, r.hub.HubURL, revisions)
+	answers := datasetslib.Ask[resolved](t, "testdata/resolve.py", r.hub.HubURL, revisions)
 	at, unread := 0, 0
 	for _, f := range all {
 		if f.refused == nil && answers[at].unreadable() {
