@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.hub.rounds import OURS, REFERENCE, Cell
 from benchmarks.hub.targets import target
-from benchmarks.measure import results
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
 
 _BYTES_TARGET = 1.1
-_VERSIONS = ("pyarrow", "polars", "datasets", "huggingface_hub", "fsspec")
+VERSIONS = ("pyarrow", "polars", "datasets", "huggingface_hub", "fsspec")
 
 
 def table(cell: Cell) -> Iterator[str]:
@@ -62,23 +60,9 @@ def verdicts(cells: list[Cell]) -> Iterator[Verdict]:
             yield Verdict(where + ", bytes", f"{share:.3f}", f"≤ {_BYTES_TARGET:g}× of what the columns occupy", share <= _BYTES_TARGET)
 
 
-def as_json(cells: list[Cell], found: list[Verdict], settings: dict[str, Any]) -> str:
+def as_json(cells: list[Cell]) -> dict[str, Any]:
     """Everything that was measured, each sample included."""
-    return json.dumps(
-        {
-            "machine": machine(),
-            "settings": settings,
-            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
-            "cells": [_cell(cell) for cell in cells],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
-
-
-def machine() -> dict[str, Any]:
-    """What ran where."""
-    return results.machine(_VERSIONS)
+    return {"cells": [_cell(cell) for cell in cells]}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import subprocess
@@ -59,10 +60,10 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(arguments).items() if not isinstance(value, Path)}
 
 
-def write(folder: Path, name: str, as_json: str, lines: Iterable[str]) -> Path:
+def write(folder: Path, name: str, document: dict[str, Any], lines: Iterable[str]) -> Path:
     """``NAME-TIME.json`` and ``.txt`` in the folder; gives their path without the ending."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / datetime.datetime.now(datetime.timezone.utc).strftime(f"{name}-%Y%m%dT%H%M%SZ")
-    path.with_name(path.name + ".json").write_text(as_json + "\n", encoding="utf-8")
+    path.with_name(path.name + ".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     path.with_name(path.name + ".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

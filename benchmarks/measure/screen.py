@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.measure import results
 
@@ -43,14 +45,18 @@ class Run:
         # Ends as an interrupt does: through everything that stops what was started.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def settings(self) -> dict[str, object]:
-        return results.settings(self.arguments)
-
-    def end(self, found: list[results.Verdict], tables: Iterable[str], machine: str, document: str) -> None:
-        """Shows the verdicts, and writes the tables with them, and the JSON, to the folder of the results."""
+    def end(self, found: list[results.Verdict], tables: Iterable[str], packages: Iterable[str], samples: dict[str, Any]) -> None:
+        """Shows the verdicts, and writes the tables with them, and everything that was measured, to the folder of the results."""
         verdicts = [verdict.line() for verdict in found]
         say("")
         show(verdicts)
         say(f"\n{sum(verdict.met for verdict in found)} of {len(found)} targets met, {time.monotonic() - self.began:.0f} s")
-        written = results.write(self.arguments.results, self.name, document, [machine, *tables, "", *verdicts])
+        machine = results.machine(packages)
+        document = {
+            "machine": machine,
+            "settings": results.settings(self.arguments),
+            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
+            **samples,
+        }
+        written = results.write(self.arguments.results, self.name, document, [str(machine), *tables, "", *verdicts])
         say(f"written: {written}.json and .txt")

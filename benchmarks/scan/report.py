@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.measure import results
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
 from benchmarks.scan import memory, remote, timings
 from benchmarks.scan.readers import ONE_CORE, OURS, THREADS
 from benchmarks.scan.targets import FLAT, LINE, MEMORY, targets
 
-_VERSIONS = ("pyarrow", "duckdb", "polars", "numpy")
+VERSIONS = ("pyarrow", "duckdb", "polars", "numpy")
 _MIB = 1 << 20
 
 
@@ -121,26 +119,14 @@ def verdicts(measured: Measured) -> Iterator[Verdict]:
         yield judged(f"{far.dataset.name}.{far.dataset.codec}, four files over a line: its share", _line_ratio(far, remote.SCAN), LINE)
 
 
-def as_json(measured: Measured, found: list[Verdict], settings: dict[str, Any]) -> str:
+def as_json(measured: Measured) -> dict[str, Any]:
     """Everything that was measured, each sample included."""
-    return json.dumps(
-        {
-            "machine": machine(),
-            "settings": settings,
-            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
-            "timings": [_timing(cell) for cell in measured.cells],
-            "memory": [{**_file(cell), **_samples(cell.turns)} for cell in measured.peaks],
-            "remote": [{**_file(cell), "line": dataclasses.asdict(remote.LINE), **_samples(cell.turns)} for cell in measured.remote],
-            "flatness": [{"dataset": flat.small.name, "rows": flat.small.rows, **_samples(flat.turns)} for flat in measured.flatness],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
-
-
-def machine() -> dict[str, Any]:
-    """What ran where."""
-    return results.machine(_VERSIONS)
+    return {
+        "timings": [_timing(cell) for cell in measured.cells],
+        "memory": [{**_file(cell), **_samples(cell.turns)} for cell in measured.peaks],
+        "remote": [{**_file(cell), "line": dataclasses.asdict(remote.LINE), **_samples(cell.turns)} for cell in measured.remote],
+        "flatness": [{"dataset": flat.small.name, "rows": flat.small.rows, **_samples(flat.turns)} for flat in measured.flatness],
+    }
 
 
 def _timing(cell: timings.Cell) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measure import results
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
 from benchmarks.spark.rounds import EMBEDDED, OURS, READY, REFERENCE, Cell, Sample
 
-_VERSIONS = ("pyspark", "pyarrow", "pyspark_huggingface", "datasets", "huggingface_hub")
+VERSIONS = ("pyspark", "pyarrow", "pyspark_huggingface", "datasets", "huggingface_hub")
 # How many times faster than pyspark_huggingface, by question and milliseconds of round trip.
 _FASTER = {
     ("full", 0): 1.0, ("full", 30): 1.3, ("2 columns", 0): 1.5, ("2 columns", 30): 2.0, ("1 % filter", 0): 1.5, ("1 % filter", 30): 2.0,
@@ -78,23 +76,9 @@ def _beside(cell: Cell, name: str, where: str) -> Iterator[Verdict]:
         yield Verdict(f"{where}, largest Python worker", f"{ours / theirs:.2f}", f"≤ {1 / _MEMORY:g}× of theirs", ours * _MEMORY <= theirs)
 
 
-def as_json(cells: list[Cell], found: list[Verdict], settings: dict[str, Any]) -> str:
+def as_json(cells: list[Cell]) -> dict[str, Any]:
     """Everything that was measured, each sample included."""
-    return json.dumps(
-        {
-            "machine": results.machine(_VERSIONS),
-            "settings": settings,
-            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
-            "cells": [_cell(cell) for cell in cells],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
-
-
-def machine() -> dict[str, Any]:
-    """What ran where."""
-    return results.machine(_VERSIONS)
+    return {"cells": [_cell(cell) for cell in cells]}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.measure import results
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
 from benchmarks.write import targets
@@ -17,7 +15,7 @@ from benchmarks.write.rig import IN_MEMORY, OURS, REFERENCE
 from benchmarks.write.rounds import Cell, Sample
 from benchmarks.write.writers import GROUP_BYTES
 
-_VERSIONS = ("pyarrow", "huggingface_hub", "numpy")
+VERSIONS = ("pyarrow", "huggingface_hub", "numpy")
 _MIB = 1 << 20
 
 
@@ -95,25 +93,13 @@ def verdicts(measured: Measured) -> Iterator[Verdict]:
         )
 
 
-def as_json(measured: Measured, found: list[Verdict], settings: dict[str, Any]) -> str:
+def as_json(measured: Measured) -> dict[str, Any]:
     """Everything that was measured, each sample included."""
-    return json.dumps(
-        {
-            "machine": machine(),
-            "settings": settings,
-            "verdicts": [dataclasses.asdict(verdict) for verdict in found],
-            "timings": [_cell(cell) for cell in measured.cells],
-            "memory": [_cell(cell) for cell in measured.peaks],
-            "flatness": [[_cell(cell) for cell in pair] for pair in measured.flat],
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
-
-
-def machine() -> dict[str, Any]:
-    """What ran where."""
-    return results.machine(_VERSIONS)
+    return {
+        "timings": [_cell(cell) for cell in measured.cells],
+        "memory": [_cell(cell) for cell in measured.peaks],
+        "flatness": [[_cell(cell) for cell in pair] for pair in measured.flat],
+    }
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
