@@ -158,7 +158,7 @@ bench-spark: build venv ## reading and writing with Spark at 0 and 30 ms beside 
 	@$(PY) -m benchmarks.spark --hubflight $(BINARY) --netdelay bin/netdelay --cache .cache/bench-hub --results benchmarks/results \
 	  --rounds $(ROUNDS) --scale $(SCALE) --repositories $(SPARK_REPOSITORIES) $(BENCH_FLAGS)
 
-DATASETS ?= flat,text,paged,chat,images,onepage
+DATASETS ?= flights,flat,text,paged,chat,images,onepage
 
 .PHONY: bench-scan
 bench-scan: build venv ## scanning Parquet files beside pyarrow, pqarrow, DuckDB and Polars: time, CPU, memory (ROUNDS= SCALE= DATASETS=)

@@ -33,6 +33,12 @@ class Turns(Generic[S]):
     loaded: int = 0
     """Rounds kept although others used the machine, after too many repeats."""
 
+    def together(self, *names: str) -> list[list[S]]:
+        """The samples of each from the rounds in which all of them were measured."""
+        found = [self.samples[name] for name in names]
+        rounds = min(map(len, found))
+        return [samples if len(samples) == rounds else samples[::_OTHERS_EVERY] for samples in found]
+
     def noise(self) -> str:
         return f"{self.repeated} rounds repeated, {self.loaded} kept under foreign load"
 

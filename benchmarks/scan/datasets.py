@@ -1,11 +1,14 @@
 """The files that are read, made once from a seed and kept, and the questions to them.
 
 ==========  =========================================================================================================
+``flights`` 19 plain columns in the shape of nycflights13: 4 M rows in 4 row groups, ``time_hour`` sorted; integers, of which
+            those of cancelled flights are null, and four strings of few values; the rows of ``make bench-hub``
 ``flat``    16 plain columns in the shape of taxi trips: 4 M rows in 4 row groups, three columns with 5 % nulls, ``pickup``
             sorted; integers, doubles and timestamps, two strings
 ``text``    web pages: 260 k rows in 4 groups; ``id`` sorted, ``url`` unique with a bloom filter, 300 to 3000 bytes of prose
 ``paged``   the same rows as ``text`` in pages of 64 KB instead of pyarrow's own
-``chat``    instructions: 260 k rows in 4 groups; lists of structs of text, one row in ten ``zh-cn``, anywhere
+``chat``    instructions: 260 k rows in 4 groups; lists of structs of text; one row in ten ``zh-cn`` and one
+            in a thousand of any ``source``, anywhere
 ``images``  3 k pictures of 20 to 200 KB that do not compress, in 3 groups; pages of about 2 MB
 ``onepage`` the same rows as ``images`` with one page in a row group: what pyarrow writes unless it is told otherwise
 ==========  =========================================================================================================
@@ -26,9 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.data.prose import passages
-
-VERSION = 1
-"""Raised when a maker changes, so that kept files are made again."""
+from benchmarks.hub import repositories
 
 CODECS = ("snappy", "zstd")
 
@@ -41,7 +42,6 @@ class Question:
     columns: list[str] | None = None
     filters: list[list[Any]] | None = None
     """Triples of the wire, joined by AND."""
-    codecs: tuple[str, ...] = CODECS
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Recipe:
     batch_rows: int
     """What all readers are asked for; about 2 MB."""
     options: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+    """Raised when the maker changes, so that kept files are made again."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,11 @@ def make(name: str, codec: str, cache: Path, scale: float) -> Dataset:
     """The file below ``cache``, made if it is missing; ``scale`` multiplies its rows."""
     recipe = RECIPES[name]
     rows = _scaled(recipe.rows, scale)
-    path = cache / f"{name}-v{VERSION}-x{scale:g}.{codec}.parquet"
+    path = cache / f"{name}-v{recipe.version}-x{scale:g}.{codec}.parquet"
     if not path.exists():
         group_rows = -(-rows // recipe.groups)
         _write(path, recipe, codec, (recipe.rows_in(start, min(start + group_rows, rows), rows) for start in range(0, rows, group_rows)))
-    questions = tuple(question for question in recipe.questions(rows) if codec in question.codecs)
-    return Dataset(name, codec, path, rows, recipe.batch_rows, questions)
+    return Dataset(name, codec, path, rows, recipe.batch_rows, recipe.questions(rows))
 
 
 def make_grouped(name: str, group_bytes: int, total_bytes: int, cache: Path, scale: float) -> Dataset:
@@ -88,7 +89,7 @@ def make_grouped(name: str, group_bytes: int, total_bytes: int, cache: Path, sca
     sample = recipe.rows_in(0, 2_000, 2_000)
     rows = _scaled(total_bytes * sample.num_rows // sample.nbytes, scale)
     group_rows = -(-rows // (total_bytes // group_bytes))
-    path = cache / f"{name}-groups-of-{group_bytes >> 20}-v{VERSION}-x{scale:g}.snappy.parquet"
+    path = cache / f"{name}-groups-of-{group_bytes >> 20}-v{recipe.version}-x{scale:g}.snappy.parquet"
     if not path.exists():
         _write(path, recipe, "snappy", (_group(recipe, start, min(start + group_rows, rows), rows) for start in range(0, rows, group_rows)))
     return Dataset(name, "snappy", path, rows, recipe.batch_rows, ())
@@ -118,6 +119,21 @@ def _write(path: Path, recipe: Recipe, codec: str, groups: Iterator[pa.Table]) -
     assert writer is not None
     writer.close()
     unfinished.rename(path)
+
+
+# --- flights ---------------------------------------------------------------------------------------------------------------------
+
+_FLIGHTS = repositories.RECIPES["flights-small"]
+
+
+def _flights_questions(rows: int) -> tuple[Question, ...]:
+    return (
+        Question("full"),
+        Question("2 of 19 columns", _FLIGHTS.two),
+        Question("1 % sorted", None, _FLIGHTS.sorted_filter(rows)),
+        Question("0.1 % scattered", None, [["carrier", "=", "VX"], ["dep_delay", ">", 90]]),
+        Question("10 % scattered", None, [["distance", ">", 2242]]),
+    )
 
 
 # --- flat ------------------------------------------------------------------------------------------------------------------------
@@ -168,11 +184,14 @@ def _flat(start: int, stop: int, total: int) -> pa.Table:
 
 def _flat_questions(rows: int) -> tuple[Question, ...]:
     first, count = int(rows * 0.495), max(rows // 100, 1)
-    begin, end = ({"$ts": str(_FIRST_TRIP + index * _A_TRIP)} for index in (first, first + count))
+    begin, end, needle = ({"$ts": str(_FIRST_TRIP + index * _A_TRIP)} for index in (first, first + count, int(rows * 0.61)))
     return (
         Question("full"),
         Question("2 of 16 columns", ["zone", "total"]),
         Question("1 % sorted", None, [["pickup", ">=", begin], ["pickup", "<", end]]),
+        Question("0.1 % scattered", None, [["flag", "=", "Y"], ["distance", ">", 6.25]]),
+        Question("10 % scattered", None, [["distance", ">", 6.25]]),
+        Question("needle", None, [["pickup", "=", needle]]),
     )
 
 
@@ -203,8 +222,10 @@ def _text_questions(rows: int) -> tuple[Question, ...]:
     first, count = int(rows * 0.37), max(rows // 100, 1)
     return (
         Question("full"),
+        Question("2 of 5 columns", ["url", "token_count"]),
         Question("1 % sorted", None, [["id", ">=", first], ["id", "<", first + count]]),
         Question("0.1 % scattered", None, [["language_score", ">", 0.999]]),
+        Question("10 % scattered", None, [["language_score", ">", 0.9]]),
         Question("needle", None, [["url", "=", _url(int(rows * 0.61))]]),
     )
 
@@ -216,7 +237,7 @@ def _paged_questions(rows: int) -> tuple[Question, ...]:
 # --- chat ------------------------------------------------------------------------------------------------------------------------
 
 _TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
-_SOURCES = [f"collection-{number:02d}" for number in range(19)]
+_SOURCES = [f"collection-{number:03d}" for number in range(1000)]
 
 
 def _chat(start: int, stop: int, total: int) -> pa.Table:
@@ -246,7 +267,9 @@ def _chat_questions(rows: int) -> tuple[Question, ...]:
     first, count = int(rows * 0.37), max(rows // 100, 1)
     return (
         Question("full"),
+        Question("2 of 5 columns", ["id", "langdetect"]),
         Question("1 % sorted", None, [["id", ">=", first], ["id", "<", first + count]]),
+        Question("0.1 % scattered", None, [["source", "=", "collection-417"]]),
         Question("10 % scattered", None, [["langdetect", "=", "zh-cn"]]),
         Question("needle", None, [["id", "=", int(rows * 0.61)]]),
     )
@@ -278,6 +301,11 @@ def _images(start: int, stop: int, total: int) -> pa.Table:
     )
 
 
+def _images_questions(rows: int) -> tuple[Question, ...]:
+    del rows
+    return (Question("full"), Question("1 of 2 columns", ["label"]), Question("10 % scattered", None, [["label", "=", 3]]))
+
+
 def _full_only(rows: int) -> tuple[Question, ...]:
     del rows
     return (Question("full"),)
@@ -289,10 +317,11 @@ _PAGES_OF_64_KB = {"data_page_size": 64 << 10, "write_batch_size": 16}
 _PAGES_OF_2_MB = {"write_batch_size": 16}
 
 RECIPES = {
+    "flights": Recipe(4_000_000, 4, _FLIGHTS.chunk, _flights_questions, 16_384, version=repositories.VERSION),
     "flat": Recipe(4_000_000, 4, _flat, _flat_questions, 16_384),
     "text": Recipe(260_000, 4, _text, _text_questions, 1_024, _BLOOM),
     "paged": Recipe(260_000, 4, _text, _paged_questions, 1_024, {**_BLOOM, **_PAGES_OF_64_KB}),
-    "chat": Recipe(260_000, 4, _chat, _chat_questions, 1_024),
-    "images": Recipe(3_000, 3, _images, _full_only, 16, _PAGES_OF_2_MB),
+    "chat": Recipe(260_000, 4, _chat, _chat_questions, 1_024, version=2),
+    "images": Recipe(3_000, 3, _images, _images_questions, 16, _PAGES_OF_2_MB),
     "onepage": Recipe(3_000, 3, _images, _full_only, 16),
 }

@@ -44,7 +44,7 @@ def timing_table(cell: timings.Cell) -> Iterator[str]:
         line = (
             f"  {name:<18}{wall * 1e3:>10.2f}{cpu * 1e3:>10.2f}{cell.arrow_bytes / 1e6 / wall:>12.0f}{cell.arrow_bytes / 1e6 / cpu:>11.0f}"
         )
-        if name in timings.JUDGED and name != ONE_CORE and ONE_CORE in cell.samples:
+        if name in timings.COMPARED and ONE_CORE in cell.samples:
             line += f"   {_timing_ratio(cell, name, 'cpu').text()}, {_timing_ratio(cell, name, 'wall').text()}"
         yield line
     yield from (f"  cannot: {text}" for text in cell.cannot)
@@ -130,7 +130,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
 
 
 def _timing(cell: timings.Cell) -> dict[str, Any]:
-    others = [name for name in timings.JUDGED[1:] if name in cell.samples] if ONE_CORE in cell.samples else []
+    others = [name for name in timings.COMPARED if name in cell.samples] if ONE_CORE in cell.samples else []
     return {
         **_file(cell),
         "question": cell.question.name,
@@ -159,7 +159,7 @@ def _samples(turns: Any) -> dict[str, Any]:
 
 
 def _timing_ratio(cell: timings.Cell, reader: str, key: str) -> Ratio:
-    return ratio(*([getattr(sample, key) for sample in cell.samples[name]] for name in (reader, ONE_CORE)))
+    return ratio(*([getattr(sample, key) for sample in samples] for samples in cell.turns.together(reader, ONE_CORE)))
 
 
 def _peak_ratio(theirs: Sequence[memory.Peak], ours: Sequence[memory.Peak]) -> Ratio:

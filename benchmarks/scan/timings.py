@@ -16,9 +16,10 @@ from benchmarks.measure.load import Load, cpu_seconds, machine_cpu
 from benchmarks.measure.terms import expression
 from benchmarks.scan.datasets import Dataset, Question
 from benchmarks.scan.readers import LIBRARY, ONE_CORE, ONE_THREAD, Readers
+from benchmarks.scan.targets import targets
 
-JUDGED = (ONE_CORE, LIBRARY, ONE_THREAD)
-"""Measured in every round."""
+COMPARED = (LIBRARY, ONE_THREAD)
+"""Whose ratio to one of our cores is shown, whether or not there is a target for it."""
 _MOST_REPEATS = 500
 
 
@@ -61,7 +62,9 @@ def run(readers: Readers, dataset: Dataset, question: Question, rounds: int, nam
     _expect(cell)
     good = [name for name in names if _right(readers, cell, name, say)]
     often = {name: turns.repeats(_ask(readers, cell, name, 1)["wall"], _MOST_REPEATS) for name in good}
-    judged = [name for name in JUDGED if name in good]
+    # What no target is about need not be measured in every round.
+    wanted = {ONE_CORE, *(target.reader for target in targets(dataset.name, question.name))}
+    judged = [name for name in good if name in wanted]
     others = [name for name in good if name not in judged]
     turns.take(judged, others, rounds if judged else 0, lambda name: _measure(readers, cell, name, often[name]), cell.turns)
     for name in judged:

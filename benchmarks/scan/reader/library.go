@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -153,8 +154,8 @@ func compare(ctx context.Context, rec arrow.RecordBatch, t term) (compute.Datum,
 // literalOf is a literal of the wire in the column's type.
 func literalOf(given any, kind arrow.DataType) (scalar.Scalar, error) {
 	if tagged, ok := given.(map[string]any); ok {
-		text, _ := tagged["$ts"].(string)
-		at, err := time.Parse("2006-01-02T15:04:05.999999999", text)
+		text, _ := tagged["$ts"].(string) // with a Z if the column has a zone
+		at, err := time.Parse("2006-01-02T15:04:05.999999999", strings.TrimSuffix(text, "Z"))
 		if err != nil {
 			return nil, err
 		}
