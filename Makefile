@@ -107,7 +107,7 @@ nightly-kill: ## servers killed at every step of a write (KILLS=)
 
 .PHONY: nightly-write
 nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
-	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest | grep -Ev '^ *(=== |--- PASS)'
+	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest ./writer/localsink | grep -Ev '^ *(=== |--- PASS)'
 
 .PHONY: nightly-encoder
 nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader, and fuzzing (FUZZ_TIME=)

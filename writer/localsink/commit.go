@@ -3,12 +3,8 @@ package localsink
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
-	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -16,58 +12,8 @@ import (
 	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
-const (
-	intentName = "intent.json"
-	// lockWait is how long a commit waits for another one.
-	lockWait  = 2 * time.Minute
-	maxRecord = 64 << 20 // of an intent or answer: 100,000 paths
-)
-
-// intent is what a commit is about to do. It is complete: whoever finds it can
-// carry it out.
-type intent struct {
-	V       int                 `json:"v"`
-	Job     string              `json:"job"`
-	Digest  string              `json:"digest"`
-	Names   string              `json:"names"`
-	Moves   []move              `json:"moves"`
-	Deletes []string            `json:"deletes"`
-	Result  writer.CommitResult `json:"result"`
-}
-
-// move is one rename, from the job's staging area.
-type move struct {
-	From string `json:"from"`
-	To   string `json:"to"`
-	Size int64  `json:"size"`
-}
-
-// Validate refuses what no commit can have written.
-func (i intent) Validate() error {
-	check := func(p string) error {
-		if why := source.ValidatePath(p); p == "" || why != "" || strings.HasPrefix(p, area+"/") {
-			return source.Errorf(source.KindCorrupt, "recover", "an intent names the path %q", p)
-		}
-		return nil
-	}
-	if i.V != 1 || i.Job == "" || strings.ContainsAny(i.Job, "/\\") {
-		return source.Errorf(source.KindCorrupt, "recover", "an intent is not of this version")
-	}
-	for _, m := range i.Moves {
-		if err := check(m.To); err != nil {
-			return err
-		}
-		if m.From == "" || strings.ContainsAny(m.From, "/\\") {
-			return source.Errorf(source.KindCorrupt, "recover", "an intent names the staged file %q", m.From)
-		}
-	}
-	for _, d := range i.Deletes {
-		if err := check(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// lockWait is how long a commit waits for another one.
+const lockWait = 2 * time.Minute
 
 // Commit implements writer.Sink.
 func (s *Sink) Commit(ctx context.Context, job writer.Job, report func(writer.CommitEvent)) (writer.CommitResult, error) {
@@ -121,7 +67,7 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 	result.Atomic = true // our readers wait for the lock, and for an intent to be carried out
 	in, err := f.prepare(ctx, job, state, plan, result.CommitResult)
 	if err != nil {
-		return committed{}, err
+		return committed{}, errors.Join(err, f.discard(in))
 	}
 	head, err := f.carryOut(ctx, in)
 	if err != nil {
@@ -131,11 +77,12 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 	return result, nil
 }
 
-// prepare stages what is not a file yet and writes the intent, with the answer that
-// whoever carries it out will give: from there on the commit happens.
+// prepare does all that takes room, and then writes the intent, with the answer that
+// whoever carries it out will give: from there on the commit happens. The intent is
+// returned with an error too: it says what there is of it.
 func (f *folder) prepare(ctx context.Context, job writer.Job, state *writer.State, plan *writer.Plan, answer writer.CommitResult) (intent, error) {
 	b := plan.Batches[0]
-	in := intent{V: 1, Job: job.ID, Digest: job.Digest, Names: plan.Names.String(), Deletes: b.Deletes, Result: answer}
+	in := intent{V: version, Job: job.ID, Digest: job.Digest, Names: plan.Names.String(), Deletes: b.Deletes, Result: answer}
 	dir := path.Join(area, job.ID)
 	if err := f.root.MkdirAll(dir, private); err != nil {
 		return in, f.sink.wrap("commit", err)
@@ -160,11 +107,16 @@ func (f *folder) prepare(ctx context.Context, job writer.Job, state *writer.Stat
 		return in, writer.StagedLost(state.At, lost)
 	}
 	if b.Readme != nil {
-		name := "readme." + unique()
+		name := readmePrefix + unique()
 		if err := f.write(ctx, path.Join(dir, name), bytes.NewReader(b.Readme), int64(len(b.Readme))); err != nil {
 			return in, err
 		}
 		in.Moves = append(in.Moves, move{From: name, To: writer.ReadmePath, Size: int64(len(b.Readme))})
+	}
+	for _, reserve := range []func(context.Context, *intent) error{f.makeFolders, f.keep, f.reserveAnswer} {
+		if err := reserve(ctx, &in); err != nil {
+			return in, err
+		}
 	}
 	failpoint.Here(failpoint.LocalIntends)
 	return in, f.writeJSON(ctx, path.Join(dir, intentName), in)
@@ -212,140 +164,6 @@ func (f *folder) source(ctx context.Context, dir string, staged map[string][]str
 	return names[0], nil
 }
 
-// carryOut does what an intent says, from wherever it was interrupted, and
-// returns the digest of the folder.
-func (f *folder) carryOut(ctx context.Context, in intent) (head string, err error) {
-	// Once begun it is carried to its end, whether or not the caller is still
-	// there.
-	ctx = context.WithoutCancel(ctx)
-	dir := path.Join(area, in.Job)
-	touched := map[string]bool{}
-	failpoint.Here(failpoint.LocalIntended)
-	for _, m := range in.Moves {
-		failpoint.Here(failpoint.LocalMoves)
-		if err := f.move(dir, m, touched); err != nil {
-			return "", err
-		}
-		failpoint.Here(failpoint.LocalMoved)
-	}
-	for _, d := range in.Deletes {
-		failpoint.Here(failpoint.LocalDeletes)
-		if err := f.root.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", f.sink.wrap("commit", err)
-		}
-		touched[path.Dir(d)] = true
-		failpoint.Here(failpoint.LocalDeleted)
-	}
-	failpoint.Here(failpoint.LocalSyncs)
-	for dir := range touched {
-		if err := f.syncDir(dir); err != nil && source.KindOf(err) != source.KindNotFound {
-			return "", err
-		}
-	}
-	failpoint.Here(failpoint.LocalSettled)
-	at, err := f.sink.store.Holding().Resolve(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	in.Result.Head, in.Result.Commits = at.Commit, []string{at.Commit}
-	if err := f.root.MkdirAll(doneDir, private); err != nil {
-		return "", f.sink.wrap("commit", err)
-	}
-	if err := f.writeJSON(ctx, path.Join(doneDir, in.Job+".json"), in); err != nil {
-		return "", err
-	}
-	failpoint.Here(failpoint.LocalDone)
-	if err := f.root.RemoveAll(dir); err != nil {
-		return "", f.sink.wrap("commit", err)
-	}
-	failpoint.Here(failpoint.LocalCleaned)
-	if err := f.syncDir(area); err != nil {
-		return "", err
-	}
-	failpoint.Here(failpoint.LocalEnded)
-	return at.Commit, nil
-}
-
-// move renames one file into place, unless that has been done.
-func (f *folder) move(dir string, m move, touched map[string]bool) error {
-	for p := path.Dir(m.To); p != "."; p = path.Dir(p) {
-		touched[path.Dir(p)] = true
-	}
-	touched[path.Dir(m.To)] = true
-	if err := f.root.MkdirAll(path.Dir(m.To), 0o755); err != nil {
-		return f.sink.wrap("commit", err)
-	}
-	err := f.root.Rename(path.Join(dir, m.From), m.To)
-	if errors.Is(err, fs.ErrNotExist) {
-		if info, statErr := f.root.Stat(m.To); statErr == nil && info.Size() == m.Size {
-			return nil
-		}
-	}
-	return f.sink.wrap("commit", err)
-}
-
-// Recover carries out what processes that died have left of their commits, unless
-// somebody is committing just now, who does it too.
-func (s *Sink) Recover(ctx context.Context) error {
-	f, err := s.open()
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	unlock, err := f.tryLock()
-	if source.KindOf(err) == source.KindBusy {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.recover(ctx), s.wrap("lock", unlock()))
-}
-
-// abandoned is how long staged files of a job that nobody commits are kept: longer
-// than any job that still runs.
-const abandoned = 14 * 24 * time.Hour
-
-// recover carries out the intents of processes that died, and drops what was staged
-// for jobs that nobody ended. The lock is held, so nobody else is at it.
-func (f *folder) recover(ctx context.Context) error {
-	d, err := f.root.Open(area)
-	if err != nil {
-		return f.sink.wrap("recover", err)
-	}
-	entries, err := d.ReadDir(-1)
-	if err = errors.Join(err, d.Close()); err != nil {
-		return f.sink.wrap("recover", err)
-	}
-	for _, e := range entries {
-		if !e.IsDir() || e.Name() == path.Base(doneDir) {
-			continue
-		}
-		var in intent
-		ok, err := f.readJSON(path.Join(area, e.Name(), intentName), &in)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
-				_ = f.root.RemoveAll(path.Join(area, e.Name())) // the next one tries again
-			}
-			continue
-		}
-		if err := in.Validate(); err != nil {
-			return err
-		}
-		if in.Job != e.Name() {
-			return source.Errorf(source.KindCorrupt, "recover", "an intent is not where it belongs")
-		}
-		f.sink.log.InfoContext(ctx, "finishing the commit of a process that died", "job", in.Job)
-		if _, err := f.carryOut(ctx, in); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // answer is the first answer of a job that is committed.
 func (f *folder) answer(job writer.Job) (committed, bool, error) {
 	var in intent
@@ -365,36 +183,4 @@ func (f *folder) answer(job writer.Job) (committed, bool, error) {
 		}
 	}
 	return result, true, nil
-}
-
-func (f *folder) writeJSON(ctx context.Context, name string, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_ = f.root.Remove(name + ".tmp") // of a process that died while writing it
-	return f.write(ctx, name, bytes.NewReader(raw), int64(len(raw)))
-}
-
-// readJSON reads a record of ours; ok is false if there is none.
-func (f *folder) readJSON(name string, v any) (ok bool, err error) {
-	file, err := f.root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, f.sink.wrap("recover", err)
-	}
-	defer func() { _ = file.Close() }() // only read
-	raw, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
-	if err != nil {
-		return false, f.sink.wrap("recover", err)
-	}
-	if len(raw) > maxRecord {
-		return false, source.Errorf(source.KindLimit, "recover", "a record is larger than %d bytes", maxRecord)
-	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return false, source.Errorf(source.KindCorrupt, "recover", "a record in .hubflight cannot be read: %w", err)
-	}
-	return true, nil
 }

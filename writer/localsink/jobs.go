@@ -37,8 +37,8 @@ func (s *Sink) Jobs(ctx context.Context, _, job string) ([]writer.JobItem, error
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), ".json")
 		info, err := e.Info()
-		if !ok || job != "" && id != job || err != nil {
-			continue // a record that is being written, or is gone by now
+		if !ok || job != "" && id != job || err != nil || info.Size() == 0 {
+			continue // no record, only the name of one, or gone by now
 		}
 		items = append(items, writer.JobItem{Job: id, State: writer.JobComplete, Updated: info.ModTime().UTC().Format(time.RFC3339Nano)})
 	}

@@ -3,6 +3,7 @@ package localsink
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -11,15 +12,24 @@ import (
 	"github.com/hubflight/hubflight/source/filelock"
 )
 
-const lockPoll = 25 * time.Millisecond
+const (
+	lockName = area + "/lock"
+	lockPoll = 25 * time.Millisecond
+)
 
-// tryLock takes the folder's lock if nobody has it; KindBusy if somebody has, and
+// errHeld: somebody has the lock. A full disk is busy too, and nothing to wait for here.
+var errHeld = errors.New("another process is committing to this folder")
+
+// tryLock takes the folder's lock if nobody has it; errHeld if somebody has, and
 // KindUnsupported where locks do not work.
 func (f *folder) tryLock() (unlock func() error, err error) {
-	if err := f.root.MkdirAll(area, private); err != nil {
-		return nil, f.sink.wrap("lock", err)
+	file, err := f.root.OpenFile(lockName, os.O_RDWR, 0) // takes no room, which there may not be
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := f.root.MkdirAll(area, private); err != nil {
+			return nil, f.sink.wrap("lock", err)
+		}
+		file, err = f.root.OpenFile(lockName, os.O_CREATE|os.O_RDWR, 0o600)
 	}
-	file, err := f.root.OpenFile(area+"/lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, f.sink.wrap("lock", err)
 	}
@@ -29,7 +39,7 @@ func (f *folder) tryLock() (unlock func() error, err error) {
 	}
 	_ = file.Close()
 	if err == nil {
-		return nil, f.sink.fail("lock", source.KindBusy, "another process is committing to this folder")
+		return nil, source.Errorf(source.KindBusy, "lock", "%w", errHeld).WithFile(f.sink.store.Name(), "")
 	}
 	return nil, f.sink.fail("lock", source.KindUnsupported, "the folder's filesystem has no working locks").
 		WithHint("write to a local disk and copy the files")
@@ -40,7 +50,7 @@ func (f *folder) lock(ctx context.Context, deadline time.Duration) (unlock func(
 	ends := time.Now().Add(deadline)
 	for {
 		unlock, err := f.tryLock()
-		if err == nil || source.KindOf(err) != source.KindBusy || time.Now().After(ends) {
+		if err == nil || !errors.Is(err, errHeld) || time.Now().After(ends) {
 			return unlock, err
 		}
 		timer := time.NewTimer(lockPoll)

@@ -30,6 +30,7 @@ const (
 type Sink struct {
 	store *localfs.Store
 	log   *slog.Logger
+	fault func(step string) error // of tests: takes the place of a step
 }
 
 var _ writer.Sink = (*Sink)(nil)
@@ -69,7 +70,7 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 		if err != nil {
 			return writer.Base{}, err
 		}
-	} else if source.KindOf(err) != source.KindBusy {
+	} else if !errors.Is(err, errHeld) {
 		return writer.Base{}, err
 	}
 	at, err := s.store.Resolve(ctx, "")
@@ -147,7 +148,7 @@ func unique() string {
 // folder is the dataset's folder, open.
 type folder struct {
 	sink *Sink
-	root *os.Root
+	root disk
 }
 
 func (s *Sink) open() (*folder, error) {
@@ -155,7 +156,7 @@ func (s *Sink) open() (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &folder{sink: s, root: root}, nil
+	return &folder{sink: s, root: disk{root, s.fault}}, nil
 }
 
 func (f *folder) close() { _ = f.root.Close() } // a descriptor of a folder: nothing is buffered
@@ -164,7 +165,7 @@ func (f *folder) close() { _ = f.root.Close() } // a descriptor of a folder: not
 // at all.
 func (f *folder) write(ctx context.Context, name string, in io.Reader, size int64) (err error) {
 	temporary := name + ".tmp"
-	out, err := f.root.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
+	out, err := f.root.create(temporary, os.O_EXCL)
 	if err != nil {
 		return f.sink.wrap("stage", err)
 	}
@@ -173,13 +174,17 @@ func (f *folder) write(ctx context.Context, name string, in io.Reader, size int6
 			_ = f.root.Remove(temporary)
 		}
 	}()
-	n, err := io.Copy(out, contextReader{ctx, in})
+	err = f.root.at(stepWrite)
+	n := int64(-1)
+	if err == nil {
+		n, err = io.Copy(out, contextReader{ctx, in})
+	}
 	if err == nil && size >= 0 && n != size {
 		err = source.Errorf(source.KindInternal, "stage", "%d bytes were written instead of %d", n, size)
 	}
 	failpoint.Here(failpoint.LocalWritten)
 	if err == nil {
-		err = out.Sync()
+		err = f.root.sync(out)
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return f.sink.wrap("stage", err)
@@ -189,19 +194,11 @@ func (f *folder) write(ctx context.Context, name string, in io.Reader, size int6
 		return f.sink.wrap("stage", err)
 	}
 	failpoint.Here(failpoint.LocalRenamed)
-	return f.syncDir(path.Dir(name))
-}
-
-// syncDir makes renames in a folder survive a power cut.
-func (f *folder) syncDir(dir string) error {
-	d, err := f.root.Open(dir)
-	if err != nil {
-		return f.sink.wrap("sync", err)
+	if err := f.syncDir(path.Dir(name)); err != nil {
+		_ = f.root.drop(name)
+		return err
 	}
-	failpoint.Here(failpoint.LocalFlushes)
-	err = errors.Join(d.Sync(), d.Close())
-	failpoint.Here(failpoint.LocalFlushed)
-	return f.sink.wrap("sync", err)
+	return nil
 }
 
 // contextReader ends a copy when its context does.

@@ -94,7 +94,7 @@ func TestALocalCommitThatIsRepeatedGivesTheFirstAnswer(t *testing.T) {
 	wantKind(t, err, source.KindConflict)
 }
 
-func TestALocalCommitThatStopsHalfWayIsFinishedByTheNextOne(t *testing.T) {
+func TestALocalCommitThatFailsHalfWayIsTakenBackAndCanBeRepeated(t *testing.T) {
 	r := newLocalRig(t)
 	r.seed(map[string][]byte{"part-00000.parquet": parquetOf(t, 1), "part-00001.parquet": parquetOf(t, 2)})
 	j := r.local(writer.ModeOverwrite, parts(""))
@@ -107,13 +107,14 @@ func TestALocalCommitThatStopsHalfWayIsFinishedByTheNextOne(t *testing.T) {
 	if _, err := j.Run(from(10, 1), from(11, 1), from(12, 1)); err == nil {
 		t.Fatal("the commit succeeded")
 	}
-	if err := j.w.Abort(t.Context(), j.begin.Job); err != nil {
-		t.Fatal(err)
-	}
+	equal(t, "rows of a commit that failed", r.readLocal("", ""), []int64{1, 2})
+	equal(t, "still staged", len(r.leftovers()), 3)
 	if err := os.RemoveAll(obstacle); err != nil {
 		t.Fatal(err)
 	}
-	// The next job finds the intent and finishes it before it does its own work.
+	if again, err := j.Commit(); err != nil || again.Already {
+		t.Errorf("%+v, %v", again, err)
+	}
 	r.local(writer.ModeAppend, parts("")).must(from(20, 1))
 	equal(t, "rows", r.readLocal("", ""), []int64{10, 11, 12, 20})
 	again, err := j.Commit()

@@ -37,6 +37,8 @@ var regressions = []regression{
 	{"put --mode ignore listed the files that it did not write, and as text where JSON was asked for", "the first put", "a script of all modes", "TestScripts"},
 	{"bloom_columns took columns as lists of names, which no server knows", "the first options", "a test that looks at a file", "test_write_options_go_to_the_requests_they_belong_to"},
 	{"an upload that storage had answered for and not kept was not_found, as if the dataset were not there", "the first upload", "every request of every shape of job answered with garbage", "TestEveryRequestOfAJobMayFail"},
+	{"a disk that became full behind a folder's intent left the folder unreadable until there was room", "the first local sink", "a disk with a page left", "TestADiskThatIsFullAtAnyStepOfACommitLeavesTheOldStateOrTheNew"},
+	{"a full disk at a folder's lock was taken for somebody else's commit and waited for, two minutes", "the first local sink", "every step of a commit refused in turn", "TestADiskThatIsFullAtAnyStepOfACommitLeavesTheOldStateOrTheNew"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
