@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.measure.turns import Turns
 from benchmarks.write import report, tasks
-from benchmarks.write.rig import IN_MEMORY, OURS, forget_peak, peak
+from benchmarks.write.rig import IN_MEMORY, OURS, early, forget_peak, peak, uploads
 from benchmarks.write.rounds import Cell, Sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +44,20 @@ def test_memory_above_what_a_stream_may_take_is_a_miss(tmp_path: Path) -> None:
         assert [verdict.met for verdict in found] == [met, False], found
 
 
+def test_the_share_of_uploads_before_a_moment_is_taken_from_the_log() -> None:
+    line = "time={} level=DEBUG msg=request origin={} method={} path=/x status=200 sent=0 took={}\n"
+    log = line.format("1970-01-01T00:00:12.000Z", "cdn", "PUT", "2s") + line.format("1970-01-01T00:01:50.500Z", "cdn", "PUT", "1m0.5s")
+    log += line.format("1970-01-01T00:00:30.000Z", "hub", "POST", "9s") + line.format("1970-01-01T00:00:30.000Z", "cdn", "GET", "9s")
+    log += line.format("1970-01-01T01:00:02.000Z", "cdn", "PUT", "1.5ms")
+    found = uploads(log)
+    assert [(round(begin, 4), round(end, 4)) for begin, end in found] == [(10, 12), (50, 110.5), (3601.9985, 3602)]
+    assert early([(10, 12), (50, 100)], 11) == 1 / 52
+    assert early([(10, 12), (50, 100)], 60) == 12 / 52
+    assert early([(10, 12)], 9) == 0 == early([], 9)
+
+
 def _sample(size: int) -> Sample:
-    return Sample(wall=1.0, client_cpu=1.0, server_cpu=0.0, client_peak=0, server_peak=size, requests=1, foreign=0.0)
+    return Sample(wall=1.0, client_cpu=1.0, server_cpu=0.0, client_peak=0, server_peak=size, requests=1, early=0.0, foreign=0.0)
 
 
 def test_a_small_run_measures_every_writer_and_finds_the_rows_in_the_repository(tmp_path: Path) -> None:
@@ -60,4 +72,5 @@ def test_a_small_run_measures_every_writer_and_finds_the_rows_in_the_repository(
     assert cell["wrong"] == []
     assert set(cell["written"]) == {"hubflight", "pyarrow", "in memory"}
     for samples in cell["writers"].values():
+        assert all(0 <= sample["early"] <= 1 for sample in samples)
         assert all(sample["requests"] > 3 and sample["client_cpu"] + sample["server_cpu"] > 0 for sample in samples)

@@ -37,14 +37,14 @@ def timing_table(cell: Cell) -> Iterator[str]:
     yield ""
     yield f"{cell.what.name} · {cell.what.rows:,} rows · {cell.what.arrow_bytes / 1e6:.0f} MB of Arrow"
     yield (
-        f"  {'writer':<12}{'wall s':>8}{'CPU s':>8}{'client':>8}{'server':>8}{'krows/s':>9}{'file MB':>9}{'MB/s':>7}{'req':>5}"
+        f"  {'writer':<12}{'wall s':>8}{'CPU s':>8}{'client':>8}{'server':>8}{'krows/s':>9}{'file MB':>9}{'MB/s':>7}{'req':>5}{'early':>7}"
         f"{'krows per CPU s':>17}   hubflight ÷ pyarrow: rows per CPU s, per s"
     )
     for name, samples in cell.samples.items():
         wall, cpu, client, server = (_median(samples, key) for key in ("wall", "cpu", "client_cpu", "server_cpu"))
         rows, size = cell.what.rows / 1e3, cell.written[name] / 1e6
         line = f"  {name:<12}{wall:>8.2f}{cpu:>8.2f}{client:>8.2f}{server:>8.2f}{rows / wall:>9.0f}{size:>9.1f}{size / wall:>7.0f}"
-        line += f"{_median(samples, 'requests'):>5.0f}{rows / cpu:>17.0f}"
+        line += f"{_median(samples, 'requests'):>5.0f}{_median(samples, 'early'):>7.0%}{rows / cpu:>17.0f}"
         if name == OURS and REFERENCE in cell.samples:
             line += f"   {_ratio(cell, REFERENCE, OURS, 'cpu').text()}, {_ratio(cell, REFERENCE, OURS, 'wall').text()}"
         yield line
@@ -57,7 +57,8 @@ def peak_table(cell: Cell) -> Iterator[str]:
     yield f"{cell.what.name} · {cell.what.arrow_bytes / _MIB:.0f} MiB of Arrow · most memory above idle, MiB"
     for name, samples in cell.samples.items():
         client, server = _median(samples, "client_peak") / _MIB, _median(samples, "server_peak") / _MIB
-        yield f"  {name:<12}{client + server:>8.0f}  (client {client:.0f}, server {server:.0f})"
+        uploaded = f"{_median(samples, 'early'):.0%} of the upload's time before the last batch was taken"
+        yield f"  {name:<12}{client + server:>8.0f}  (client {client:.0f}, server {server:.0f}; {uploaded})"
 
 
 def tables(measured: Measured) -> Iterator[str]:
@@ -66,6 +67,9 @@ def tables(measured: Measured) -> Iterator[str]:
         yield from timing_table(cell)
     for cell in (*measured.peaks, *(pair[0] for pair in measured.flat)):
         yield from peak_table(cell)
+    if measured.cells:
+        yield ""
+        yield "early: share of the time of all uploads that lay before the job's last batch was taken from its source"
 
 
 def verdicts(measured: Measured) -> Iterator[Verdict]:

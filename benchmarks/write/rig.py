@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.measure.load import cpu_seconds
@@ -35,6 +36,10 @@ class Site:
     def requests(self) -> int:
         """Requests to both origins that have ended."""
         return len(re.findall(rb"msg=request origin=", self.log.read_bytes()))
+
+    def uploads(self) -> list[tuple[float, float]]:
+        """When each PUT of a file, or of a part of one, began and ended, in seconds since the epoch."""
+        return uploads(self.log.read_text(encoding="utf-8"))
 
 
 @dataclass
@@ -82,6 +87,25 @@ class Rig:
                 await_file(server, port, log)
                 site.server, site.processes["server"] = f"grpc+unix://{socket}", server
             yield site
+
+
+_UPLOAD = re.compile(r"^time=(\S+) .*msg=request origin=cdn method=PUT .* took=(\S+)$", re.MULTILINE)
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+
+
+def uploads(log: str) -> list[tuple[float, float]]:
+    """The PUTs of the Hub's log, which has a line for each request that has ended, with how long it took."""
+    found = []
+    for ended, took in _UPLOAD.findall(log):
+        end = datetime.fromisoformat(ended).timestamp()
+        found.append((end - sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([a-zµ]+)", took)), end))
+    return found
+
+
+def early(uploads: Sequence[tuple[float, float]], drained: float) -> float:
+    """Which share of the uploads' time lay before ``drained``; 0 of none."""
+    whole = sum(end - begin for begin, end in uploads)
+    return sum(max(min(end, drained) - begin, 0.0) for begin, end in uploads) / whole if whole else 0.0
 
 
 def all_cpu(site: Site, worker: Worker) -> float:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import turns
 from benchmarks.measure.digest import Digest
 from benchmarks.measure.load import Load, machine_cpu
-from benchmarks.write.rig import IN_MEMORY, OURS, REFERENCE, Rig, Site, all_cpu, forget_peak, peak
+from benchmarks.write.rig import IN_MEMORY, OURS, REFERENCE, Rig, Site, all_cpu, early, forget_peak, peak
 from benchmarks.write.tasks import Input
 from benchmarks.write.writers import TOKEN, Question
 
@@ -30,6 +30,8 @@ class Sample:
     client_peak: int
     server_peak: int
     requests: int
+    early: float
+    """The share of the uploads' time that lay before the job's last batch had been taken."""
     foreign: float
 
     @property
@@ -110,6 +112,7 @@ def measure(rig: Rig, what: Input, name: str, warm: bool = False, then: Callable
             client_peak=peak(worker.process.pid) - client_idle,
             server_peak=peak(server.pid) - server_idle if server else 0,
             requests=site.requests(),
+            early=early(site.uploads(), answer["drained"]),
             foreign=load.foreign(),
         )
         if then:

@@ -21,8 +21,9 @@ def main() -> int:
     for line in sys.stdin:
         began, cpu = time.monotonic(), time.process_time()
         try:
-            writer.write(Question(**json.loads(line)))
-            answer: dict[str, Any] = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu}
+            question = Question(**json.loads(line))
+            writer.write(question)
+            answer: dict[str, Any] = {"wall": time.monotonic() - began, "cpu": time.process_time() - cpu, "drained": max(question.drained)}
         except Exception as trouble:
             traceback.print_exc()
             answer = {"error": f"{type(trouble).__name__}: {trouble}"}

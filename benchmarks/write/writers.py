@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,8 @@ class Question:
     tasks: list[str]
     nonce: str
     """Goes into the files' metadata, so that no file is one that the Hub knows already."""
+    drained: list[float] = field(default_factory=list)
+    """When each task's last batch had been taken, in seconds since the epoch; filled by the writer."""
 
 
 class Writer(Protocol):
@@ -145,3 +148,4 @@ def _schema(question: Question) -> pa.Schema:
 def _batches(question: Question, index: int) -> Iterator[pa.RecordBatch]:
     for batch in batches(Path(question.tasks[index])):
         yield batch.replace_schema_metadata({"measured": question.nonce})
+    question.drained.append(time.time())

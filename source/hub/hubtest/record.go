@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The origins, as Request and Fault name them.
@@ -92,13 +93,13 @@ func (h *Hub) ForgetRequests() {
 // so that what a fault swallowed is counted too.
 func (h *Hub) wrap(origin string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out := &counted{ResponseWriter: w}
+		out, began := &counted{ResponseWriter: w}, time.Now()
 		if h.options.Record {
 			rec := h.log.add(origin, r)
 			defer func() { h.log.done(rec, out.status, out.sent) }()
 		}
 		defer func() {
-			h.options.Logger.Debug("request", "origin", origin, "method", r.Method, "path", r.URL.EscapedPath(), "status", out.status, "sent", out.sent)
+			h.options.Logger.Debug("request", "origin", origin, "method", r.Method, "path", r.URL.EscapedPath(), "status", out.status, "sent", out.sent, "took", time.Since(began))
 		}()
 		if f := h.faults.match(origin, r); f != nil {
 			f.serve(h, out, r, next)
