@@ -53,6 +53,8 @@ def _weigh(arguments: argparse.Namespace, asked: rig.Rig, shape: str, measured: 
     measured.peaks += [pair[1], *(rounds.peaks(asked, what, arguments.rounds, [rig.OURS]) for what in several)]
     for cell in (pair[0], *measured.peaks[-1 - len(several) :]):
         show(report.peak_table(cell))
+    measured.overlaps.append(rounds.overlap(asked, large, min(arguments.rounds, 3)))
+    say(report.overlap_line(measured.overlaps[-1]))
 
 
 def _arguments() -> argparse.Namespace:

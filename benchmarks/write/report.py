@@ -12,7 +12,7 @@ from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
 from benchmarks.write import targets
 from benchmarks.write.rig import IN_MEMORY, OURS, REFERENCE
-from benchmarks.write.rounds import Cell, Sample
+from benchmarks.write.rounds import FILE_BYTES, Cell, Sample
 from benchmarks.write.writers import GROUP_BYTES
 
 VERSIONS = ("pyarrow", "huggingface_hub", "numpy")
@@ -27,6 +27,8 @@ class Measured:
     peaks: list[Cell] = field(default_factory=list)
     flat: list[tuple[Cell, Cell]] = field(default_factory=list)
     """The same shape, and four times as much of it."""
+    overlaps: list[Cell] = field(default_factory=list)
+    """Jobs of several files."""
 
     def wrong(self) -> list[str]:
         return [text for cell in self.cells for text in cell.wrong]
@@ -57,8 +59,14 @@ def peak_table(cell: Cell) -> Iterator[str]:
     yield f"{cell.what.name} · {cell.what.arrow_bytes / _MIB:.0f} MiB of Arrow · most memory above idle, MiB"
     for name, samples in cell.samples.items():
         client, server = _median(samples, "client_peak") / _MIB, _median(samples, "server_peak") / _MIB
-        uploaded = f"{_median(samples, 'early'):.0%} of the upload's time before the last batch was taken"
-        yield f"  {name:<12}{client + server:>8.0f}  (client {client:.0f}, server {server:.0f}; {uploaded})"
+        yield f"  {name:<12}{client + server:>8.0f}  (client {client:.0f}, server {server:.0f})"
+
+
+def overlap_line(cell: Cell) -> str:
+    """How much of a job's upload did not have to wait for its rows."""
+    shares = sorted(sample.early for sample in cell.samples[OURS])
+    share = f"{statistics.median(shares):.0%} of the uploads' time [{shares[0]:.0%}–{shares[-1]:.0%}]"
+    return f"{cell.what.name}, {cell.what.rows:,} rows in files of {FILE_BYTES >> 20} MiB: {share} lay before the last batch was taken"
 
 
 def tables(measured: Measured) -> Iterator[str]:
@@ -67,8 +75,9 @@ def tables(measured: Measured) -> Iterator[str]:
         yield from timing_table(cell)
     for cell in (*measured.peaks, *(pair[0] for pair in measured.flat)):
         yield from peak_table(cell)
+    yield ""
+    yield from map(overlap_line, measured.overlaps)
     if measured.cells:
-        yield ""
         yield "early: share of the time of all uploads that lay before the job's last batch was taken from its source"
 
 
@@ -102,6 +111,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
     return {
         "timings": [_cell(cell) for cell in measured.cells],
         "memory": [_cell(cell) for cell in measured.peaks],
+        "overlap": [_cell(cell) for cell in measured.overlaps],
         "flatness": [[_cell(cell) for cell in pair] for pair in measured.flat],
     }
 

@@ -18,6 +18,8 @@ from benchmarks.write.tasks import Input
 from benchmarks.write.writers import TOKEN, Question
 
 _DATASET = "bench/written"
+FILE_BYTES = 32 << 20
+"""The size of files in a job that shall have several."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,25 @@ def peaks(rig: Rig, what: Input, rounds: int, names: Sequence[str]) -> Cell:
     return cell
 
 
+def overlap(rig: Rig, what: Input, rounds: int) -> Cell:
+    """A job of several files for each task: the upload of one can run while the next is encoded."""
+    cell = Cell(what)
+    turns.take(
+        [OURS], [], rounds, lambda name: dataclasses.replace(measure(rig, what, name, file_bytes=FILE_BYTES), foreign=0.0), cell.turns
+    )
+    return cell
+
+
 _count = 0
 
 
-def measure(rig: Rig, what: Input, name: str, warm: bool = False, then: Callable[[Site], None] | None = None) -> Sample:
+def measure(
+    rig: Rig, what: Input, name: str, warm: bool = False, file_bytes: int | None = None, then: Callable[[Site], None] | None = None
+) -> Sample:
     """Writes a job to a new Hub.  ``then`` may look at what is in it."""
     worker = rig.worker(name)
     with rig.site(name) as site:
-        question = _question(site, what, warm)
+        question = dataclasses.replace(_question(site, what, warm), file_bytes=file_bytes)
         server = site.processes.get("server")
         client_idle = forget_peak(worker.process.pid)
         server_idle = forget_peak(server.pid) if server else 0

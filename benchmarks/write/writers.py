@@ -31,6 +31,8 @@ class Question:
     tasks: list[str]
     nonce: str
     """Goes into the files' metadata, so that no file is one that the Hub knows already."""
+    file_bytes: int | None = None
+    """At how many bytes hubflight begins the next file of a task, if not at its usual size."""
     drained: list[float] = field(default_factory=list)
     """When each task's last batch had been taken, in seconds since the epoch; filled by the writer."""
 
@@ -50,7 +52,8 @@ class Hubflight:
         from hubflight.writing import Job
 
         assert question.server is not None
-        options = parse_write({"path": question.dataset, "create_repo": True, "token": TOKEN, "server": question.server})
+        wanted = {"path": question.dataset, "create_repo": True, "token": TOKEN, "server": question.server}
+        options = parse_write(wanted if question.file_bytes is None else {**wanted, "max_bytes_per_file": question.file_bytes})
         job = Job.begin(resolve_server(options.connecting), options, "overwrite", _marked(schema(Path(question.tasks[0])), question.nonce))
 
         def stage(index: int) -> list[Any]:
