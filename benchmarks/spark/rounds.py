@@ -144,8 +144,8 @@ class Bench:
             cell.traffic[name] = self.rig.traffic() - before
             return sample
 
-        those = [name for name in self.readers if name in (OURS, EMBEDDED, REFERENCE)]
-        self._take(cell, those, those, rounds, fresh)
+        those = [name for name in self.readers if name != LOCAL]
+        self._take(cell, (OURS, EMBEDDED, REFERENCE), those, rounds, fresh)
         return cell
 
     def writes(self, repository: Repository, rounds: int) -> Cell:

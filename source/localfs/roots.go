@@ -90,7 +90,8 @@ func (r *Roots) find(dir string) (*root, string, error) {
 	}
 	if found == nil {
 		return nil, "", source.Errorf(source.KindDenied, "open folder", "the folder is not below one of the server's local roots").
-			WithHint("local folders are served only below the server's local.roots")
+			WithHint("local folders are served only below the server's local.roots; a server that a Python client starts takes them from " +
+				"HUBFLIGHT_LOCAL_ROOTS, else the home and the working directory")
 	}
 	return found, rel, nil
 }
