@@ -100,6 +100,14 @@ class HubServer:
         """`hubflight hub import`: adds a folder's files in one commit, returns its sha."""
         return self.verb("import", str(folder), repo, "--revision", revision).rpartition("@")[2]
 
+    def parquet_files(self, token: str, repo: str, folder: Path) -> list[Path]:
+        """A repository's Parquet files, fetched with huggingface_hub into a cache in a folder."""
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self.url, token=token)
+        paths = sorted(p for p in api.list_repo_files(repo, repo_type="dataset") if p.endswith(".parquet"))
+        return [Path(api.hf_hub_download(repo, p, repo_type="dataset", cache_dir=folder)) for p in paths]
+
     def environment(self, home: Path) -> dict[str, str]:
         """The environment for a process of its own that is to use this Hub."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}

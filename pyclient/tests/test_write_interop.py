@@ -122,13 +122,6 @@ UNREADABLE = {
 }
 
 
-def files(hub: HubServer, name: str, folder: Path) -> list[Path]:
-    """A repository's Parquet files, fetched with huggingface_hub."""
-    api = HfApi(endpoint=hub.url, token=READER)
-    paths = sorted(p for p in api.list_repo_files(name, repo_type="dataset") if p.endswith(".parquet"))
-    return [Path(api.hf_hub_download(name, p, repo_type="dataset", cache_dir=folder)) for p in paths]
-
-
 def equal(reader: str, got: pa.Table, want: pa.Table) -> None:
     """Every column of want, value by value, in order."""
     assert got.num_rows == want.num_rows, reader
@@ -166,7 +159,7 @@ print(json.dumps({"rows": len(ds), "features": json.loads(json.dumps(ds.features
 def test_every_reader_finds_every_type(client: Client, hub: HubServer, name: str, tmp_path: Path) -> None:
     want = everything()
     client.write(want, name, create_repo=True, max_bytes_per_file=15_000, row_group_size=70)
-    paths = files(hub, name, tmp_path / "hub")
+    paths = hub.parquet_files(READER, name, tmp_path / "hub")
     assert len(paths) > 1
 
     got = pa.concat_tables([pq.read_table(p) for p in paths])
@@ -188,7 +181,7 @@ def test_every_reader_finds_every_type(client: Client, hub: HubServer, name: str
     big = decimal.Decimal("1234567890123456789012345678901234567890.12345")
     wide = pa.table({"wide": pa.array(column([big, -big]), pa.decimal256(76, 5))})
     client.write(wide, name + "-w", create_repo=True)
-    equal("pyarrow", pq.read_table(files(hub, name + "-w", tmp_path / "wide")[0]), wide)
+    equal("pyarrow", pq.read_table(hub.parquet_files(READER, name + "-w", tmp_path / "wide")[0]), wide)
 
     # datasets refuses a dataset with a type that it does not have, whichever columns are asked for.
     client.write(want.drop_columns(sorted(UNREADABLE["datasets"])), name + "-d", create_repo=True)
@@ -203,7 +196,7 @@ def test_sparks_own_reader_finds_every_type_that_it_has(
 ) -> None:
     want = everything().drop_columns(sorted(UNREADABLE["spark"]))
     client.write(want, name, create_repo=True, max_bytes_per_file=15_000, row_group_size=70)
-    frame = spark.read.parquet(*(str(p) for p in files(hub, name, tmp_path / "hub")))
+    frame = spark.read.parquet(*(str(p) for p in hub.parquet_files(READER, name, tmp_path / "hub")))
     equal("spark", frame.orderBy("id").toArrow(), want)
 
 
@@ -216,7 +209,7 @@ def test_everybody_finds_what_spark_wrote(
     given = frame(spark, rows=ROWS)
     sink = given.write.format("hubflight").option("server", server.url).option("token", WRITER)
     sink.option("create_repo", "true").mode("append").save(name)
-    paths = files(hub, name, tmp_path / "hub")
+    paths = hub.parquet_files(READER, name, tmp_path / "hub")
     assert len(paths) == 3
     own = spark.read.parquet(*(str(p) for p in paths))
     assert own.columns == given.columns
@@ -257,7 +250,7 @@ def test_the_features_of_a_dataset_are_kept(client: Client, hub: HubServer, name
         }
     ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": FEATURES}}), "pandas": "{}"})
     client.write(table, name, create_repo=True)
-    (path,) = files(hub, name, tmp_path / "hub")
+    (path,) = hub.parquet_files(READER, name, tmp_path / "hub")
     kept = pq.read_schema(path).metadata
     assert json.loads(kept[b"huggingface"])["info"]["features"] == FEATURES
     assert b"pandas" not in kept
@@ -276,7 +269,7 @@ def test_bloom_filters_and_features_are_as_they_are_asked_for(
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": {}}})})
     options: dict[str, Any] = {"bloom_columns": "word,in.n", "keep_features": False, "row_group_bytes": "100k"}
     client.write(table, name, create_repo=True, **options)
-    (path,) = files(hub, name, tmp_path / "hub")
+    (path,) = hub.parquet_files(READER, name, tmp_path / "hub")
     assert b"huggingface" not in (pq.read_schema(path).metadata or {})
     footer = pq.read_metadata(path)
     assert footer.num_row_groups > 1
