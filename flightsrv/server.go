@@ -123,7 +123,7 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 	defer close(served)
 	errs := make(chan error, len(listeners))
 	for _, lis := range listeners {
-		go func() { errs <- guard(func() error { return s.grpc.Serve(lis) }) }()
+		go func() { errs <- guard(func() error { return s.grpc.Serve(roomy{lis}) }) }()
 	}
 	var first error
 	for range listeners {
