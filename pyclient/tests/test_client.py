@@ -10,6 +10,8 @@ import pickle
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -532,3 +534,46 @@ def test_a_server_that_is_slow_to_greet_is_waited_for(server: FlightServer) -> N
         slow = hubflight.connect(f"grpc://127.0.0.1:{listener.getsockname()[1]}", token=WRITER)
         batches = iter([pa.RecordBatch.from_pydict({"a": [1, 2]})])
         assert slow.write(batches, f"demo/slow-{uuid.uuid4().hex[:8]}", create_repo=True).rows == 2
+
+
+def test_batches_are_nearly_as_large_as_a_message_may_be_unless_somebody_asks(client: Client) -> None:
+    name, rows, columns = f"demo/wide-{uuid.uuid4().hex[:8]}", 60_000, 16
+    client.write(pa.table({f"c{i}": pa.array(range(rows)) for i in range(columns)}), name, create_repo=True)
+
+    def largest(**options: Any) -> int:
+        sizes: list[int] = [batch.nbytes for batch in client.dataset(name, **options).to_batches()]
+        return max(sizes)
+
+    assert 3 << 20 < largest() < 4 << 20
+    assert largest(batch_bytes="1MB") < 5 << 18
+
+
+_MAPPED = """
+import ctypes
+
+class MallInfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype, libc.malloc.restype, libc.malloc.argtypes = MallInfo, ctypes.c_void_p, [ctypes.c_size_t]
+
+def mapped():
+    # Whether 4 MiB are asked of the system. They are not freed, which would raise the bound, too.
+    before = libc.mallinfo2().hblks
+    libc.malloc(4 << 20)
+    return libc.mallinfo2().hblks > before
+
+import hubflight.connection as connection
+first = mapped()
+connection.Connection(connection.Server("grpc://127.0.0.1:1")).close()
+print(first, mapped())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_a_process_that_connects_keeps_the_memory_of_batches_instead_of_asking_for_it_again() -> None:
+    ran = subprocess.run([sys.executable, "-c", _MAPPED], capture_output=True, text=True, check=False)
+    if "undefined symbol: mallinfo2" in ran.stderr:
+        pytest.skip("no glibc, or one older than 2.33")
+    assert ran.stdout.split() == ["True", "False"], ran.stderr

