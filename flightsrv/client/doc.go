@@ -16,5 +16,8 @@
 // was measured over loopback with batches of 1.8 MB, CPU of both ends: 0.96 of the
 // stock codec's (medians of 7 interleaved runs, each 0.8 to 1.1, so: noise), with
 // as many bytes allocated. Only memory that later batches use again would save
-// something, and that is what a kept string would not survive.
+// something, and that is what a kept string would not survive. All streams of a
+// Client share one connection: with one for each, 2 and 4 streams of 600 MB over a
+// unix socket took 0.98 and 1.00 of the CPU of both ends (medians of 10 interleaved
+// runs), unlike in Python, where the one reader of a connection is the bottleneck.
 package client
