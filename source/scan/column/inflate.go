@@ -22,6 +22,7 @@ const blockValues = 1024
 type Scratch struct {
 	indices [blockValues]uint32
 	deltas  [blockValues]int64
+	kept    [windowRows]uint32
 	raw     []byte
 
 	zstd        *zstd.Decoder

@@ -105,7 +105,11 @@ func (r *Reader) Read(spans []Span) (out arrow.ArrayData, err error) {
 			out = nil
 		}
 	}()
-	r.root.reset(int(taken))
+	room := taken
+	if len(spans) >= windowRuns {
+		room += min(passed-taken, windowRows) // of the last window, before it is thinned
+	}
+	r.root.reset(int(room))
 	for _, l := range r.leaves {
 		if err := l.read(spans); err != nil {
 			return nil, err
@@ -123,13 +127,25 @@ func (r *Reader) Read(spans []Span) (out arrow.ArrayData, err error) {
 
 // read is one leaf's part of Read.
 func (l *leaf) read(spans []Span) error {
-	for _, s := range spans {
-		if err := l.skip(s.Skip); err != nil {
+	thins := l.thins()
+	for len(spans) > 0 {
+		if err := l.skip(spans[0].Skip); err != nil {
 			return l.fault(err)
 		}
-		if err := l.take(s.Take); err != nil {
+		n, rows := 0, int64(0)
+		if thins {
+			n, rows = window(spans)
+		}
+		var err error
+		if n > 0 {
+			err = l.takeWindow(spans[:n], rows)
+		} else {
+			n, err = 1, l.take(spans[0].Take)
+		}
+		if err != nil {
 			return l.fault(err)
 		}
+		spans = spans[n:]
 	}
 	return nil
 }

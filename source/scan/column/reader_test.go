@@ -34,7 +34,11 @@ func randomSpans(rng *rand.Rand, rows int64) [][]column.Span {
 	var reads [][]column.Span
 	for left, density := rows, rng.IntN(4); left > 0; {
 		var spans []column.Span
-		for n := 1 + rng.IntN(30); n > 0 && left > 0; n-- {
+		many := 30
+		if density == 1 && rng.IntN(2) == 0 {
+			many = 1000 // several windows that are thinned
+		}
+		for n := 1 + rng.IntN(many); n > 0 && left > 0; n-- {
 			var s column.Span
 			switch density {
 			case 0: // everything
