@@ -14,15 +14,20 @@ import (
 // Indexes, bloom filters and dictionaries are hints from a foreign file: whatever
 // they hold, they are understood or left out of account, and cost little.
 
-// frugal runs what must not take much more memory than it is given.
+// frugal runs what must not take much more memory than it is given. The runtime counts small objects when a processor's cache is full,
+// whoever filled it: once more is no proof, three times is.
 func frugal(t *testing.T, given int, run func()) {
 	t.Helper()
-	before := allocated()
-	run()
-	// A page or a bound has 24 bytes and may be said in one.
-	if took, most := allocated()-before, int64(100*given+256<<10); took > most {
-		t.Errorf("%d bytes were allocated for %d, at most %d", took, given, most)
+	most := int64(100*given + 256<<10) // a page or a bound has 24 bytes and may be said in one
+	var took int64
+	for range 3 {
+		before := allocated()
+		run()
+		if took = allocated() - before; took <= most {
+			return
+		}
 	}
+	t.Errorf("%d bytes were allocated for %d, at most %d", took, given, most)
 }
 
 // hinted is a file with a page index and a bloom filter.
