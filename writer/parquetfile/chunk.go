@@ -69,19 +69,19 @@ type chunk struct {
 	newBloom   func() metadata.BloomFilterBuilder
 	bloom      metadata.BloomFilterBuilder
 
-	rep, def   []uint8 // of the open page; def is short of live entries at its end
-	count      int     // entries of the open page
-	nulls      int     // of these, the ones without a value
-	rows       int     // of the open page
-	cost       int     // PLAIN bytes of the open page's values, up to the last look
-	stepped    int     // rows since the sizes were looked at
-	stepCost   int     // and bytes
-	pages      []page
-	dictPages  int // data pages that have the dictionary
-	sumValues  int64
-	sumRaw     int64
-	firstRow   int64
-	body, head []byte // scratch
+	rep, def  []uint8 // of the open page; def is short of live entries at its end
+	count     int     // entries of the open page
+	nulls     int     // of these, the ones without a value
+	rows      int     // of the open page
+	cost      int     // PLAIN bytes of the open page's values, up to the last look
+	stepped   int     // rows since the sizes were looked at
+	stepCost  int     // and bytes
+	pages     []page
+	dictPages int // data pages that have the dictionary
+	sumValues int64
+	sumRaw    int64
+	firstRow  int64
+	work      *workspace
 }
 
 // page is what the indexes say of one.
@@ -95,7 +95,7 @@ func newChunk(column *schema.Column, dt arrow.DataType, props *parquet.WriterPro
 	path := column.Path()
 	c := &chunk{
 		column: column, maxDef: uint8(column.MaxDefinitionLevel()), maxRep: uint8(column.MaxRepetitionLevel()), //nolint:gosec // checked by plant
-		stored: queue{slabs: s}, stats: props.StatisticsEnabledFor(path),
+		stored: queue{slabs: s}, work: &s.page, stats: props.StatisticsEnabledFor(path),
 		useDict: props.DictionaryEnabledFor(path), pageBytes: int(props.DataPageSize()),
 	}
 	var err error
@@ -242,21 +242,22 @@ func (c *chunk) look() error {
 
 // endPage encodes, compresses and stores the open page.
 func (c *chunk) endPage() error {
-	body := c.body[:0]
+	levels := c.work.body[:0]
 	if c.maxRep > 0 {
-		body = appendLevels(body, c.rep, c.maxRep)
+		levels = appendLevels(levels, c.rep, c.maxRep)
 	}
 	if c.maxDef > 0 {
 		if c.nulls == 0 {
-			body = appendUniform(body, c.maxDef, c.count)
+			levels = appendUniform(levels, c.maxDef, c.count)
 		} else {
 			c.def = fill(c.def, c.count-len(c.def), c.maxDef)
-			body = appendLevels(body, c.def, c.maxDef)
+			levels = appendLevels(levels, c.def, c.maxDef)
 		}
 	}
-	c.body = body
-	body, encoding := c.values.page(body)
+	body, encoding := c.values.page(levels)
+	c.work.body = levels // PLAIN may come in the values' own memory
 	if encoding != parquet.Encodings.Plain {
+		c.work.body = body
 		c.dictPages++
 	}
 	p := page{offset: c.stored.n, firstRow: c.firstRow, stats: c.pageStats()}
@@ -271,13 +272,13 @@ func (c *chunk) endPage() error {
 
 // store appends a page to the finished ones.
 func (c *chunk) store(h pageHeader, body []byte) int {
-	packed := c.compressor.compress(body)
+	packed := c.compressor.compress(c.work, body)
 	h.compressed = len(packed)
-	c.head = h.append(c.head[:0])
-	c.stored.write(c.head)
+	c.work.head = h.append(c.work.head[:0])
+	c.stored.write(c.work.head)
 	c.stored.write(packed)
-	c.sumRaw += int64(len(c.head) + h.raw)
-	return len(c.head) + len(packed)
+	c.sumRaw += int64(len(c.work.head) + h.raw)
+	return len(c.work.head) + len(packed)
 }
 
 func (c *chunk) pageStats() metadata.EncodedStatistics {
@@ -335,12 +336,12 @@ func (c *chunk) write(w *counted, scratch Scratch, meta *metadata.ColumnChunkMet
 }
 
 func (c *chunk) writeDictionary(w io.Writer) error {
-	body, n := c.values.entries(c.body[:0])
-	c.body = body
-	packed := c.compressor.compress(body)
-	c.head = pageHeader{dictionary: true, raw: len(body), compressed: len(packed), values: n, encoding: parquet.Encodings.Plain}.append(c.head[:0])
-	c.sumRaw += int64(len(c.head) + len(body))
-	if _, err := w.Write(c.head); err != nil {
+	body, n := c.values.entries(c.work.body[:0])
+	c.work.body = body
+	packed := c.compressor.compress(c.work, body)
+	c.work.head = pageHeader{dictionary: true, raw: len(body), compressed: len(packed), values: n, encoding: parquet.Encodings.Plain}.append(c.work.head[:0])
+	c.sumRaw += int64(len(c.work.head) + len(body))
+	if _, err := w.Write(c.work.head); err != nil {
 		return err
 	}
 	_, err := w.Write(packed)

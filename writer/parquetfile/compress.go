@@ -6,12 +6,16 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// compressor compresses pages of one column. Its result is good until it is called again.
+// workspace is memory for one page at a time. The columns of a file share it, so that not each of them has to find out how large pages become.
+type workspace struct {
+	body, packed, head []byte
+}
+
+// compressor compresses pages of one column.
 type compressor struct {
 	codec compress.Codec // nil: as it is
 	id    compress.Compression
 	level int
-	buf   []byte
 }
 
 func newCompressor(props *parquet.WriterProperties, path string) (compressor, error) {
@@ -24,19 +28,21 @@ func newCompressor(props *parquet.WriterProperties, path string) (compressor, er
 	return c, err
 }
 
-func (c *compressor) compress(page []byte) []byte {
+// compress returns the page in the workspace, or as it is.
+func (c *compressor) compress(w *workspace, page []byte) []byte {
 	switch c.id {
 	case compress.Codecs.Uncompressed:
 		return page
 	case compress.Codecs.Snappy:
 		// The library's own takes twice the time for a few percent.
-		if most := s2.MaxEncodedLen(len(page)); most > cap(c.buf) {
-			c.buf = make([]byte, most)
-		}
-		return s2.EncodeSnappy(c.buf[:cap(c.buf)], page)
+		return s2.EncodeSnappy(w.room(s2.MaxEncodedLen(len(page))), page)
 	}
-	if most := int(c.codec.CompressBound(int64(len(page)))); most > cap(c.buf) {
-		c.buf = make([]byte, most)
+	return c.codec.EncodeLevel(w.room(int(c.codec.CompressBound(int64(len(page))))), page, c.level)
+}
+
+func (w *workspace) room(n int) []byte {
+	if n > cap(w.packed) {
+		w.packed = make([]byte, n)
 	}
-	return c.codec.EncodeLevel(c.buf[:cap(c.buf)], page, c.level)
+	return w.packed[:cap(w.packed)]
 }

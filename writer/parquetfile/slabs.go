@@ -9,7 +9,8 @@ const slabSize = 64 << 10
 // much a group takes.
 type slabs struct {
 	free [][]byte
-	out  int // slabs that are in use
+	out  int       // slabs that are in use
+	page workspace // of whichever column ends a page
 }
 
 func (s *slabs) take() []byte {
