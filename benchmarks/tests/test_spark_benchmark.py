@@ -71,7 +71,7 @@ def test_a_small_run_measures_with_real_spark_and_finds_equal_rows(tmp_path: Pat
     (written,) = (tmp_path / "results").glob("*.json")
     cells = json.loads(written.read_text(encoding="utf-8"))["cells"]
     questions = {(cell["repository"], cell["question"], cell["rtt_ms"]) for cell in cells}
-    assert len(questions) == 2 * (2 * 5 + 1)
+    assert len(questions) == 2 * 2 * 6
     for cell in cells:
         assert cell["wrong"] == []
         assert all(cell["samples"].values())
