@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import decimal
+import subprocess
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -125,3 +127,23 @@ def test_writing_refuses_columns_that_the_target_does_not_have() -> None:
 def test_a_time_zone_is_a_label_and_the_instant_stays() -> None:
     array = pa.array([0], pa.timestamp("us", "Etc/UTC"))
     assert convert(array, pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist() == [0]
+
+
+_CHECKED = """
+import sys
+import pyarrow as pa
+from hubflight.casting import Caster
+
+lists = pa.list_(pa.struct([("a", pa.int32())]))
+given = pa.schema([("x", pa.int32()), ("s", pa.string()), ("l", lists), ("d", pa.dictionary(pa.int8(), pa.string()))])
+wanted = pa.schema([("x", pa.int64()), ("s", pa.large_string()), ("l", lists), ("d", pa.string())])
+Caster(given, given, "read")
+assert not {"pandas", "pyarrow.compute"} & set(sys.modules)
+Caster(given, wanted, "read")
+print("pandas" in sys.modules)
+"""
+
+
+def test_a_plan_is_checked_without_pandas_which_each_of_sparks_processes_would_import() -> None:
+    done = subprocess.run([sys.executable, "-c", _CHECKED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hubflight.errors import HubflightError, InvalidOption
 
@@ -66,16 +65,12 @@ class Caster:
 
     def _check(self, given: pa.DataType, field: pa.Field) -> None:
         try:
-            convert(
-                pa.array([], type=given) if not isinstance(given, pa.BaseExtensionType) else _empty(given), field.type
-            )
+            # Not pa.array(): it asks whether it was given a pandas object, for which it imports pandas, in each of
+            # Spark's short-lived processes.
+            convert(pa.nulls(0, given), field.type)
         except (pa.ArrowException, ValueError, NotImplementedError) as exc:
             text = str(exc) if isinstance(exc, HubflightError) else f"{given} cannot be read as {field.type}: {exc}"
             raise InvalidOption(f"[invalid] {self._operation}: column {field.name!r}: {text}") from None
-
-
-def _empty(extension: Any) -> pa.Array:
-    return pa.ExtensionArray.from_storage(extension, pa.array([], type=extension.storage_type))
 
 
 def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -105,7 +100,7 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
         pa.types.is_integer(given) or pa.types.is_integer(target)
     ):
         raise InvalidOption(f"{given} cannot be read as {target}: the number's unit would be a guess")
-    return pc.cast(array, target, safe=True)
+    return array.cast(target, safe=True)
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -124,7 +119,7 @@ def _struct(array: pa.StructArray, target: pa.StructType) -> pa.Array:
         children.append(child)
     mask = array.is_null() if array.null_count else None
     if not children:
-        return pc.cast(array, target, safe=True)
+        return array.cast(target, safe=True)
     fields = [target.field(i) for i in range(target.num_fields)]
     return pa.StructArray.from_arrays(children, fields=fields, mask=mask)
 
@@ -132,7 +127,7 @@ def _struct(array: pa.StructArray, target: pa.StructType) -> pa.Array:
 def _list(array: Any, target: Any) -> pa.Array:
     if pa.types.is_fixed_size_list(array.type) or not pa.types.is_list(target):
         # Rare, and only with items that need no help of ours.
-        return pc.cast(array, target, safe=True)
+        return array.cast(target, safe=True)
     values = convert(array.values, target.value_type)
     mask = array.is_null() if array.null_count else None
     return pa.ListArray.from_arrays(_offsets(array), values, type=target, mask=mask)
@@ -143,7 +138,11 @@ def _offsets(array: Any) -> pa.Array:
     offsets = array.offsets
     if not pa.types.is_int32(offsets.type):
         return offsets.cast(pa.int32(), safe=True)
-    return pc.add(offsets, pa.scalar(0, pa.int32())) if offsets.offset else offsets
+    if not offsets.offset:
+        return offsets
+    import pyarrow.compute as pc  # a tenth of a second, for what is rare
+
+    return pc.add(offsets, pa.scalar(0, pa.int32()))
 
 
 def _map(array: pa.MapArray, target: pa.MapType) -> pa.Array:
