@@ -199,6 +199,11 @@ func (s *slots) Give() {
 	s.room.Release(1)
 }
 
+// inOrder are slots that nobody gets to decode ahead.
+type inOrder struct{ *slots }
+
+func (inOrder) TryTake() bool { return false }
+
 func TestAStalledStreamHoldsLittleAndGoesOnWhereItWas(t *testing.T) {
 	batch := flatBatch(30_000)
 	data := write(t, batch, 3000)
@@ -263,8 +268,9 @@ func TestAConsumerThatStalledBeforeTheFirstPieceIsServed(t *testing.T) {
 	release := sync.OnceFunc(func() { close(blocked) })
 	r := &bytesReader{data: data, fail: func(int64, int64) error { <-blocked; return nil }}
 	ft := footer(t, data)
-	// One slot: the second worker waits, and sees the stall.
-	s, err := Open(t.Context(), Task{File: testFile, Reader: r, Footer: ft, Limit: -1, Workers: 2, Turns: &slots{room: semaphore.NewWeighted(1)}})
+	// The second worker waits, and sees the stall.
+	turns := inOrder{&slots{room: semaphore.NewWeighted(1)}}
+	s, err := Open(t.Context(), Task{File: testFile, Reader: r, Footer: ft, Limit: -1, Workers: 2, Turns: turns})
 	if err != nil {
 		t.Fatal(err)
 	}
