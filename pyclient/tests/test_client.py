@@ -564,9 +564,9 @@ def mapped():
     libc.malloc(4 << 20)
     return libc.mallinfo2().hblks > before
 
-import hubflight.connection as connection
+import hubflight
 first = mapped()
-connection.Connection(connection.Server("grpc://127.0.0.1:1")).close()
+hubflight.connect("grpc://127.0.0.1:1")
 print(first, mapped())
 """
 

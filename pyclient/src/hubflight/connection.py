@@ -5,7 +5,6 @@ A `Server` is plain data and may be pickled (Spark does); a `Connection` holds t
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import json
 import os
@@ -198,7 +197,6 @@ class Connection:
         self._connect()
 
     def _connect(self) -> None:
-        _keep_freed_memory()
         self._at = self.server.here()
         try:
             self._client = flight.connect(
@@ -363,17 +361,6 @@ def connect_to(given: Connecting, dataset: str = "") -> Server:
                 "server's Hub: leave the option out, or use a server that is configured for that Hub"
             )
     return server
-
-
-@functools.cache  # the second time it would be memory that has to be cleared
-def _keep_freed_memory() -> None:
-    """Lets this process keep memory that was freed, up to 32 MiB, for the next batches.
-
-    gRPC puts batches into memory of malloc's. glibc gives what is freed back to the system from a bound on that it
-    raises when something large is freed, to twice that; below, every batch is memory that the system has to clear
-    first, a quarter of the CPU of receiving. What is allocated here is never touched, so costs nothing.
-    """
-    bytes(16 << 20)
 
 
 def _options(uri: str) -> list[tuple[str, int]]:
