@@ -9,7 +9,8 @@
 //
 // Invariants:
 //   - Everything is lazy. A page is inflated when the first value is taken from it; rows that are skipped over whole pages cost a page
-//     header, or nothing where the offset index is known.
+//     header, or nothing where the offset index is known. Within a page rows that are left out between many short spans may be decoded
+//     and dropped (thin.go), because that is cheaper.
 //   - The bytes are untrusted. Every size and count is checked against the chunk, the page and the caps before anything is allocated by
 //     it; values that contradict the levels, dictionary indices outside the dictionary and offsets beyond 2 GiB are errors. No panic
 //     leaves the package.

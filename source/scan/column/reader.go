@@ -133,8 +133,12 @@ func (l *leaf) read(spans []Span) error {
 			return l.fault(err)
 		}
 		n, rows := 0, int64(0)
-		if thins {
-			n, rows = window(spans)
+		if thins && len(spans) >= windowRuns && spans[0].Take > 0 {
+			// Within the page, which is needed in any case: what lies in others nobody may have asked for.
+			if err := l.ready(); err != nil {
+				return l.fault(err)
+			}
+			n, rows = window(spans, min(l.left, windowRows))
 		}
 		var err error
 		if n > 0 {

@@ -10,19 +10,20 @@ const (
 	windowRows   = 4096 // of a window: its values stay in the cache while they are thinned
 	windowRuns   = 16   // spans of a window at least
 	windowPeriod = 16   // rows of a window at most, for each of its spans
-	windowGap    = 64   // rows between two spans at most: no page lies between them that nobody asks for, unless pages are tiny
+	windowGap    = 64   // rows between two spans at most
 )
 
-// window is how many of the spans are taken together, 0 for none, and the rows that they cover behind the first span's Skip.
-func window(spans []Span) (n int, rows int64) {
+// window is how many of the spans are taken together, 0 for none, and the rows, at most as many as are given, that they cover behind
+// the first span's Skip.
+func window(spans []Span, most int64) (n int, rows int64) {
 	rows = spans[0].Take
-	for n = 1; n < len(spans) && rows <= windowRows; n++ {
+	for n = 1; n < len(spans) && rows <= most; n++ {
 		s := spans[n]
 		if s.Skip > windowGap || s.Take > windowPeriod*windowRuns {
 			break
 		}
 		more := rows + s.Skip + s.Take
-		if more > windowRows || n+1 >= windowRuns && more > windowPeriod*int64(n+1) {
+		if more > most || n+1 >= windowRuns && more > windowPeriod*int64(n+1) {
 			break
 		}
 		rows = more
@@ -43,7 +44,8 @@ func (l *leaf) thins() bool {
 	return s.shape == shapeFixed && word || s.shape == shapeBool
 }
 
-// takeWindow appends what spans take of the next rows, with which the first span begins: its Skip is behind.
+// takeWindow appends what spans take of the next rows, all of them of the open page, with which the first span begins: its Skip is
+// behind.
 func (l *leaf) takeWindow(spans []Span, rows int64) error {
 	s := &l.sink
 	n, used, slots, zeros := s.n, s.used, s.valid.n, s.valid.zeros
