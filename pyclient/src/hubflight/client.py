@@ -290,8 +290,11 @@ class Dataset:
             ordered: in the order of the files; otherwise batches come as they arrive.
             parallel: how many files are read at once; at most two batches of each wait for the consumer.
         """
+        yield from self._batches(ordered=ordered, parallel=parallel)
+
+    def _batches(self, *, ordered: bool = True, parallel: int = 4, **how: bool) -> Iterator[pa.RecordBatch]:
         plan = self.plan()
-        yield from read_all(self.server, plan.partitions, plan.schema, parallel=parallel, ordered=ordered)
+        return read_all(self.server, plan.partitions, plan.schema, parallel=parallel, ordered=ordered, **how)
 
     def to_reader(self, *, ordered: bool = True, parallel: int = 4) -> pa.RecordBatchReader:
         """The rows as an Arrow stream, which DuckDB, Polars and pandas read without another copy."""
@@ -302,7 +305,7 @@ class Dataset:
         """All rows as one table. ``progress`` shows a bar (needs tqdm); by default only on a terminal."""
         plan = self.plan()
         with Bar("read", plan.total_records, "rows", progress) as bar:
-            return pa.Table.from_batches(bar.over(self.to_batches()), plan.schema)
+            return pa.Table.from_batches(bar.over(self._batches(shared_memory=False)), plan.schema)
 
     def to_pandas(self, *, progress: bool | None = None, **options: Any) -> pandas.DataFrame:
         """All rows as a pandas DataFrame; ``options`` are those of `pyarrow.Table.to_pandas`."""

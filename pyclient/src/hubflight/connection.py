@@ -273,13 +273,20 @@ class Connection:
             lambda: self._client.get_flight_info(_descriptor(command), self.call_options(timeout=CALL_TIMEOUT))
         )
 
+    @property
+    def uri(self) -> str:
+        """Where the server is, on this machine."""
+        return self._at.uri
+
     def get(self, ticket: bytes, headers: Mapping[str, str]) -> flight.FlightStreamReader:
         """One attempt at a stream (DoGet); raises pyarrow's errors."""
         return self._client.do_get(flight.Ticket(ticket), self.call_options(headers))
 
-    def put(self, command: Mapping[str, Any], schema: pa.Schema) -> tuple[Any, Any]:
+    def put(
+        self, command: Mapping[str, Any], schema: pa.Schema, headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Any]:
         """One attempt at an upload (DoPut): pyarrow's writer and metadata reader; raises pyarrow's errors."""
-        writer, metadata = self._client.do_put(_descriptor(command), schema, self.call_options())
+        writer, metadata = self._client.do_put(_descriptor(command), schema, self.call_options(headers))
         return writer, metadata
 
     def action(

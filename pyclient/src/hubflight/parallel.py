@@ -4,9 +4,10 @@ consumer, and one consumer.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,18 +22,25 @@ _END = object()
 
 
 def read_all(
-    server: Server, partitions: Sequence[Partition], schema: pa.Schema, *, parallel: int, ordered: bool
+    server: Server,
+    partitions: Sequence[Partition],
+    schema: pa.Schema,
+    *,
+    parallel: int,
+    ordered: bool,
+    shared_memory: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """The batches of all partitions, ``parallel`` of which are read at once.
 
     ``ordered`` gives them in the order of the plan; without it as they arrive. Closing the iterator cancels all
-    streams. The first error ends everything and is raised.
+    streams. The first error ends everything and is raised. ``shared_memory`` is that of `read_partition`.
     """
+    read = functools.partial(read_partition, server, expected=schema, shared_memory=shared_memory)
     if parallel <= 1 or len(partitions) <= 1:
         for partition in partitions:
-            yield from read_partition(server, partition, schema)
+            yield from read(partition)
         return
-    reading = _Reading(server, partitions, schema, parallel, ordered)
+    reading = _Reading(read, partitions, parallel, ordered)
     try:
         yield from reading.batches()
     finally:
@@ -47,9 +55,13 @@ class _Reading:
     """
 
     def __init__(
-        self, server: Server, partitions: Sequence[Partition], schema: pa.Schema, parallel: int, ordered: bool
+        self,
+        read: Callable[..., Iterator[pa.RecordBatch]],
+        partitions: Sequence[Partition],
+        parallel: int,
+        ordered: bool,
     ) -> None:
-        self._server, self._partitions, self._schema, self._ordered = server, partitions, schema, ordered
+        self._read, self._partitions, self._ordered = read, partitions, ordered
         shared: queue.Queue[Any] = queue.Queue(AHEAD * parallel)
         self._out = [queue.Queue(AHEAD) if ordered else shared for _ in partitions]
         self._todo = iter(range(len(partitions)))
@@ -86,7 +98,7 @@ class _Reading:
                 return
             out = self._out[index]
             try:
-                for batch in read_partition(self._server, self._partitions[index], self._schema, stop=self._stop):
+                for batch in self._read(self._partitions[index], stop=self._stop):
                     if not self._put(out, batch):
                         return
                 self._put(out, _END)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hubflight import sharedmem
 from hubflight.connection import PATIENT, Connection, Server, locations_of
 from hubflight.errors import HubflightError, InternalError, ServerUnreachable, SnapshotChanged
 from hubflight.options import split_revision
@@ -105,12 +106,19 @@ def check_snapshot(dataset: str, pin: Mapping[str, Any], facts: Mapping[str, Any
 
 
 def read_partition(
-    server: Server, partition: Partition, expected: pa.Schema | None = None, *, stop: Stop | None = None
+    server: Server,
+    partition: Partition,
+    expected: pa.Schema | None = None,
+    *,
+    stop: Stop | None = None,
+    shared_memory: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """The batches of one partition, on a connection of its own; closing the iterator cancels the stream.
 
     A broken stream is resumed, at the next of the partition's locations if it has several. With ``expected``, a stream
-    of another schema (metadata aside) is an error. Another thread may end the reading with ``stop``.
+    of another schema (metadata aside) is an error. Another thread may end the reading with ``stop``. Without
+    ``shared_memory`` batches come inside the stream, also where they could be in memory that the server shares: who
+    keeps them all would soon have all that there is of it.
     """
     servers = [server.at(uri) for uri in partition.locations] or [server]
     rows, attempt, since, turn = 0, 0, time.monotonic(), 0
@@ -119,7 +127,7 @@ def read_partition(
         with Connection(servers[turn % len(servers)], PATIENT) as connection:
             stream = None
             try:
-                stream = _Stream(connection, partition.ticket, rows, expected)
+                stream = _Stream(connection, partition.ticket, rows, expected, shared_memory)
                 if stop is not None:
                     stop.watch(stream)
                 while True:
@@ -133,6 +141,7 @@ def read_partition(
                 if stop is not None and stop.given:
                     return
                 error = broken.error
+                shared_memory = shared_memory and not isinstance(broken.__cause__, sharedmem.Unusable)
             finally:
                 if stream is not None:
                     stream.close()
@@ -174,11 +183,17 @@ class _Broken(Exception):
 class _Stream:
     """One attempt at a DoGet. Only errors of the wire become `_Broken`; those of the consumer stay what they are."""
 
-    def __init__(self, connection: Connection, ticket: bytes, skip: int, expected: pa.Schema | None) -> None:
+    def __init__(
+        self, connection: Connection, ticket: bytes, skip: int, expected: pa.Schema | None, shared_memory: bool
+    ) -> None:
         self._connection = connection
         self._reader = None
+        self._shared = sharedmem.Receiver() if shared_memory and sharedmem.possible(connection.uri) else None
+        headers = {"x-hubflight-skip-rows": str(skip)} if skip else {}
+        if self._shared is not None:
+            headers[sharedmem.HEADER] = "1"
         try:
-            self._reader = connection.get(ticket, {"x-hubflight-skip-rows": str(skip)} if skip else {})
+            self._reader = connection.get(ticket, headers)
             schema = self._reader.schema
         except Exception as exc:
             self.close()
@@ -194,8 +209,14 @@ class _Stream:
                 chunk = self._reader.read_chunk()
                 if chunk.data is not None:
                     return chunk.data
+                if self._shared is not None:
+                    batch = self._shared.take(chunk.app_metadata, self._reader.schema)
+                    if batch is not None:
+                        return batch
         except StopIteration:
             return None
+        except sharedmem.Unusable as exc:
+            raise _Broken(ServerUnreachable(f"[transport] read: {exc}")) from exc
         except Exception as exc:
             raise _Broken(_transport(self._connection.error(exc), exc)) from None
 
@@ -203,6 +224,8 @@ class _Stream:
         if self._reader is not None:
             with contextlib.suppress(Exception):  # it may have ended in any way by now
                 self._reader.cancel()
+        if self._shared is not None:
+            self._shared.end()
 
 
 def _transport(error: HubflightError, exc: Exception) -> HubflightError:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hubflight import sharedmem
 from hubflight.casting import Caster
 from hubflight.connection import Connection, Server
 from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable, from_text
@@ -156,16 +157,20 @@ class Job:
             "partition": partition,
             "attempt": attempt,
         }
-        with Connection(self.server) as connection:
+        with Connection(self.server) as connection, sharedmem.Sender(connection.uri) as shared:
             try:
-                writer, metadata = connection.put(command, schema)
+                writer, metadata = connection.put(command, schema, shared.headers)
             except Exception as exc:
                 raise connection.error(exc) from None
             answers = _Answers(connection, metadata)
             try:
                 for batch in batches:
                     for piece in slices(caster.cast(batch)):
-                        answers.guard(writer.write_batch, piece)
+                        place = shared.put(piece, answers.awaited)
+                        if place is None:
+                            answers.guard(writer.write_batch, piece)
+                        else:
+                            answers.guard(writer.write_metadata, place)
                 answers.guard(writer.done_writing)
                 files = answers.result(writer)
             except BaseException:
@@ -234,6 +239,10 @@ class _Answers:
                     self._result = message
         except Exception as exc:
             self._error = self._connection.error(exc)
+
+    def awaited(self) -> bool:
+        """Whether the server may still say something: it does not once the upload has ended."""
+        return self._thread.is_alive()
 
     def guard(self, write: Callable[..., Any], *args: Any) -> None:
         """Runs one step of the upload; if it fails, raises what the server said rather than what the writer saw."""

@@ -1,0 +1,268 @@
+"""Rows through shared memory: what both ends do with a segment, and reading and writing with the real server."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from hubflight import sharedmem
+from hubflight.sharedmem import Receiver, Sender, Unusable
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is used on Linux alone")
+
+HERE = "grpc+unix:///here.sock"  # nobody asks there: an address of the right kind
+FILES, ROWS = 4, 40_000
+
+
+def always() -> bool:
+    return True
+
+
+def message(**said: object) -> pa.Buffer:
+    return pa.py_buffer(json.dumps(said).encode())
+
+
+def announced(sender: Sender) -> dict[str, Any]:
+    named: dict[str, Any] = json.loads(sender.headers[sharedmem.HEADER])
+    return named
+
+
+@contextlib.contextmanager
+def both() -> Iterator[tuple[Sender, Receiver]]:
+    """Both ends of one segment, in one process."""
+    with Sender(HERE) as sender:
+        receiver = Receiver()
+        assert receiver.take(message(segment=announced(sender)), pa.schema([])) is None
+        yield sender, receiver
+        receiver.end()
+
+
+def through(sender: Sender, receiver: Receiver, batch: pa.RecordBatch) -> pa.RecordBatch:
+    place = sender.put(batch, always)
+    assert place is not None
+    got = receiver.take(pa.py_buffer(place), batch.schema)
+    assert got is not None
+    return got
+
+
+def numbered(i: int, rows: int = 1000) -> pa.RecordBatch:
+    return pa.record_batch({"i": pa.array([i] * rows, pa.int64()), "text": [f"row {i}"] * rows})
+
+
+def mappings() -> list[tuple[int, int]]:
+    lines = Path("/proc/self/maps").read_text(encoding="ascii").splitlines()
+    spans = [line.split()[0].split("-") for line in lines if "memfd:hubflight" in line]
+    return [(int(first, 16), int(last, 16)) for first, last in spans]
+
+
+def files() -> int:
+    """How many files this process has open that are segments."""
+    names = []
+    for entry in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(entry.path))
+    return sum("memfd:hubflight" in name for name in names)
+
+
+def is_shared(batch: pa.RecordBatch) -> bool:
+    """Whether a batch lies in a segment."""
+    addresses = [buffer.address for column in batch.columns for buffer in column.buffers() if buffer is not None]
+    spans = mappings()
+    inside = [any(first <= address < last for first, last in spans) for address in addresses if address]
+    assert all(inside) or not any(inside)
+    return any(inside)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Whatever a test does: in the end there is no mapping and no open file."""
+    yield
+    gc.collect()
+    assert mappings() == []
+    assert files() == 0
+
+
+def test_batches_of_all_types_are_what_they_were(seeds: dict[str, Any]) -> None:
+    tables = [seeds["types"].drop_columns(["dictionary"]), seeds["flights"], seeds["chat"]["gen"]]
+    with both() as (sender, receiver):
+        for table in tables:
+            (batch,) = table.combine_chunks().to_batches()
+            for piece in (batch, batch.slice(1), batch.slice(1, 1), batch.slice(0, 0)):
+                got = through(sender, receiver, piece)
+                got.validate(full=True)
+                assert repr(got.to_pylist()) == repr(piece.to_pylist())  # as texts: there are NaNs
+                assert got.schema.equals(piece.schema, check_metadata=True)
+
+
+def test_what_does_not_fit_or_needs_a_dictionary_goes_inside_the_stream() -> None:
+    with both() as (sender, receiver):
+        assert sender.put(pa.record_batch({"text": ["x" * (5 << 20)]}), always) is None
+        views = pa.array(["x" * 100] * 60_000, pa.string_view())  # whose size is that of a part, and is written whole
+        assert sender.put(pa.record_batch({"v": views.slice(0, 1)}), always) is None
+        assert sender.put(pa.record_batch({"d": pa.array(["u", "v"]).dictionary_encode()}), always) is None
+        assert is_shared(through(sender, receiver, numbered(1)))
+
+
+def test_a_slot_is_used_again_when_its_batch_is_gone_and_not_before() -> None:
+    with both() as (sender, receiver):
+        kept = [through(sender, receiver, numbered(i)) for i in range(4)]
+        assert sender.put(numbered(4), always) is None
+        part = kept[1].column("text").slice(5, 1)  # an array keeps its batch's memory
+        kept[1] = numbered(1)
+        assert sender.put(numbered(4), always) is None
+        assert part.to_pylist() == ["row 1"]
+        del part
+        for i in range(5, 100):
+            assert through(sender, receiver, numbered(i)).equals(numbered(i))
+        assert [batch.equals(numbered(i)) for i, batch in enumerate(kept)] == [True] * 4
+
+
+def test_a_sender_waits_a_little_for_a_slot_but_not_for_a_stream_that_has_ended() -> None:
+    with both() as (sender, receiver):
+        kept = [through(sender, receiver, numbered(i)) for i in range(4)]
+        asked: list[None] = []
+
+        def once() -> bool:
+            """Whoever asks finds a slot the next time."""
+            asked.append(None)
+            kept.clear()
+            return True
+
+        assert sender.put(numbered(4), once) is not None and len(asked) == 1
+        kept += [through(sender, receiver, numbered(i)) for i in range(3)]
+        assert sender.put(numbered(5), lambda: False) is None
+        assert sender.put(numbered(5), pytest.fail) is None  # who has waited in vain does not wait, nor ask
+        kept.clear()
+        receiver.end()
+
+
+def test_batches_outlive_the_stream_and_the_sender() -> None:
+    with both() as (sender, receiver):
+        kept = through(sender, receiver, numbered(7))
+        receiver.end()
+    assert files() == 0  # any number of streams may have left batches
+    assert kept.equals(numbered(7)) and is_shared(kept)
+
+
+def test_what_was_received_cannot_be_written_to() -> None:
+    with both() as (sender, receiver):
+        got = through(sender, receiver, numbered(7))
+        values = got.column("i").to_numpy(zero_copy_only=True)
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 8
+        line = next(x for x in Path("/proc/self/maps").read_text().splitlines() if holds(x, got))
+        assert line.split()[1].startswith("r--")
+        del values
+
+
+def holds(line: str, batch: pa.RecordBatch) -> bool:
+    first, last = line.split()[0].split("-")
+    address: int = batch.column(0).buffers()[1].address
+    return int(first, 16) <= address < int(last, 16)
+
+
+def test_another_segment_than_was_meant_is_left_alone(tmp_path: Path) -> None:
+    with Sender(HERE) as sender:
+        named = announced(sender)
+        (tmp_path / "file").write_bytes(bytes(named["size"]))
+        plain = os.open(tmp_path / "file", os.O_RDWR)
+        unsealed = os.memfd_create("hubflight-test")
+        os.ftruncate(unsealed, named["size"])
+        os.pwrite(unsealed, os.pread(named["fd"], 4096, 0), 0)
+        queue = tmp_path / "queue"
+        os.mkfifo(queue)
+        waiting = os.open(queue, os.O_RDWR)
+        wrong: list[Any] = [
+            {**named, "nonce": "00" * 16},
+            {**named, "nonce": "no"},
+            {**named, "size": named["size"] + 4096},
+            {**named, "pid": 1 << 30},
+            {**named, "fd": plain},
+            {**named, "fd": unsealed},
+            {**named, "fd": waiting},
+            {"pid": named["pid"]},
+            "a text",
+            None,
+        ]
+        for said in wrong:
+            receiver = Receiver()
+            assert receiver.take(message(segment=said), pa.schema([])) is None
+            assert sender.put(numbered(0), always) is None, said
+            with pytest.raises(Unusable):
+                receiver.take(message(slot=0, offset=0, length=8), pa.schema([]))
+        for fd in (plain, unsealed, waiting):
+            os.close(fd)
+        assert Receiver().take(message(segment=named), pa.schema([])) is None
+        assert sender.put(numbered(0), always) is not None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"slot": 4, "offset": 0, "length": 8},
+        {"slot": -1, "offset": 0, "length": 8},
+        {"slot": True, "offset": 0, "length": 8},
+        {"slot": 0, "offset": 4, "length": 8},
+        {"slot": 0, "offset": 0, "length": (4 << 20) + 8},
+        {"slot": 0, "offset": 1 << 62, "length": 8},
+        {"slot": 0, "offset": 0},
+        {"slot": 0, "offset": 0, "length": 64},
+    ],
+)
+def test_a_place_that_holds_no_batch_is_refused(place: dict[str, Any]) -> None:
+    with both() as (_, receiver):
+        with pytest.raises(Unusable):
+            receiver.take(message(**place), numbered(0).schema)
+        assert receiver.take(message(other=1), numbered(0).schema) is None
+        assert receiver.take(pa.py_buffer(b"\xff no object"), numbered(0).schema) is None
+
+
+def test_what_a_fork_has_seen_is_never_overwritten() -> None:
+    with both() as (sender, receiver):
+        kept = [through(sender, receiver, numbered(i)) for i in range(2)]
+        go, tell = os.pipe()
+        child = os.fork()
+        if child == 0:  # it looks at its batches when its parent has gone on reading
+            os.read(go, 1)
+            right = all(batch.equals(numbered(i)) for i, batch in enumerate(kept))
+            kept.clear()  # which gives nothing back: the slots were its parent's
+            os._exit(0 if right else 1)
+        kept.clear()
+        for i in range(10, 60):
+            assert through(sender, receiver, numbered(i)).equals(numbered(i))
+        os.write(tell, b".")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        for i in range(60, 90):
+            assert through(sender, receiver, numbered(i)).equals(numbered(i))
+        more = [through(sender, receiver, numbered(i)) for i in range(2)]
+        assert sender.put(numbered(0), always) is None  # the two that the fork has seen stay in use
+        del more
+        os.close(go)
+        os.close(tell)
+
+
+@pytest.mark.parametrize(("uri", "switch"), [("grpc://127.0.0.1:1", ""), (HERE, "off"), (HERE, "OFF"), (HERE, "0")])
+def test_there_is_none_over_tcp_and_where_it_is_switched_off(
+    uri: str, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBFLIGHT_SHARED_MEMORY", switch)
+    with Sender(uri) as sender:
+        assert sender.headers == {} and sender.put(numbered(0), always) is None
+
+
+def test_where_no_memory_can_be_made_uploads_go_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with Sender(HERE) as sender:
+        assert sender.headers == {} and sender.put(numbered(0), always) is None
