@@ -38,4 +38,13 @@ func (b budget) lease(ctx context.Context, n int64, patience time.Duration) (rel
 	return func() { b.room.Release(n) }, nil
 }
 
+// tryLease is lease for what can be done without: it waits for nothing and stands
+// behind everybody who does.
+func (b budget) tryLease(n int64) (release func(), ok bool) {
+	if !b.room.TryAcquire(n) {
+		return nothing, false
+	}
+	return func() { b.room.Release(n) }, true
+}
+
 func nothing() {}

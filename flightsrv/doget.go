@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/frame"
+	"github.com/hubflight/hubflight/flightsrv/internal/sharedmem"
 	"github.com/hubflight/hubflight/source/dataset"
 )
 
@@ -57,25 +58,34 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 		if err != nil {
 			return err
 		}
-		return s.send(ctx, stream, rows, compression, wait)
+		out := newBatchSender(stream, compression, wait)
+		return s.send(ctx, out, rows, s.wantsSlots(ctx, compression, rows.Schema(), part.Query))
 	})
 }
 
 // send moves batches from the scan to the client. The schema goes at once; the
 // scan starts when the memory it takes has been leased. Its workers hold decode
-// slots while they decode, and never while a batch is sent.
-func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServer, rows dataset.Stream, compression string, wait await) (err error) {
+// slots while they decode, and never while a batch is sent. slotBytes is 0, or the
+// size of the slots of a segment that the client would share.
+func (s *Server) send(ctx context.Context, out *batchSender, rows dataset.Stream, slotBytes int64) (err error) {
 	release := nothing
 	defer func() {
 		err = errors.Join(err, rows.Close())
 		release() // what was leased is free only when the scan has ended
 	}()
-	out := newBatchSender(stream, compression, wait)
 	if err := out.schema(rows.Schema()); err != nil {
 		return err
 	}
 	if release, err = s.memory.lease(ctx, rows.Holds(), s.limits.QueueTimeout); err != nil {
 		return err
+	}
+	if slotBytes > 0 {
+		// After the scan's lease: a stream that waits for memory holds none.
+		leave, err := s.share(out, slotBytes)
+		defer leave()
+		if err != nil {
+			return err
+		}
 	}
 	for {
 		batch, err := rows.Next(ctx)
@@ -85,7 +95,7 @@ func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServ
 		if err != nil {
 			return err
 		}
-		err = out.batch(batch)
+		err = out.batch(ctx, batch)
 		batch.Release()
 		if err != nil {
 			return err
@@ -94,11 +104,13 @@ func (s *Server) send(ctx context.Context, stream flight.FlightService_DoGetServ
 }
 
 // batchSender encodes batches as FlightData and sends them without a copy: what
-// it sends stays alive, and unchanged, until it has left.
+// it sends stays alive, and unchanged, until it has left. Batches that lie in a slot
+// of shared memory have been copied, once.
 type batchSender struct {
 	stream grpc.ServerStream
 	wait   await
 	opts   []ipc.Option
+	slots  *sharedmem.Sender // nil: everything passes the connection
 }
 
 func newBatchSender(stream grpc.ServerStream, compression string, wait await) *batchSender {
@@ -112,10 +124,16 @@ func (b *batchSender) schema(schema *arrow.Schema) error {
 }
 
 // batch sends one batch; a reference to it is kept until its bytes have left.
-func (b *batchSender) batch(rec arrow.RecordBatch) error {
+func (b *batchSender) batch(ctx context.Context, rec arrow.RecordBatch) error {
 	payload, err := ipc.GetRecordBatchPayload(rec, b.opts...)
 	if err != nil {
 		return err
+	}
+	if b.slots != nil {
+		if place, ok := b.put(ctx, &payload); ok {
+			payload.Release()
+			return b.tell(place)
+		}
 	}
 	return b.send(&payload, rec)
 }

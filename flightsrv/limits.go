@@ -21,6 +21,9 @@ type Limits struct {
 	IdleTimeoutPut time.Duration
 	// ScanMemory is what open scans may hold together, in bytes.
 	ScanMemory int64
+	// NoSharedMemory sends every batch through the connection, also to clients of
+	// this machine that ask for something better.
+	NoSharedMemory bool
 }
 
 const (

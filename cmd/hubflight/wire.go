@@ -85,7 +85,8 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 		Limits: flightsrv.Limits{
 			MaxStreams: cfg.Server.MaxStreams, MaxMessage: int(cfg.Server.MaxMessage), DecodeSlots: cfg.DecodeSlots(),
 			QueueTimeout: cfg.Server.QueueTimeout, IdleTimeoutGet: cfg.Server.IdleTimeoutGet, IdleTimeoutPut: cfg.Server.IdleTimeoutPut,
-			ScanMemory: cfg.MemoryBudget() / 2, // the rest is for footers, uploads and what is not collected yet
+			ScanMemory:     cfg.MemoryBudget() / 2, // the rest is for footers, uploads and what is not collected yet
+			NoSharedMemory: !cfg.Server.SharedMemory,
 		},
 	})
 	return &service{server: server, hubEndpoint: hubClient.Endpoint(), close: closeAll}, nil

@@ -41,6 +41,7 @@ type Server struct {
 	QueueTimeout   time.Duration `key:"server.queue_timeout" help:"how long a stream waits for its turn to decode before it is answered busy"`
 	IdleTimeoutGet time.Duration `key:"server.idle_timeout_get" help:"a DoGet whose client takes nothing for this long is ended"`
 	IdleTimeoutPut time.Duration `key:"server.idle_timeout_put" help:"a DoPut whose client sends nothing for this long is ended"`
+	SharedMemory   bool          `key:"server.shared_memory" help:"exchange batches through shared memory with this user's clients of server.unix that ask for it (Linux)"`
 	DrainGrace     time.Duration `key:"server.drain_grace" help:"how long running calls may finish after SIGTERM"`
 }
 
@@ -117,6 +118,7 @@ func Default() Config {
 			QueueTimeout:   10 * time.Minute,
 			IdleTimeoutGet: 30 * time.Minute,
 			IdleTimeoutPut: 2 * time.Minute,
+			SharedMemory:   true,
 			DrainGrace:     30 * time.Second,
 		},
 		Auth:  Auth{Mode: "none"},

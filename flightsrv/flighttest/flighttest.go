@@ -34,7 +34,7 @@ import (
 type Fixture struct {
 	Server   *flightsrv.Server
 	Client   *client.Client
-	Location string           // grpc://127.0.0.1:PORT
+	Location string           // grpc://127.0.0.1:PORT, or with Unix grpc+unix:///…
 	Root     string           // a folder that is a local root
 	Spool    string           // where the writer keeps files on their way
 	Hub      *hubtest.Running // the Hub it reads and writes
@@ -54,6 +54,7 @@ type setup struct {
 	spool  string
 	room   int64
 	memory memory.Allocator
+	unix   bool
 }
 
 // Option changes what New makes.
@@ -71,6 +72,9 @@ func Auth(a flightsrv.Auth) Option { return func(s *setup) { s.auth = a } }
 
 // Limits sets the server's bounds.
 func Limits(l flightsrv.Limits) Option { return func(s *setup) { s.limits = l } }
+
+// Unix has the service listen on a unix socket instead of a loopback port.
+func Unix() Option { return func(s *setup) { s.unix = true } }
 
 // Memory is what batches are decoded to; the default is the server's own pool.
 func Memory(m memory.Allocator) Option { return func(s *setup) { s.memory = m } }
@@ -134,11 +138,14 @@ func New(t testing.TB, options ...Option) *Fixture {
 			ref.Dir, ref.Path = folder, tail
 			return ref, err
 		}})
-	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	lis, err := s.listen(t)
 	must(err)
 	served := make(chan error, 1)
 	go func() { served <- f.Server.Serve(lis) }()
 	f.Location = "grpc://" + lis.Addr().String()
+	if s.unix {
+		f.Location = "grpc+unix://" + lis.Addr().String()
+	}
 	f.Client, err = client.Dial(t.Context(), f.Location, client.Options{ServerToken: s.bearer, HubToken: s.token})
 	must(err)
 	t.Cleanup(func() {
@@ -150,6 +157,14 @@ func New(t testing.TB, options ...Option) *Fixture {
 		hubClient.Close()
 	})
 	return f
+}
+
+func (s *setup) listen(t testing.TB) (net.Listener, error) {
+	var lc net.ListenConfig
+	if s.unix {
+		return lc.Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"))
+	}
+	return lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 }
 
 // Folder makes a local dataset below the root and returns its name.

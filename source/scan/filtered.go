@@ -68,7 +68,7 @@ func (w *worker) windowRows(group int, p *progress) int64 {
 	if size == 0 {
 		size = w.footerSize(group, w.plan.units[:w.plan.first])
 	}
-	p.tested = grow(p.tested, min(windowRows, w.task.Query.batchBytes()/max(size, 1)))
+	p.tested = grow(p.tested, min(windowRows, w.task.Query.BatchSize()/max(size, 1)))
 	return p.tested
 }
 

@@ -196,7 +196,7 @@ func (w *worker) step(group int, p *progress) int64 {
 	if size == 0 {
 		size = w.footerSize(group, w.plan.units)
 	}
-	p.step = grow(p.step, min(limit, w.task.Query.batchBytes()/max(size, 1)))
+	p.step = grow(p.step, min(limit, w.task.Query.BatchSize()/max(size, 1)))
 	return p.step
 }
 

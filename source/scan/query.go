@@ -158,7 +158,9 @@ func (q Query) batchRows() int {
 	return defaultBatchRows
 }
 
-func (q Query) batchBytes() int64 {
+// BatchSize is about how many bytes a batch of the query has: BatchBytes within its
+// bounds, or the default.
+func (q Query) BatchSize() int64 {
 	if q.BatchBytes > 0 {
 		return min(q.BatchBytes, maxBatchBytes)
 	}

@@ -97,13 +97,13 @@ func open(ctx context.Context, t *Task) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
 		schema: t.Out, reader: t.Reader, cancel: cancel, lanes: t.lanes(plan),
-		shape: shaper{schema: t.Out, mem: t.Memory, maxRows: t.Query.batchRows(), maxBytes: t.Query.batchBytes()},
+		shape: shaper{schema: t.Out, mem: t.Memory, maxRows: t.Query.batchRows(), maxBytes: t.Query.BatchSize()},
 	}
 	perWorker := t.workerBytes(plan)
 	s.lanes.perLane = spareBytes + perWorker
 	// Beside what waits in the queue: a piece that is made, one that is cut into
 	// batches, and the batch that the consumer has.
-	s.holds = perWorker + s.lanes.queue + 3*t.Query.batchBytes() + hints.holds()
+	s.holds = perWorker + s.lanes.queue + 3*t.Query.BatchSize() + hints.holds()
 	s.start = func() {
 		hints.ahead = newAhead(ctx, t.Reader)
 		hints.ahead.announce(t, plan, s.lanes.jobs)
@@ -120,7 +120,7 @@ func open(ctx context.Context, t *Task) (*Stream, error) {
 func (t *Task) lanes(plan *layout) *lanes {
 	l := &lanes{
 		changed: make(chan struct{}), asked: time.Now(), hungry: true,
-		queue: aheadBatches * t.Query.batchBytes(), most: t.Workers, spare: t.Spare,
+		queue: aheadBatches * t.Query.BatchSize(), most: t.Workers, spare: t.Spare,
 		serial: plan.bound != nil, again: true, stall: stallLocal,
 	}
 	if _, remote := t.Reader.(announcer); remote && !t.File.At.Local {

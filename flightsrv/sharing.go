@@ -1,0 +1,119 @@
+package flightsrv
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/hubflight/hubflight/flightsrv/internal/sharedmem"
+	"github.com/hubflight/hubflight/source/scan"
+)
+
+const (
+	// headerSharedMemory is "1" on a DoGet whose client would attach a segment, and
+	// the announcement of the client's own on a DoPut.
+	headerSharedMemory = "x-hubflight-shared-memory"
+
+	slotsOfRead = 4
+	slotPage    = 4096
+)
+
+// mayShare reports whether a call's peer is a process of this machine, and what it
+// says about shared memory; "" is nothing.
+func (s *Server) mayShare(ctx context.Context) string {
+	if s.limits.NoSharedMemory {
+		return ""
+	}
+	if p, ok := peer.FromContext(ctx); !ok || p.LocalAddr == nil || p.LocalAddr.Network() != "unix" {
+		return ""
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if v := md.Get(headerSharedMemory); len(v) == 1 {
+		return v[0]
+	}
+	return ""
+}
+
+// wantsSlots is how large the slots of a segment should be for what a DoGet reads, or
+// 0 when its batches pass the connection.
+func (s *Server) wantsSlots(ctx context.Context, compression string, schema *arrow.Schema, q scan.Query) int64 {
+	if s.mayShare(ctx) != "1" || len(ipcOptions(compression)) > 0 {
+		return 0
+	}
+	for _, f := range schema.Fields() {
+		if hasDictionary(f.Type) {
+			return 0 // its values are messages of their own
+		}
+	}
+	return (2*q.BatchSize() + slotPage - 1) / slotPage * slotPage
+}
+
+func hasDictionary(t arrow.DataType) bool {
+	if t.ID() == arrow.DICTIONARY {
+		return true
+	}
+	if nested, ok := t.(arrow.NestedType); ok {
+		for _, f := range nested.Fields() {
+			if hasDictionary(f.Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// share makes a segment for the batches that out sends, and announces it. Where there
+// is no memory for one, or it cannot be made, nothing happens. leave, which is never
+// nil, ends it. The slots are twice what a batch should have, and take memory as they
+// are touched: half of them is what is leased.
+func (s *Server) share(out *batchSender, slotBytes int64) (leave func(), err error) {
+	release, ok := s.memory.tryLease(slotsOfRead * slotBytes / 2)
+	if !ok {
+		return nothing, nil
+	}
+	slots := s.newSlots(slotBytes)
+	if slots == nil {
+		return release, nil
+	}
+	leave = func() {
+		if err := slots.Close(); err != nil {
+			s.log.Warn("close shared memory", "error", err)
+		}
+		release()
+	}
+	out.slots = slots
+	return leave, out.tell(struct {
+		Segment sharedmem.Announcement `json:"segment"`
+	}{slots.Announcement()})
+}
+
+// newSlots is nil where there is no shared memory.
+func (s *Server) newSlots(slotBytes int64) *sharedmem.Sender {
+	slots, err := sharedmem.New(slotsOfRead, int(slotBytes))
+	if err != nil {
+		s.log.Debug("no shared memory", "error", err)
+		return nil
+	}
+	return slots
+}
+
+// put copies a batch into a slot; ok is false when there is none for it. To wait for
+// one is to wait for the client.
+func (b *batchSender) put(ctx context.Context, payload *ipc.Payload) (place sharedmem.Place, ok bool) {
+	_ = b.wait(func() error { place, ok = b.slots.Put(ctx, payload); return nil })
+	return place, ok
+}
+
+// tell sends a message that holds no rows but says where they are.
+func (b *batchSender) tell(body any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return b.wait(func() error { return b.stream.SendMsg(&flight.FlightData{AppMetadata: raw}) })
+}
