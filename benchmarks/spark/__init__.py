@@ -1,7 +1,8 @@
 """What Spark makes of hubflight, beside what people use today: ``make bench-spark`` runs ``python -m benchmarks.spark``.
 
 ================  =================================================================================================
-``sources``       two data sources for comparison: ready batches from memory, and pyspark_huggingface with a write that works
+``sources``       what no Python data source can beat: ready batches from memory, and a writer that drops its rows
+``reference``     pyspark_huggingface with a write that works
 ``session``       the process in which one reader's Spark lives
 ``processes``     CPU seconds and peak memory of a whole tree of processes
 ``rounds``        the questions, and the order in which they are asked

@@ -30,11 +30,20 @@ from benchmarks.measure.processes import Worker, clean_environment
 from benchmarks.spark.processes import cpu_of_tree
 
 OURS, EMBEDDED, REFERENCE, READY, LOCAL = "hubflight", "embedded", "pyspark_huggingface", "ready batches", "local parquet"
-READERS = (OURS, EMBEDDED, REFERENCE, READY, LOCAL)
+DROP = "drop rows"
+READERS = (OURS, EMBEDDED, REFERENCE, READY, DROP, LOCAL)
+_OUR_PACKAGES, _THEIR_PACKAGES = ("pyspark_hubflight", "pyspark_hubflight_py"), ("pyspark_huggingface",)
 _FOREIGN = {
-    OURS: ("pyspark_huggingface",),
-    EMBEDDED: ("pyspark_huggingface",),
-    REFERENCE: ("pyspark_hubflight", "pyspark_hubflight_py"),
+    OURS: _THEIR_PACKAGES,
+    EMBEDDED: _THEIR_PACKAGES,
+    REFERENCE: _OUR_PACKAGES,
+    READY: _OUR_PACKAGES + _THEIR_PACKAGES,
+    DROP: _OUR_PACKAGES + _THEIR_PACKAGES,
+}
+_FOUND = {
+    REFERENCE: "from benchmarks.spark.reference import WorkingHuggingFace as DefaultSource",
+    READY: "from benchmarks.spark.sources import ReadyBatches as DefaultSource",
+    DROP: "from benchmarks.spark.sources import DropRows as DefaultSource",
 }
 _MOST_REPEATS = 4
 TOKEN = "hf_anybody"  # noqa: S105
@@ -85,7 +94,9 @@ class Bench:
     """The sessions of one latency, one for each reader, and what they run on."""
 
     def __init__(self, rig: Rig, readers: list[str], say: Callable[[str], None]) -> None:
-        self.rig, self.readers, self.say = rig, readers, say
+        self.rig, self.say = rig, say
+        self.readers = [name for name in readers if name != DROP]
+        self.writers = [name for name in readers if name in (OURS, EMBEDDED, REFERENCE, DROP)]
         # A unix socket's path is short.
         self._own = Path(tempfile.mkdtemp(prefix="hf-bench-"))
         self._sessions: dict[str, Worker] = {}
@@ -159,12 +170,14 @@ class Bench:
             _create(self.rig.hub, target)
             return self._timed(name, "write", source=source, target=target, options=self._options(name))
 
-        writers = [name for name in self.readers if name in (OURS, EMBEDDED, REFERENCE)]
         want = self._ask(LOCAL, "check", path=source, columns=None, filters=None, options={})
         cell.rows = want["rows"]
-        for name in list(writers):
+        writers = list(self.writers)
+        for name in self.writers:
             before = self.rig.traffic()
             once(name)
+            if name == DROP:
+                continue
             cell.traffic[name] = self.rig.traffic() - before
             # Spark's own Parquet reader is shown the files that the writer has committed.
             with self._downloaded(f"bench/written-{self.rig.rtt_ms}-{self._made}") as files:
@@ -244,21 +257,25 @@ class Bench:
             environment = {
                 **clean_environment(self.rig.scratch), "HF_ENDPOINT": self.rig.hub, "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN,
                 "HUBFLIGHT_EMBEDDED_DIR": str(self._own / "run"), "HUBFLIGHT_BINARY": str(self.rig.binary),
-                "PYTHONPATH": os.pathsep.join([str(self._hidden(name)), *(path for path in sys.path if path)]),
+                "PYTHONPATH": os.pathsep.join([str(self._packages(name)), *(path for path in sys.path if path)]),
             }  # fmt: skip
             log = self.rig.scratch / f"spark-{name.replace(' ', '-')}.log"
             self._sessions[name] = Worker([sys.executable, "-m", "benchmarks.spark.session", name], environment, log)
         return self._sessions[name]
 
-    def _hidden(self, name: str) -> Path:
-        """A folder of empty modules in front of packages that a user of this reader has not installed.
+    def _packages(self, name: str) -> Path:
+        """A folder in front of all others: empty modules for what a user of this reader has not installed, and the data
+        sources of this benchmark as if they were installed.
 
-        Spark imports all that are called ``pyspark_…`` before the first load, and each would pay for the other's.
+        Spark imports all that are called ``pyspark_…`` before the first load, so each would pay for the other's; and
+        that search is a part of every first load, which a source that is registered by a call would have behind it.
         """
-        folder = self._own / f"hidden-{name.replace(' ', '-')}"
+        folder = self._own / f"packages-{name.replace(' ', '-')}"
         folder.mkdir(exist_ok=True)
         for module in _FOREIGN.get(name, ()):
             (folder / f"{module}.py").touch()
+        if name in _FOUND:
+            (folder / "pyspark_of_benchmark.py").write_text(_FOUND[name] + "\n", encoding="ascii")
         return folder
 
     def _end(self, name: str) -> None:

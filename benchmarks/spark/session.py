@@ -20,6 +20,7 @@ FORMATS = {
     "embedded": "hubflight",
     "pyspark_huggingface": "huggingface_working",
     "ready batches": "ready_batches",
+    "drop rows": "drop_rows",
     "local parquet": "parquet",
 }
 ROWS_OF_SHOW = 20
@@ -57,10 +58,6 @@ class Session:
         self.spark = builder.config("spark.driver.memory", "2g").config("spark.sql.session.timeZone", "UTC").getOrCreate()
         self.spark.sparkContext.setLogLevel("ERROR")
         self.reader = reader
-        if reader in ("ready batches", "pyspark_huggingface"):
-            from benchmarks.spark import sources
-
-            self.spark.dataSource.register(sources.ReadyBatches if reader == "ready batches" else sources.WorkingHuggingFace)
 
     def answer(self, what: str, **question: Any) -> dict[str, Any]:
         asked: dict[str, Any] = {

@@ -1,4 +1,8 @@
-"""Two data sources to compare with; they live in a module because Spark's workers import them by name."""
+"""What no Python data source can beat: one that has its rows ready, and one that drops what it is given.
+
+They live in a module because Spark's workers import them by name, and the module imports nothing else: what it takes to
+load is part of a cold start.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
-from pyspark_huggingface.huggingface import HuggingFaceDatasets  # type: ignore[import-untyped,unused-ignore]
-from pyspark_huggingface.huggingface_sink import HuggingFaceDatasetsWriter  # type: ignore[import-untyped,unused-ignore]
+from pyspark.sql.datasource import DataSource, DataSourceArrowWriter, DataSourceReader, InputPartition, WriterCommitMessage
 
 
 class ReadyBatches(DataSource):  # type: ignore[misc,unused-ignore]
@@ -45,28 +47,19 @@ class _Ready(DataSourceReader):  # type: ignore[misc,unused-ignore]
                 yield opened.get_batch(index)
 
 
-class WorkingHuggingFace(HuggingFaceDatasets):  # type: ignore[misc,unused-ignore]
-    """pyspark_huggingface whose writer lists the split: as released it fails there, after having uploaded everything."""
+class DropRows(DataSource):  # type: ignore[misc,unused-ignore]
+    """Takes the batches that Spark gives to a writer and drops them, so that nothing is left of a write but Spark's part."""
 
     @classmethod
     def name(cls) -> str:
-        return "huggingface_working"
+        return "drop_rows"
 
-    def writer(self, schema: Any, overwrite: bool) -> Any:
-        from pyspark_huggingface.huggingface_sink import HuggingFaceSink
-
-        made = HuggingFaceSink(self.options).writer(schema, overwrite)
-        made.__class__ = _WorkingWriter
-        return made
+    def writer(self, schema: Any, overwrite: bool) -> DataSourceArrowWriter:
+        return _Drop()
 
 
-class _WorkingWriter(HuggingFaceDatasetsWriter):  # type: ignore[misc,unused-ignore]
-    def _list_split(self, api: Any) -> Iterator[Any]:
-        from huggingface_hub.errors import EntryNotFoundError
-
-        try:
-            for found in api.list_repo_tree(self.repo_id, self.data_dir, repo_type=self.repo_type, revision=self.revision):
-                if found.path.startswith(self.prefix):
-                    yield found
-        except EntryNotFoundError:
-            return
+class _Drop(DataSourceArrowWriter):  # type: ignore[misc,unused-ignore]
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
+        for _ in iterator:
+            pass
+        return WriterCommitMessage()
