@@ -34,7 +34,8 @@ func (s *Server) DoPut(stream flight.FlightService_DoPutServer) error {
 	}
 	return watched(stream.Context(), "stage", s.limits.IdleTimeoutPut, func(ctx context.Context, wait await) error {
 		defer leave()
-		in := &guardedStream{stream: stream, wait: wait}
+		in := &guardedStream{stream: stream, wait: wait, slots: s.attach(ctx)}
+		defer in.slots.close()
 		first, err := in.receive()
 		if err != nil {
 			return brokenStream(err)
@@ -158,18 +159,20 @@ func (p *putSender) event(e writer.CommitEvent) {
 type batches struct{ reader *flight.Reader }
 
 // guardedStream hands messages from the client to arrow-go's reader, checked. The
-// body of a message is good until the next one is received.
+// body of a message, wherever it lies, is good until the next one is received.
 type guardedStream struct {
 	stream interface {
 		RecvMsg(m any) error
 	}
 	in     frame.Inbound
+	slots  inSlots
 	wait   await
 	first  *flight.FlightData
 	layout *ipcguard.Layout // nil until the schema has passed
 }
 
 func (g *guardedStream) receive() (*flight.FlightData, error) {
+	g.slots.giveBack()
 	err := g.wait(func() error { return g.stream.RecvMsg(&g.in) })
 	return g.in.Data, err
 }
@@ -188,16 +191,9 @@ func newBatches(g *guardedStream) (*batches, error) {
 
 // Recv implements flight.DataStreamReader.
 func (g *guardedStream) Recv() (*flight.FlightData, error) {
-	data := g.first
-	g.first = nil
-	for data == nil || (len(data.GetDataHeader()) == 0 && g.layout != nil) { // metadata-only messages carry no rows
-		var err error
-		if data, err = g.receive(); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil, io.EOF // the half-close: the only good end
-			}
-			return nil, brokenStream(err)
-		}
+	data, err := g.next()
+	if err != nil {
+		return nil, err
 	}
 	if g.layout == nil {
 		layout, err := ipcguard.SchemaLayout(data.GetDataHeader())
@@ -211,6 +207,29 @@ func (g *guardedStream) Recv() (*flight.FlightData, error) {
 		return nil, invalid("put", "record batch: %w", err)
 	}
 	return data, nil
+}
+
+// next is the first message, and then the next one that has rows or says where they
+// are.
+func (g *guardedStream) next() (*flight.FlightData, error) {
+	data := g.first
+	g.first = nil
+	for {
+		switch {
+		case data == nil:
+		case g.layout == nil || len(data.GetDataHeader()) > 0:
+			return data, nil
+		case g.slots.offered && len(data.GetAppMetadata()) > 0:
+			return g.slots.message(data.GetAppMetadata())
+		}
+		var err error
+		if data, err = g.receive(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil, io.EOF // the half-close: the only good end
+			}
+			return nil, brokenStream(err)
+		}
+	}
 }
 
 // Schema implements writer.Batches.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/sharedmem"
+	"github.com/hubflight/hubflight/flightsrv/internal/strictjson"
 	"github.com/hubflight/hubflight/source/scan"
 )
 
@@ -21,6 +22,7 @@ const (
 
 	slotsOfRead = 4
 	slotPage    = 4096
+	maxPlace    = 1 << 10 // bytes of an announcement or a place
 )
 
 // mayShare reports whether a call's peer is a process of this machine, and what it
@@ -116,4 +118,61 @@ func (b *batchSender) tell(body any) error {
 		return err
 	}
 	return b.wait(func() error { return b.stream.SendMsg(&flight.FlightData{AppMetadata: raw}) })
+}
+
+// inSlots is what a DoPut's client has in shared memory. The zero value is none.
+type inSlots struct {
+	offered  bool // messages without rows may name a place
+	receiver *sharedmem.Receiver
+	held     []int
+}
+
+// attach maps the segment that a DoPut's client offers. A client sees that it was not,
+// and sends everything through the connection.
+func (s *Server) attach(ctx context.Context) (in inSlots) {
+	offer := s.mayShare(ctx)
+	if offer == "" {
+		return in
+	}
+	in.offered = true
+	var a sharedmem.Announcement
+	err := strictjson.Decode([]byte(offer), maxPlace, &a)
+	if err == nil {
+		in.receiver, err = sharedmem.Attach(a, int64(s.limits.MaxMessage))
+	}
+	if err != nil {
+		s.log.Debug("no shared memory", "error", err)
+	}
+	return in
+}
+
+// message is the batch that lies at an announced place, as if it had come through the
+// connection: good until giveBack.
+func (in *inSlots) message(told []byte) (*flight.FlightData, error) {
+	var place sharedmem.Place
+	if err := strictjson.Decode(told, maxPlace, &place); err != nil {
+		return nil, invalid("put", "shared memory: %w", err)
+	}
+	if in.receiver == nil {
+		return nil, invalid("put", "shared memory: a batch lies in a segment that was not attached")
+	}
+	meta, body, err := in.receiver.Message(place)
+	if err != nil {
+		return nil, invalid("put", "shared memory: %w", err)
+	}
+	in.held = append(in.held, place.Slot)
+	return &flight.FlightData{DataHeader: meta, DataBody: body}, nil
+}
+
+func (in *inSlots) giveBack() {
+	for _, slot := range in.held {
+		in.receiver.Free(slot)
+	}
+	in.held = in.held[:0]
+}
+
+func (in *inSlots) close() {
+	if in.receiver != nil {
+		_ = in.receiver.Close() // memory that nobody refers to any more
+	}
 }

@@ -24,8 +24,8 @@
 //     small or in use goes on with ordinary messages.
 //   - A segment is anonymous memory: it has no name in a file system, and nothing
 //     is left of it when its processes end, however they end.
-//   - Its size is sealed before anybody else can open it, so that no access of
-//     either side faults.
+//   - Its size is sealed before anybody else can open it, and its sender reserves
+//     the memory of what it writes, so that no access of either side faults.
 //   - Nothing of a foreign descriptor is read before its owner, size, seals and
 //     nonce are those announced: process numbers may mean other processes where
 //     containers share a socket.

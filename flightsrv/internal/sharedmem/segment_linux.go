@@ -13,6 +13,10 @@ import (
 // name is what the segment's mappings are called in /proc/PID/maps.
 const name = "hubflight"
 
+// reserveStep is what a slot's memory grows by, so that batches of nearly equal size
+// do not make it grow every time.
+const reserveStep = 256 << 10
+
 const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
 // New makes a segment of slots (at most 62) of slotBytes (a multiple of 4096) each,
@@ -36,11 +40,38 @@ func New(slots, slotBytes int) (_ *Sender, err error) {
 	if s.mem, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, errors.Join(fmt.Errorf("mmap: %w", err), unix.Close(fd))
 	}
+	if err := reserve(fd, 0, pageBytes); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	s.describe(nonce)
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, errors.Join(fmt.Errorf("seal: %w", err), s.Close())
 	}
 	return s, nil
+}
+
+// reserve makes sure that there is memory for a part of the segment: to touch what is
+// not there would end the process where the system has no more to give.
+func reserve(fd int, at, size int64) error {
+	for {
+		err := unix.Fallocate(fd, 0, at, size)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// reserve makes sure that there is memory for the first size bytes of a slot.
+func (s *Sender) reserve(slot, size int) bool {
+	if size <= s.reserved[slot] {
+		return true
+	}
+	size = min((size+reserveStep-1)/reserveStep*reserveStep, s.slotBytes)
+	if err := reserve(s.announced.FD, int64(pageBytes+slot*s.slotBytes), int64(size)); err != nil {
+		return false
+	}
+	s.reserved[slot] = size
+	return true
 }
 
 // Close gives up this side's part of the segment; what the other side has mapped

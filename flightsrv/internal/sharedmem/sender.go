@@ -26,8 +26,9 @@ const (
 type Sender struct {
 	segment
 	announced Announcement
-	last      int  // the slot that was taken last
-	hopeless  bool // the last wait for a slot was in vain
+	last      int           // the slot that was taken last
+	hopeless  bool          // the last wait for a slot was in vain
+	reserved  [maxSlots]int // bytes of each slot that certainly have memory
 }
 
 // Announcement is what the other side attaches with, for as long as the Sender is
@@ -56,7 +57,7 @@ func (s *Sender) Put(ctx context.Context, payload *ipc.Payload) (place Place, ok
 		return Place{}, false
 	}
 	i, ok := s.wait(ctx)
-	if !ok {
+	if !ok || !s.reserve(i, offset+head+int(body)) {
 		return Place{}, false
 	}
 	to := s.slot(i)[offset:]
