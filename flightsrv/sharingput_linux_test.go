@@ -147,10 +147,10 @@ func TestRowsWrittenThroughSharedMemoryAreTheSameOfEveryType(t *testing.T) {
 		o.attached(t)
 		for at, n := int64(0), 0; at < all.NumRows(); n++ {
 			size := int64(500)
-			switch {
-			case n == 3:
+			switch n {
+			case 3:
 				size = 0 // a batch without rows
-			case n == 5:
+			case 5:
 				size = 4000 // too large for a slot
 			}
 			part := all.NewSlice(at, min(at+size, all.NumRows()))
