@@ -321,6 +321,9 @@ func (e *encoder) empty(ctx context.Context, done func(encoded) error) error {
 
 // abandon removes an open file.
 func (e *encoder) abandon() error {
+	if e.parquet != nil {
+		e.parquet.Release()
+	}
 	if e.file == nil {
 		return nil
 	}

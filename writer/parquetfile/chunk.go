@@ -119,7 +119,7 @@ func newChunk(column *schema.Column, dt arrow.DataType, props *parquet.WriterPro
 func (c *chunk) reset() error {
 	c.values.restart(c.useDict)
 	c.dicted = c.values.pays()
-	c.pages, c.dictPages, c.sumValues, c.sumRaw, c.firstRow = nil, 0, 0, 0, 0
+	c.pages, c.dictPages, c.sumValues, c.sumRaw, c.firstRow = c.pages[:0], 0, 0, 0, 0
 	c.bloom = nil
 	if c.newBloom != nil {
 		c.bloom = c.newBloom()

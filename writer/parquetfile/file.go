@@ -30,10 +30,12 @@ type File struct {
 	slabs  *slabs
 
 	meta   *metadata.FileMetaDataBuilder
-	index  *metadata.PageIndexBuilder // nil if there is to be none
+	index  *pageIndexes // nil if there is to be none
 	blooms *metadata.FileBloomFilterBuilder
 	groups int
 	rows   int64 // of the open group
+
+	released bool
 
 	scratch Scratch // nil: there is none
 	most    int     // slabs in use, beyond which pages are spilled
@@ -65,7 +67,7 @@ func New(w io.Writer, sc *arrow.Schema, props *parquet.WriterProperties) (*File,
 		}
 	}
 	if props.PageIndexEnabled() {
-		f.index = &metadata.PageIndexBuilder{Schema: pq}
+		f.index = &pageIndexes{schema: pq}
 	}
 	f.blooms = &metadata.FileBloomFilterBuilder{Schema: pq}
 	_, err = io.WriteString(f.out, magic)
@@ -83,6 +85,9 @@ func (f *File) SpillTo(scratch Scratch, most int64) {
 
 // Write appends rows to the open group.
 func (f *File) Write(rec arrow.RecordBatch) error {
+	if f.released {
+		return errReleased
+	}
 	if rec.NumRows() == 0 {
 		return nil
 	}
@@ -133,24 +138,21 @@ func (f *File) EndGroup() error {
 		return fmt.Errorf("a file cannot have more than %d row groups", maxGroups)
 	}
 	group := f.meta.AppendRowGroup()
-	if f.index != nil {
-		if err := f.index.AppendRowGroup(); err != nil {
-			return err
-		}
-	}
 	blooms := make(map[string]metadata.BloomFilterBuilder)
-	for i, c := range f.chunks {
+	for _, c := range f.chunks {
 		if err := c.write(f.out, f.scratch, group.NextColumnChunk()); err != nil {
 			return err
-		}
-		if f.index != nil {
-			if err := c.describe(f.index, i); err != nil {
-				return err
-			}
 		}
 		if c.bloom != nil {
 			blooms[c.column.Path()] = c.bloom
 		}
+	}
+	if f.index != nil {
+		if err := f.index.add(f.chunks); err != nil {
+			return err
+		}
+	}
+	for _, c := range f.chunks {
 		if err := c.reset(); err != nil {
 			return err
 		}
@@ -168,8 +170,19 @@ func (f *File) EndGroup() error {
 	return err
 }
 
-// Close ends the open group and writes the footer. It does not close the writer below.
+// Release gives the file's memory back, and drops what is not written. It is called at the end of every File; after it the File is of no use. Calling it
+// again does nothing.
+func (f *File) Release() {
+	for _, c := range f.chunks {
+		c.stored = queue{slabs: f.slabs}
+	}
+	f.chunks, f.released = nil, true
+	f.slabs.release()
+}
+
+// Close ends the open group and writes the footer, and releases the File. It does not close the writer below.
 func (f *File) Close() error {
+	defer f.Release()
 	if err := f.EndGroup(); err != nil {
 		return err
 	}
@@ -177,9 +190,8 @@ func (f *File) Close() error {
 		return err
 	}
 	if f.index != nil {
-		f.index.Finish()
-		var at metadata.PageIndexLocation
-		if err := f.index.WriteTo(f.out, &at); err != nil {
+		at, err := f.index.write(f.out)
+		if err != nil {
 			return err
 		}
 		if err := f.meta.SetPageIndexLocation(at); err != nil {
@@ -216,5 +228,7 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // Tell is the number of bytes written.
 func (c *counted) Tell() int64 { return c.n }
+
+var errReleased = errors.New("the file is complete or given up")
 
 var errNulls = errors.New("there are nulls where the schema says that there are none")

@@ -1,6 +1,7 @@
 package parquetfile
 
 import (
+	"errors"
 	"io"
 	"runtime"
 	"runtime/debug"
@@ -23,7 +24,7 @@ func TestAFileHoldsItsOpenGroupAndNoMore(t *testing.T) {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return m.HeapAlloc + uint64(f.slabs.mapped) //nolint:gosec // bytes of memory
 	}
 	before, peak := live(), uint64(0)
 	var group int64
@@ -46,5 +47,36 @@ func TestAFileHoldsItsOpenGroupAndNoMore(t *testing.T) {
 	t.Logf("%d KiB for groups of %d KiB", took>>10, group>>10)
 	if group < 4<<20 || took > most {
 		t.Errorf("%d bytes above what was there before; the open group has %d", took, group)
+	}
+}
+
+// TestAFileThatIsReleasedHasNoMemoryAndTakesNoRows, whether it is complete or not.
+func TestAFileThatIsReleasedHasNoMemoryAndTakesNoRows(t *testing.T) {
+	rec := shaped("texts", 20_000)
+	defer rec.Release()
+	for name, end := range map[string]func(*File) error{
+		"complete": (*File).Close,
+		"given up": func(f *File) error { f.Release(); return nil },
+	} {
+		f, err := New(io.Discard, rec.Schema(), parquet.NewWriterProperties())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Write(rec); err != nil {
+			t.Fatal(err)
+		}
+		if runtime.GOOS == "linux" && f.slabs.mapped < 1<<20 {
+			t.Fatalf("%s: pages of %d bytes wait in %d", name, f.Buffered(), f.slabs.mapped)
+		}
+		if err := end(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Release()
+		if f.slabs.mapped != 0 || f.slabs.regions != nil || f.slabs.free != nil || f.Buffered() != 0 {
+			t.Errorf("%s: %d bytes are left", name, f.slabs.mapped)
+		}
+		if err := f.Write(rec); !errors.Is(err, errReleased) {
+			t.Errorf("%s: rows are taken: %v", name, err)
+		}
 	}
 }

@@ -2,15 +2,22 @@ package parquetfile
 
 import "io"
 
-// slabSize is small enough that a file of a thousand columns holds little more than its pages.
-const slabSize = 64 << 10
+const (
+	// slabSize is small enough that a file of a thousand columns holds little more than its pages.
+	slabSize = 64 << 10
+	// hugePage is the most memory that is asked for at a time, and what a huge page has on most machines.
+	hugePage = 2 << 20
+)
 
-// slabs are pieces of memory that pages wait in. They are used again by the next row group, so that the collector is not what decides how
-// much a group takes.
+// slabs are pieces of memory that pages wait in. They are used again by the next row group, and are none of the collector's: it would let the heap
+// grow by as much again before it looks, so that a long file took more than a short one.
 type slabs struct {
-	free [][]byte
-	out  int       // slabs that are in use
-	page workspace // of whichever column ends a page
+	free    [][]byte
+	out     int       // slabs that are in use
+	page    workspace // of whichever column ends a page
+	regions [][]byte  // what release gives back
+	rest    []byte    // of the last region
+	mapped  int       // bytes of all regions
 }
 
 func (s *slabs) take() []byte {
@@ -20,7 +27,31 @@ func (s *slabs) take() []byte {
 		s.free = s.free[:last]
 		return out
 	}
-	return make([]byte, 0, slabSize)
+	if len(s.rest) == 0 {
+		s.rest = s.region()
+	}
+	out := s.rest[:0:slabSize]
+	s.rest = s.rest[slabSize:]
+	return out
+}
+
+// region is memory for some slabs more: as much again as there is, so that a small file takes little.
+func (s *slabs) region() []byte {
+	n := min(max(s.mapped, 4*slabSize), hugePage)
+	memory, ok := mapRegion(n)
+	if !ok {
+		return make([]byte, n)
+	}
+	s.regions, s.mapped = append(s.regions, memory), s.mapped+n
+	return memory
+}
+
+// release gives all memory back. Nobody may have a slab any more.
+func (s *slabs) release() {
+	for _, memory := range s.regions {
+		unmapRegion(memory)
+	}
+	*s = slabs{}
 }
 
 func (s *slabs) give(slab []byte) {
