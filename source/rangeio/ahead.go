@@ -1,6 +1,7 @@
 package rangeio
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -30,7 +31,19 @@ type ahead struct {
 // read is not fetched twice. The ctx of the first call bounds all fetching.
 // Announcing what is not read, or reading what is not announced, costs requests
 // and memory, never correctness.
-func (r *Reader) Expect(ctx context.Context, ranges []Range) {
+func (r *Reader) Expect(ctx context.Context, ranges []Range) { r.expect(ctx, ranges, nil) }
+
+// ExpectInOrder is Expect for ranges whose order is worth requests of their own: a
+// gap that is announced for later is not read along, so that what is needed first
+// does not come with what is needed last.
+func (r *Reader) ExpectInOrder(ctx context.Context, ranges []Range) {
+	later := slices.Clone(ranges)
+	slices.SortFunc(later, func(a, b Range) int { return cmp.Compare(a.Off, b.Off) })
+	r.expect(ctx, ranges, later)
+}
+
+// expect announces ranges. Gaps that are in later, which is sorted, stay gaps.
+func (r *Reader) expect(ctx context.Context, ranges, later []Range) {
 	if r.scheduler == nil {
 		return
 	}
@@ -42,7 +55,7 @@ func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 	}
 	end := r.Size() - int64(len(r.tail))
 	before := len(p.blocks)
-	runs := runner{plan: p, limit: r.scheduler.max}
+	runs := runner{plan: p, limit: r.scheduler.max, later: later}
 	runs.gap, runs.share = r.scheduler.gap()
 	for _, x := range ranges {
 		if x.Off < 0 || x.Len < 0 || x.End() < x.Off || x.End() > r.Size() {

@@ -139,6 +139,28 @@ func TestAnnouncedRangesBecomeFewRequests(t *testing.T) {
 	}
 }
 
+func TestInOrderNoGapIsReadAlongThatIsAnnouncedForLater(t *testing.T) {
+	for name, c := range map[string]struct{ expect, want []rangeio.Range }{
+		"halves of columns":     {[]rangeio.Range{{0, 10}, {20, 10}, {10, 10}, {30, 10}}, []rangeio.Range{{0, 10}, {10, 10}, {20, 10}, {30, 10}}},
+		"neighbours":            {[]rangeio.Range{{0, 10}, {10, 10}, {30, 5}, {20, 10}}, []rangeio.Range{{0, 20}, {20, 10}, {30, 5}}},
+		"a gap that nobody has": {[]rangeio.Range{{0, 10}, {15, 10}, {30, 10}}, []rangeio.Range{{0, 40}}},
+		"a part of a gap":       {[]rangeio.Range{{0, 10}, {18, 10}, {12, 3}}, []rangeio.Range{{0, 10}, {12, 3}, {18, 10}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(1000)
+			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 100})})
+			defer closeReader(t, r)
+			r.ExpectInOrder(t.Context(), c.expect)
+			for _, x := range c.expect {
+				readRange(t, r, o, x)
+			}
+			if got := o.requests(); !slices.Equal(got, c.want) {
+				t.Errorf("asked for %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestLaterAnnouncementsComeBehindEarlierOnes(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second, want []rangeio.Range

@@ -88,9 +88,10 @@ func (p *ahead) spend(b *block) {
 type runner struct {
 	plan       *ahead
 	gap, limit int64
-	share      int64 // wanted bytes for each byte of gaps; 0: no matter
-	run        Range // being merged
-	waste      int64 // of it, gaps
+	later      []Range // over gaps that are in one of them nothing is merged; by offset
+	share      int64   // wanted bytes for each byte of gaps; 0: no matter
+	run        Range   // being merged
+	waste      int64   // of it, gaps
 	wants      []Range
 }
 
@@ -114,7 +115,7 @@ func (m *runner) add(x Range) {
 // merge makes the run longer by a part that no block holds, or begins the next
 // run. Over a gap that is another block's, wholly or partly, nothing is merged.
 func (m *runner) merge(x Range) {
-	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap && m.pays(gap, x.Len) {
+	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap && m.pays(gap, x.Len) && !m.comesLater(Range{m.run.End(), gap}) {
 		if b, next := m.plan.at(m.run.End()); b == nil && next >= x.Off {
 			m.run.Len = x.End() - m.run.Off
 			m.waste += gap
@@ -124,6 +125,12 @@ func (m *runner) merge(x Range) {
 	}
 	m.close()
 	m.run, m.wants, m.waste = x, []Range{x}, 0
+}
+
+// comesLater reports whether some of a gap is announced by itself.
+func (m *runner) comesLater(gap Range) bool {
+	i := sort.Search(len(m.later), func(i int) bool { return m.later[i].End() > gap.Off })
+	return i < len(m.later) && m.later[i].Off < gap.End()
 }
 
 // pays reports whether the run would still be mostly wanted bytes with n more of

@@ -13,6 +13,8 @@ import (
 // announcer is a Reader that fetches ahead what it is told will be read.
 type announcer interface {
 	Expect(ctx context.Context, ranges []rangeio.Range)
+	// ExpectInOrder is for ranges whose order is worth requests.
+	ExpectInOrder(ctx context.Context, ranges []rangeio.Range)
 }
 
 // ahead tells a Reader what will be read of it; the zero ahead tells nobody. Its
@@ -44,15 +46,20 @@ func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
 		a.announceFew(t, plan)
 		return
 	}
-	var ranges []rangeio.Range
+	var ranges, last []rangeio.Range
 	for i, job := range jobs {
-		chunks, stripe := t.Footer.chunksOf(job.group, plan.units), int64(stripeBytes)
+		chunks := t.Footer.chunksOf(job.group, plan.units)
 		if i > 0 && i == len(jobs)-1 {
-			stripe = lastStripe(chunks)
+			last = lastPlan(chunks)
 		}
-		ranges = append(ranges, readPlan(chunks, stripe)...)
+		if last == nil {
+			ranges = append(ranges, readPlan(chunks)...)
+		}
 	}
 	a.expect(ranges)
+	if last != nil {
+		a.reader.ExpectInOrder(a.ctx, last)
+	}
 }
 
 // distant is a Reader that knows what a round trip to its origin is worth.
@@ -84,8 +91,8 @@ func (a ahead) announceFew(t *Task, plan *layout) {
 		if left < 0 {
 			return
 		}
-		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]), stripeBytes)...)
-		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]), stripeBytes)...)
+		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
+		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
 	}
 	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
 	a.expect(tested)
@@ -116,7 +123,7 @@ func (p *prospector) announce(ctx context.Context, found []*prospect) error {
 		}
 		chunks := p.ft.chunksOf(c.group, p.tested)
 		if !c.partial() || wholeSparse(chunks) {
-			ranges = append(ranges, readPlan(chunks, stripeBytes)...)
+			ranges = append(ranges, readPlan(chunks)...)
 			continue
 		}
 		var mine []rangeio.Range
@@ -239,54 +246,85 @@ func touched(pages []column.Page, chosen []rows, n int64) []column.Page {
 	return out
 }
 
-// stripeBytes of a row group are announced as they lie, column after column; a
-// larger one in stripes of about that size, of which each column has its part. Two
-// of them are what one Reader may hold ahead.
-const stripeBytes = 32 << 20
-
-// leastStripeBytes is the smallest stripe of the last of several row groups.
-const leastStripeBytes = 8 << 20
-
-// lastStripe is what takes the place of stripeBytes in the last of several row
-// groups: nothing else is left to be decoded while its last column is on its way,
-// nor to be fetched while it is decoded.
-func lastStripe(chunks []chunk) int64 {
-	total := int64(0)
-	for _, c := range chunks {
-		total += c.len
-	}
-	return min(max(total/4, leastStripeBytes), stripeBytes)
-}
+const (
+	// stripeBytes of a row group are announced as they lie, column after column; a
+	// larger one in stripes of about that size, of which each column has its part.
+	// Two of them are what one Reader may hold ahead.
+	stripeBytes = 32 << 20
+	// leastStripeBytes is the smallest stripe of the last of several row groups,
+	// leastPartBytes the smallest part of a column in one, and mostParts about how
+	// many parts it is cut into: each is a request.
+	leastStripeBytes = 2 << 20
+	leastPartBytes   = 512 << 10
+	mostParts        = 48
+)
 
 // readPlan is what a chunkReader of these chunks will ask for, in about that
 // order: as large parts as can be held, because each is a request. The windows
 // over chunks that are decoded side by side are much smaller.
-func readPlan(chunks []chunk, stripe int64) []rangeio.Range {
-	spans := ownSpans(chunks, false)
+func readPlan(chunks []chunk) []rangeio.Range {
+	spans, total := ownSpans(chunks, false), bytesOf(chunks)
+	return inStripes(spans, stripes(total), 0)
+}
+
+// lastPlan takes the place of readPlan in the last of several row groups: nothing
+// else is left to be decoded while its last column is on its way, nor to be fetched
+// while it is decoded. Its last stripe is cut in half again and again, so that most
+// rows are decoded before the last bytes come. It is nil for a row group that is
+// too small for that.
+func lastPlan(chunks []chunk) []rangeio.Range {
+	spans, total := ownSpans(chunks, false), bytesOf(chunks)
+	begins := stripes(total)
+	from := begins[len(begins)-1]
+	for half := (1 - from) / 2; half*float64(total) >= leastStripeBytes; half /= 2 {
+		from += half
+		begins = append(begins, from)
+	}
+	if len(begins) == 1 {
+		return nil
+	}
+	return inStripes(spans, begins, max(leastPartBytes, total/mostParts))
+}
+
+func bytesOf(chunks []chunk) int64 {
 	total := int64(0)
-	for _, s := range spans {
-		total += s.len
+	for _, c := range chunks {
+		total += c.len
 	}
-	if total <= stripe {
-		plan := make([]rangeio.Range, len(spans))
-		for i, s := range spans {
-			plan[i] = rangeio.Range{Off: s.off, Len: s.len}
-		}
-		return plan
+	return total
+}
+
+// stripes are the shares of a row group's chunks at which its stripes begin: 0, and
+// more if it is large.
+func stripes(total int64) []float64 {
+	n := max((total+stripeBytes-1)/stripeBytes, 1)
+	begins := make([]float64, n)
+	for i := range begins {
+		begins[i] = float64(i) / float64(n)
 	}
+	return begins
+}
+
+// inStripes cuts spans into parts, none smaller than a window or than least, and
+// puts those that begin in a stripe before those of the next.
+func inStripes(spans []*span, begins []float64, least int64) []rangeio.Range {
 	type due struct {
 		rangeio.Range
-		share float64 // of its chunk that comes before it
+		stripe int
 	}
 	var parts []due
 	for _, s := range spans {
-		n := (total + stripe - 1) / stripe
-		part := max((s.len+n-1)/n, min(s.len, s.window))
-		for at := int64(0); at < s.len; at += part {
-			parts = append(parts, due{rangeio.Range{Off: s.off + at, Len: min(part, s.len-at)}, float64(at) / float64(s.len)})
+		smallest := min(s.len, max(s.window, least))
+		begin, stripe := int64(0), 0 // of the part that is being made
+		for i, share := range begins[1:] {
+			if end := int64(share * float64(s.len)); end-begin >= smallest && s.len-end >= smallest {
+				parts = append(parts, due{rangeio.Range{Off: s.off + begin, Len: end - begin}, stripe})
+				begin, stripe = end, i+1
+			}
 		}
+		parts = append(parts, due{rangeio.Range{Off: s.off + begin, Len: s.len - begin}, stripe})
 	}
-	slices.SortStableFunc(parts, func(a, b due) int { return cmp.Compare(a.share, b.share) })
+	slices.SortStableFunc(parts, func(a, b due) int { return cmp.Compare(a.stripe, b.stripe) })
 	plan := make([]rangeio.Range, len(parts))
 	for i, p := range parts {
 		plan[i] = p.Range

@@ -32,6 +32,10 @@ func (l *listening) Expect(_ context.Context, ranges []rangeio.Range) {
 	l.announced = append(l.announced, ranges...)
 }
 
+func (l *listening) ExpectInOrder(ctx context.Context, ranges []rangeio.Range) {
+	l.Expect(ctx, ranges)
+}
+
 func (l *listening) ReadAt(ctx context.Context, p []byte, off int64) error {
 	l.mu.Lock()
 	l.read = append(l.read, rangeio.Range{Off: off, Len: int64(len(p))})
@@ -264,7 +268,7 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 		large = append(large, chunk{off: 4 + i*10*mib, len: 10 * mib})
 	}
 	at := int64(4)
-	for _, x := range readPlan(small, stripeBytes) {
+	for _, x := range readPlan(small) {
 		if x.Off != at {
 			t.Fatalf("a row group of 20 MiB is announced with %v, not as it lies", x)
 		}
@@ -274,7 +278,7 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 		t.Errorf("of 20 MiB everything up to %d was announced", at)
 	}
 	seen, sum := make([]int64, 20), int64(0)
-	plan := readPlan(large, stripeBytes)
+	plan := readPlan(large)
 	for i, x := range plan {
 		k := (x.Off - 4) / (10 * mib)
 		if x.Off != large[k].off+seen[k] {
@@ -383,5 +387,55 @@ func TestOfTheLastRowGroupTheFirstRowsAreThereBeforeItsLastColumn(t *testing.T) 
 	}
 	if got := covered(reader.announced); len(got) != 1 || got[0].Len != 2*columns*mib {
 		t.Errorf("announced %v", got)
+	}
+}
+
+// The last bytes hold few rows, whatever the sizes of the columns, and no part is
+// too small for a request.
+func TestTheLastBytesOfTheLastRowGroupHoldFewOfItsRows(t *testing.T) {
+	const kib, mib = 1 << 10, 1 << 20
+	for name, sizes := range map[string][]int64{
+		"large columns":           {4 * mib, 4 * mib, 8 * mib, 4 * mib},
+		"large and small columns": {100 * kib, 9 * mib, 300 * kib, 9 * mib, 200 * kib},
+		"several stripes":         {30 * mib, 60 * mib, 10 * mib},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var chunks []chunk
+			total := int64(0)
+			for _, n := range sizes {
+				chunks = append(chunks, chunk{off: 4 + total, len: n})
+				total += n
+			}
+			plan := lastPlan(chunks)
+			seen, complete := make([]int64, len(chunks)), 0.0 // share of the rows that can be decoded
+			left := total
+			for _, x := range plan {
+				k := slices.IndexFunc(chunks, func(c chunk) bool { return c.off <= x.Off && x.End() <= c.off+c.len })
+				if k < 0 || x.Off != chunks[k].off+seen[k] || x.Len < min(leastPartBytes, chunks[k].len) {
+					t.Fatalf("%v is no next part of a column, or too small", x)
+				}
+				seen[k] += x.Len
+				if left -= x.Len; left == 0 {
+					break
+				}
+				complete = 1.0
+				for i, c := range chunks {
+					complete = min(complete, float64(seen[i])/float64(c.len))
+				}
+			}
+			if complete < 0.8 || left != 0 {
+				t.Errorf("before the last part %.2f of the rows are there, and in the end all but %d bytes", complete, left)
+			}
+		})
+	}
+	if plan := lastPlan([]chunk{{off: 4, len: mib}, {off: 4 + mib, len: 2 * mib}}); plan != nil {
+		t.Errorf("a small row group is announced in parts: %v", plan)
+	}
+	var wide []chunk
+	for i := range int64(1000) {
+		wide = append(wide, chunk{off: 4 + i*mib, len: mib})
+	}
+	if n := len(lastPlan(wide)); n > 1000 {
+		t.Errorf("1,000 columns of a MiB are announced in %d parts", n)
 	}
 }
