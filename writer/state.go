@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -18,7 +21,7 @@ type State struct {
 	// Readme and HuggingfaceYAML are nil if there is none.
 	Readme          []byte
 	HuggingfaceYAML []byte
-	// Attributes is .gitattributes, nil if there is none.
+	// Attributes is .gitattributes, nil if there is none or for LoadLayout.
 	Attributes []byte
 	// Store opens the files.
 	Store source.Store
@@ -35,8 +38,17 @@ const (
 	maxFiles = 1_000_000
 )
 
-// LoadState lists a snapshot and reads its card.
+// LoadState lists a snapshot and reads its card: all that a Plan needs.
 func LoadState(ctx context.Context, store source.Store, at source.Snapshot) (*State, error) {
+	return load(ctx, store, at, true)
+}
+
+// LoadLayout is LoadState without Attributes, which only a Plan looks at.
+func LoadLayout(ctx context.Context, store source.Store, at source.Snapshot) (*State, error) {
+	return load(ctx, store, at, false)
+}
+
+func load(ctx context.Context, store source.Store, at source.Snapshot, attributes bool) (*State, error) {
 	s := &State{At: at, Store: store}
 	for f, err := range store.Files(ctx, at, "") {
 		if err != nil {
@@ -47,16 +59,25 @@ func LoadState(ctx context.Context, store source.Store, at source.Snapshot) (*St
 		}
 		s.Files = append(s.Files, f)
 	}
+	// At the same time: over a distance each takes as long as all.
+	group, ctx := errgroup.WithContext(ctx)
 	for _, f := range s.Files {
 		into := s.special(f.Path)
-		if into == nil {
+		if into == nil || into == &s.Attributes && !attributes {
 			continue
 		}
-		text, err := readWhole(ctx, store, f, maxCard)
-		if err != nil {
-			return nil, err
-		}
-		*into = text
+		group.Go(func() (err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = source.Errorf(source.KindInternal, "read", "panic: %v\n%s", p, debug.Stack()).WithFile(at.Short(), f.Path)
+				}
+			}()
+			*into, err = readWhole(ctx, store, f, maxCard)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

@@ -47,17 +47,23 @@ type committer struct {
 
 	started  time.Time
 	advanced time.Time // of the last commit that got an answer
-	pauses   int       // since then
-	posted   int       // commits that this call made
-	parent   string    // of the POST whose answer is missing; "" if none is
-	doubted  bool      // an answer was missing at some time
-	checked  bool      // the staged files are known to be stored
-	lost     bool      // the Hub has said all the same that one is not
+	rounds   int
+	pauses   int    // since then
+	posted   int    // commits that this call made
+	parent   string // of the POST whose answer is missing; "" if none is
+	doubted  bool   // an answer was missing at some time
+	ahead    *ahead // what this round has asked early; nil after the first
+	checked  bool   // the staged files are known to be stored
+	lost     bool   // the Hub has said all the same that one is not
 }
 
 // round computes everything from the head and commits what is left. It returns an
 // error of the Hub as it is; pause decides whether there is another round.
 func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
+	if c.rounds++; c.rounds == 1 {
+		c.ahead = c.look(ctx)
+		defer func() { c.ahead.end(); c.ahead = nil }()
+	}
 	info, err := c.sink.data.Info(ctx, c.branch)
 	if err != nil {
 		return writer.CommitResult{}, c.reading(err)
@@ -71,7 +77,7 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 	if past.Complete {
 		return c.finished(ctx, past)
 	}
-	state, err := c.sink.At(ctx, c.branch, head)
+	state, err := c.stateAt(ctx, head)
 	if err != nil {
 		return writer.CommitResult{}, c.reading(err)
 	}
@@ -95,6 +101,20 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 	}
 	failpoint.Here(failpoint.CommitChecked)
 	return c.carryOut(ctx, head, past, plan)
+}
+
+// stateAt is the State of the head.
+func (c *committer) stateAt(ctx context.Context, head string) (*writer.State, error) {
+	if c.ahead != nil {
+		if state, looked, err := c.ahead.at(head); looked {
+			return state, err
+		}
+	}
+	return c.load(ctx, head)
+}
+
+func (c *committer) load(ctx context.Context, commit string) (*writer.State, error) {
+	return writer.LoadState(ctx, c.sink.data, c.sink.snapshot(c.branch, commit))
 }
 
 // carryOut commits a plan's batches, each on top of the one before.
@@ -186,19 +206,17 @@ func (c *committer) stored(ctx context.Context, state *writer.State, plan *write
 	if c.checked {
 		return nil
 	}
-	var objects []hub.LFSObject
 	var files []writer.StagedFile
 	for _, b := range plan.Batches {
 		lfs, _ := b.LFS()
 		for _, a := range lfs {
-			objects = append(objects, hub.LFSObject{OID: a.File.OID, Size: a.File.Size})
 			files = append(files, a.File)
 		}
 	}
-	if len(objects) == 0 {
+	if len(files) == 0 {
 		return nil
 	}
-	missing, err := c.sink.data.MissingLFS(ctx, c.branch, objects)
+	missing, err := c.missing(ctx, files)
 	if err != nil {
 		return c.reading(err)
 	}
@@ -217,6 +235,16 @@ func (c *committer) stored(ctx context.Context, state *writer.State, plan *write
 		}
 	}
 	return writer.StagedLost(state.At, lost)
+}
+
+// missing are the ids of files that are not stored: of the files, and maybe of
+// others of the job, which are committed by now.
+func (c *committer) missing(ctx context.Context, files []writer.StagedFile) ([]string, error) {
+	if c.ahead == nil {
+		return c.sink.data.MissingLFS(ctx, c.branch, objects(files))
+	}
+	c.ahead.asking.Wait()
+	return c.ahead.missing, c.ahead.refused
 }
 
 // finished is the answer of a job that the history holds completely.

@@ -4,6 +4,10 @@
 //	Put     preupload decision, LFS batch, PUT: durable, invisible
 //	Commit  rounds of: head → history → State → Plan → chained commits
 //
+// What does not depend on an answer is asked at the same time: whether the caller may
+// write, beside the head; in the first round, the State as if nobody had committed
+// since the job began, and whether the staged files are stored.
+//
 // A round that ends in a conflict or without an answer is followed by another
 // one, which knows nothing but what the Hub says: whether the job's commits are in
 // the history decides what is left to do. Every POST names its parent, so of two

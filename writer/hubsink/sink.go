@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -72,16 +73,40 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 		}
 	}
 	failpoint.Here(failpoint.BeginCreated)
+	if p.PR {
+		if _, err := s.data.Info(ctx, ""); err != nil {
+			return writer.Base{}, s.missing(err, p.Create)
+		}
+		return s.pullRequest(ctx, p)
+	}
+	return s.writable(ctx, p)
+}
+
+// writable asks at the same time where a branch stands and whether the caller may
+// write: each question is a round trip. What their refusals mean depends on whether
+// the repository is there at all, which is asked only then.
+func (s *Sink) writable(ctx context.Context, p writer.Prepare) (writer.Base, error) {
+	var base writer.Base
+	var denied, unread error
+	var asking sync.WaitGroup
+	asking.Go(guarded("begin", &denied, func() error { return s.data.CheckWrite(ctx) }))
+	base, unread = s.pin(ctx, p.Revision)
+	asking.Wait()
+	if denied == nil && unread == nil {
+		return base, nil
+	}
 	if _, err := s.data.Info(ctx, ""); err != nil {
 		return writer.Base{}, s.missing(err, p.Create)
 	}
-	if p.PR {
-		return s.pullRequest(ctx, p)
+	if denied != nil {
+		return writer.Base{}, denied
 	}
-	if err := s.data.CheckWrite(ctx); err != nil {
-		return writer.Base{}, err
-	}
-	branch, err := s.branch(ctx, p.Revision)
+	return writer.Base{}, unread
+}
+
+// pin is the head of a branch.
+func (s *Sink) pin(ctx context.Context, revision string) (writer.Base, error) {
+	branch, err := s.branch(ctx, revision)
 	if err != nil {
 		return writer.Base{}, err
 	}
@@ -169,9 +194,13 @@ func (s *Sink) pullRequest(ctx context.Context, p writer.Prepare) (writer.Base, 
 	return writer.Base{Revision: revision, Commit: info.Sha}, nil
 }
 
+func (s *Sink) snapshot(revision, commit string) source.Snapshot {
+	return source.Snapshot{Name: s.repo, Revision: revision, Commit: commit}
+}
+
 // At implements writer.Sink.
 func (s *Sink) At(ctx context.Context, revision, commit string) (*writer.State, error) {
-	return writer.LoadState(ctx, s.data, source.Snapshot{Name: s.repo, Revision: revision, Commit: commit})
+	return writer.LoadLayout(ctx, s.data, s.snapshot(revision, commit))
 }
 
 // Put implements writer.Sink.
