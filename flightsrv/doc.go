@@ -15,6 +15,8 @@
 //	doaction.go     one function per action; jobsaction.go and parquetaction.go
 //	                hold the longer ones
 //	listflights.go  splits of one dataset
+//	sharing.go      batches of DoGet and DoPut in memory that a client of this
+//	                machine shares, where it asks for it
 //
 // # Invariants
 //
@@ -26,7 +28,11 @@
 //     end.
 //   - A stream that its client does not drain holds no decode slot (gate.go), and
 //     all open scans together hold no more than their budget (budget.go).
-//   - No byte of a DoPut reaches arrow-go before source/ipcguard has walked it.
+//   - No byte of a DoPut reaches arrow-go before source/ipcguard has walked it,
+//     wherever it lies.
+//   - Shared memory makes a stream faster and nothing else: each batch may come and
+//     go through the connection instead. Only processes of one user share memory,
+//     and those can read and change each other anyway.
 //   - Nothing here logs or returns a token, a signed URL or a local path that the
 //     caller did not name.
 //

@@ -49,13 +49,13 @@ func numbers(t testing.TB) hubtest.Option {
 }
 
 // raw is a bare Flight client, as any program has one.
-func raw(t testing.TB, f *flighttest.Fixture) flight.FlightServiceClient {
+func raw(t testing.TB, f *flighttest.Fixture, options ...grpc.DialOption) flight.FlightServiceClient {
 	t.Helper()
 	target, unix := strings.CutPrefix(f.Location, "grpc+")
 	if !unix {
 		target = "dns:///" + strings.TrimPrefix(f.Location, "grpc://")
 	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -513,11 +513,7 @@ func TestListFlightsNeedsADatasetAndListsItsSplits(t *testing.T) {
 
 func TestHealthIsServedToAnybody(t *testing.T) {
 	f := flighttest.New(t, flighttest.Auth(flightsrv.Auth{Mode: flightsrv.AuthHub}))
-	target, unix := strings.CutPrefix(f.Location, "grpc+")
-	if !unix {
-		target = "dns:///" + strings.TrimPrefix(f.Location, "grpc://")
-	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("dns:///"+strings.TrimPrefix(f.Location, "grpc://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/hubflight/hubflight/flightsrv"
@@ -102,7 +103,10 @@ func sharedStream(t testing.TB, f *flighttest.Fixture, read client.Read, headers
 	}
 	headers = append([]string{"x-hubflight-shared-memory", "1"}, headers...)
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), headers...))
-	stream, err := raw(t, f).DoGet(ctx, &flight.Ticket{Ticket: plan.Partitions[0].Ticket})
+	// Windows that do not grow: the server cannot have sent everything before this side
+	// gets to attach, however busy the machine is.
+	c := raw(t, f, grpc.WithInitialWindowSize(sharedBatch), grpc.WithInitialConnWindowSize(sharedBatch))
+	stream, err := c.DoGet(ctx, &flight.Ticket{Ticket: plan.Partitions[0].Ticket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +141,7 @@ func drain(r *flight.Reader, want arrow.RecordBatch, at int64, pause time.Durati
 }
 
 func TestRowsInSharedMemoryAreTheSameOfEveryTypeHoweverTheyAreRead(t *testing.T) {
-	const rows = 5000
+	const rows = 8000
 	pool := scantest.NewPoison(scan.NewPool())
 	f := flighttest.New(t, flighttest.Memory(pool), flighttest.Unix())
 	for name, schema := range shapes() {
