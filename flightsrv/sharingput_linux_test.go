@@ -74,15 +74,16 @@ func (o *offerer) attached(t testing.TB) {
 	waitFor(t, o.Attached, func() string { return "the segment was not attached" })
 }
 
-// write sends a batch in a slot, or through the connection.
+// write sends a batch in a slot, for which it waits as long as it takes, or through
+// the connection.
 func (o *offerer) write(t testing.TB, rec arrow.RecordBatch, shared bool) {
 	t.Helper()
-	if shared {
-		if place, ok := o.place(t, rec); ok {
-			o.inSlots++
-			o.announce(t, place)
-			return
-		}
+	if shared && o.Attached() {
+		var place sharedmem.Place
+		waitFor(t, func() (ok bool) { place, ok = o.place(t, rec); return ok }, func() string { return "no slot became free" })
+		o.inSlots++
+		o.announce(t, place)
+		return
 	}
 	o.inline++
 	all := encoded(t, rec)
@@ -150,7 +151,7 @@ func TestRowsWrittenThroughSharedMemoryAreTheSameOfEveryType(t *testing.T) {
 			switch n {
 			case 3:
 				size = 0 // a batch without rows
-			case 5:
+			case 6:
 				size = 4000 // too large for a slot
 			}
 			part := all.NewSlice(at, min(at+size, all.NumRows()))
