@@ -51,7 +51,26 @@ class Peer(Protocol):
 
 
 class Hubflight:
-    """A plain pyarrow.flight client of ``hubflight serve``, as the README shows the fast one; a fresh server is the harness's business."""
+    """The Python client of ``hubflight serve``, as its users have it; a fresh server is the harness's business."""
+
+    def __init__(self, streams: int) -> None:
+        self._streams = streams
+
+    def forget(self) -> None:
+        """It keeps nothing: connections are those of one question."""
+
+    def plan(self, question: Question) -> Scan:
+        import hubflight
+
+        given = {"columns": question.columns, "filters": question.filters}
+        options = {key: value for key, value in given.items() if value is not None}
+        dataset = hubflight.connect(server=question.server).dataset(question.dataset, **options)
+        dataset.plan()
+        return lambda: dataset.to_batches(ordered=question.ordered, parallel=self._streams)
+
+
+class Flight:
+    """A plain pyarrow.flight client of ``hubflight serve``, as the README shows the fast one."""
 
     def __init__(self, streams: int) -> None:
         bytes(16 << 20)  # and at once its end: from now on glibc's malloc keeps what batches leave
@@ -180,12 +199,13 @@ class Download:
 
 
 OVER_TCP = "hubflight tcp"
-"""hubflight through loopback TCP, as somebody on another machine would reach it; the others take its unix socket."""
+"""``hubflight flight`` through loopback TCP, as somebody on another machine would reach it; the others take its unix socket."""
 
 PEERS: dict[str, Callable[[], Peer]] = {
     "hubflight": lambda: Hubflight(streams=2),
     "hubflight 1 stream": lambda: Hubflight(streams=1),
-    OVER_TCP: lambda: Hubflight(streams=2),
+    "hubflight flight": lambda: Flight(streams=2),
+    OVER_TCP: lambda: Flight(streams=2),
     "pyarrow": PyArrow,
     "polars": Polars,
     "datasets": Datasets,
