@@ -7,13 +7,17 @@ import gc
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import hubflight
+from flightserver import FlightServer
 from hubflight import sharedmem
 from hubflight.sharedmem import Receiver, Sender, Unusable
 
@@ -75,9 +79,9 @@ def files() -> int:
 
 def is_shared(batch: pa.RecordBatch) -> bool:
     """Whether a batch lies in a segment."""
-    addresses = [buffer.address for column in batch.columns for buffer in column.buffers() if buffer is not None]
+    addresses = [buffer.address for column in batch.columns for buffer in column.buffers() if buffer and buffer.size]
     spans = mappings()
-    inside = [any(first <= address < last for first, last in spans) for address in addresses if address]
+    inside = [any(first <= address < last for first, last in spans) for address in addresses]
     assert all(inside) or not any(inside)
     return any(inside)
 
@@ -266,3 +270,163 @@ def test_where_no_memory_can_be_made_uploads_go_on_without(monkeypatch: pytest.M
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with Sender(HERE) as sender:
         assert sender.headers == {} and sender.put(numbered(0), always) is None
+
+
+class Local:
+    """A server with a unix socket over a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        socket = folder / "socket"
+        self.server = FlightServer(folder, "--server.unix", str(socket), "--local.roots", str(folder))
+        self.client = hubflight.connect(f"grpc+unix://{socket}")
+
+    def dataset(self, *tables: pa.Table, name: str = "set", **options: Any) -> hubflight.Dataset:
+        (self.folder / name / "data").mkdir(parents=True, exist_ok=True)
+        for i, table in enumerate(tables):
+            pq.write_table(table, self.folder / name / f"data/train-{i:05d}-of-{len(tables):05d}.parquet")
+        return self.client.dataset(f"file://{self.folder}/{name}", **options)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Local]:
+    running = Local(tmp_path)
+    running.server.start()
+    yield running
+    running.server.stop()
+
+
+@pytest.fixture
+def long(local: Local) -> hubflight.Dataset:
+    """Files of several dozen batches each, which no buffer on the way can hold, with numbers that say where a row was."""
+    return local.dataset(*(numbers(i) for i in range(FILES)), batch_bytes=1 << 19)
+
+
+def numbers(file: int) -> pa.Table:
+    first = file * ROWS
+    return pa.table(
+        {"i": pa.array(range(first, first + ROWS), pa.int64()), "text": [f"{i:0400d}" for i in range(ROWS)]}
+    )
+
+
+def rows_of(batches: list[pa.RecordBatch]) -> list[int]:
+    return [i for batch in batches for i in batch.column("i").to_pylist()]
+
+
+@pytest.mark.server
+def test_reading_gives_the_same_rows_as_without(local: Local, seeds: dict[str, Any]) -> None:
+    for name in ("types", "flights", "chat"):
+        table = seeds["chat"]["gen"] if name == "chat" else seeds[name]
+        dataset = local.dataset(table, name=name, batch_rows=7 if table.num_rows < 1000 else 500)
+        for _ in range(50):  # a short stream is sometimes over before this side has attached
+            kept = list(dataset.to_batches())
+            if any(is_shared(batch) for batch in kept):
+                break
+        else:
+            assert name == "types"  # which has a dictionary
+        plain = dataset.to_table()  # whole tables come inside the stream
+        assert not any(is_shared(batch) for batch in plain.to_batches())
+        got = pa.Table.from_batches(kept)
+        got.validate(full=True)
+        assert repr(got.to_pylist()) == repr(plain.to_pylist())
+        assert got.schema.equals(plain.schema, check_metadata=True)
+
+
+@pytest.mark.server
+def test_slots_are_used_again_as_batches_are_dropped(long: hubflight.Dataset) -> None:
+    shared, where, rows = 0, set(), 0
+    for batch in long.to_batches(parallel=1):
+        if is_shared(batch):
+            shared += 1
+            where.add(batch.column("i").buffers()[1].address)
+        rows += batch.num_rows
+    assert rows == FILES * ROWS
+    # Of four slots a stream. How many batches come inside the stream after all depends on how busy the machine is.
+    assert shared > 2 * 4 * FILES
+    assert len(where) <= 4 * FILES
+
+
+@pytest.mark.server
+def test_batches_that_are_kept_stay_what_they_are(long: hubflight.Dataset) -> None:
+    kept = list(long.to_batches())
+    shared = [is_shared(batch) for batch in kept]
+    assert any(shared) and not all(shared)  # what found no slot came inside the stream, in its turn
+    for _ in range(3):
+        assert sum(batch.num_rows for batch in long.to_batches()) == FILES * ROWS
+    assert rows_of(kept) == list(range(FILES * ROWS))
+    assert files() == 0
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_closing_early_leaves_nothing_once_batches_are_gone(long: hubflight.Dataset, parallel: int) -> None:
+    stream: Any = long.to_batches(parallel=parallel)
+    batch = next(stream)
+    stream.close()
+    first = batch.column("i").to_pylist()
+    assert first == list(range(len(first)))  # what is left is for nothing_is_left to see
+
+
+@pytest.mark.server
+def test_a_restart_in_the_middle_costs_no_row_and_no_kept_batch(local: Local, long: hubflight.Dataset) -> None:
+    stream = long.to_batches(parallel=2)
+    got = [next(stream) for _ in range(3)]
+    local.server.stop()
+    back = threading.Timer(0.2, local.server.start)
+    back.start()
+    got += stream
+    back.join()
+    assert rows_of(got) == list(range(FILES * ROWS))
+    assert is_shared(got[2])
+
+
+@pytest.mark.server
+def test_a_reader_that_cannot_attach_gets_its_rows_inside_the_stream(
+    long: hubflight.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no mappings left")
+
+    monkeypatch.setattr(pa, "memory_map", refuse)
+    got = list(long.to_batches())
+    assert rows_of(got) == list(range(FILES * ROWS))
+    assert not any(is_shared(batch) for batch in got)
+
+
+@pytest.mark.server
+def test_a_place_that_holds_no_batch_is_read_again_without_shared_memory(
+    long: hubflight.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    read = pa.ipc.read_record_batch
+
+    def damaged(buffer: pa.Buffer, schema: pa.Schema) -> pa.RecordBatch:
+        calls.append(buffer)
+        return read(buffer if len(calls) < 5 else buffer.slice(8), schema)
+
+    monkeypatch.setattr(pa.ipc, "read_record_batch", damaged)
+    got = list(long.to_batches(parallel=1))
+    assert rows_of(got) == list(range(FILES * ROWS))
+    assert len(calls) > 5
+    calls.clear()
+
+
+@pytest.mark.server
+def test_a_fork_in_the_middle_of_a_stream_keeps_its_batches(long: hubflight.Dataset) -> None:
+    stream = long.to_batches(parallel=1)
+    kept = [next(stream) for _ in range(4)]
+    assert any(is_shared(batch) for batch in kept)
+    go, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go, 1)
+        rows = rows_of(kept)
+        os._exit(0 if rows == list(range(len(rows))) else 1)
+    count = sum(batch.num_rows for batch in kept)
+    kept.clear()
+    rest = rows_of(list(stream))
+    assert rest == list(range(count, FILES * ROWS))
+    os.write(tell, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(go)
+    os.close(tell)
