@@ -288,17 +288,17 @@ class Local:
         return self.client.dataset(f"file://{self.folder}/{name}", **options)
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[Local]:
-    running = Local(tmp_path)
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    running = Local(tmp_path_factory.mktemp("local"))
     running.server.start()
     yield running
     running.server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def long(local: Local) -> hubflight.Dataset:
-    """Files of several dozen batches each, which no buffer on the way can hold, with numbers that say where a row was."""
+    """Files of several dozen batches each, which no buffer on the way can hold; numbers say where a row was."""
     return local.dataset(*(numbers(i) for i in range(FILES)), batch_bytes=1 << 19)
 
 
