@@ -44,7 +44,7 @@ _STATES, _STATE = 128 // 4, 64 // 4  # the word of the first slot, and from one 
 _MAX_SLOTS = 62  # whose words the page has room for
 
 _SLOTS, _SLOT_BYTES = 4, 4 << 20  # of an upload, whose batches have at most half of that
-_AROUND = 256 << 10  # what a message has beside its batch, mostly
+_SCHEMA = 256 << 10  # is before the batch, and hardly ever larger
 _PATIENCE = 0.05  # seconds; later the stream itself makes the sender wait
 
 
@@ -249,13 +249,15 @@ class _Own:
         os.close(self._fd)
 
     def put(self, batch: pa.RecordBatch, going: Callable[[], bool]) -> bytes | None:
-        bytes_of_batch = batch.nbytes
-        if not self._control[_ATTACHED] or bytes_of_batch > _SLOT_BYTES:
+        if not self._control[_ATTACHED]:
+            return None
+        size = pa.ipc.get_record_batch_size(batch)
+        if size > _SLOT_BYTES:
             return None
         slot = self._free(going)
         if slot is None:
             return None
-        begin, room = _PAGE + slot * _SLOT_BYTES, min(_SLOT_BYTES, bytes_of_batch + _AROUND)
+        begin, room = _PAGE + slot * _SLOT_BYTES, min(_SLOT_BYTES, size + _SCHEMA)
         if room > self._room[slot]:
             # Memory that the machine does not have is an error here; where it is written to it would be a signal.
             os.posix_fallocate(self._fd, begin, room)

@@ -300,6 +300,8 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
             )
         yield batch
     else:
-        step = max(1, min(batch.num_rows // 2, batch.num_rows * BATCH_BYTES // size))
+        # An eighth of room, because rows differ: what is a little too large would be two messages of half the size.
+        parts = -(-8 * size // (7 * BATCH_BYTES))
+        step = -(-batch.num_rows // parts)
         for start in range(0, batch.num_rows, step):
             yield from slices(batch.slice(start, step))
