@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -374,7 +375,7 @@ def test_a_restart_in_the_middle_costs_no_row_and_no_kept_batch(local: Local, lo
     while not is_shared(got[-1]):
         got.append(next(stream))
     kept = len(got) - 1
-    local.server.stop()
+    local.server.stop(signal.SIGKILL)
     back = threading.Timer(0.2, local.server.start)
     back.start()
     got += stream
@@ -483,3 +484,35 @@ def test_an_upload_that_is_given_up_leaves_nothing(local: Local) -> None:
 
     with pytest.raises(ValueError, match="no more"):
         local.client.write(rows(), f"file://{local.folder}/written/broken", mode="overwrite", create_repo=True)
+
+
+@pytest.mark.server
+@pytest.mark.spark
+def test_sparks_tasks_read_and_write_like_that(
+    local: Local, long: hubflight.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+    from hubflight.options import parse_write
+    from hubflight.writing import Job
+    from pyspark_hubflight.reader import Reader
+    from pyspark_hubflight.writer import StagedMessage, Writer
+
+    schema = StructType([StructField("i", LongType()), StructField("text", StringType())])
+    reader = Reader(local.client.server, {"v": 1, "dataset": f"file://{local.folder}/set"}, schema, None)
+    parts = reader.partitions()
+    assert len(parts) == FILES
+    shared = rows = 0
+    for part in parts:
+        for batch in reader.read(part):
+            shared, rows = shared + is_shared(batch), rows + batch.num_rows
+    assert rows == FILES * ROWS and shared
+
+    uploads = Uploads(monkeypatch)
+    options = parse_write({"path": f"file://{local.folder}/written/spark", "create_repo": True})
+    job = Job.begin(local.client.server, options, "append", numbers(0).schema)
+    writer = Writer(job, overwrite=False)
+    message = writer.write(iter([batch for i in range(FILES) for batch in numbers(i).to_batches(max_chunksize=1000)]))
+    assert isinstance(message, StagedMessage) and uploads.shared
+    writer.commit([message])
+    assert local.client.dataset(f"file://{local.folder}/written/spark").to_table().num_rows == FILES * ROWS
