@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -62,6 +63,7 @@ type Client struct {
 	retry     RetryOptions
 	confirmed *confirmations
 	early     *earlyConnections
+	storage   atomic.Pointer[url.URL] // the server, and no more, to which the Hub sent us last
 	log       *slog.Logger
 }
 

@@ -225,6 +225,7 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File, patiently bool
 	}
 	if !d.client.endpoint.isOwn(where.url) {
 		d.client.early.open(where.url)
+		d.client.storage.Store(&url.URL{Scheme: where.url.Scheme, Host: where.url.Host})
 	}
 	return where, nil
 }

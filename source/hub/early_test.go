@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // dialled is a server that counts its connections, a Transport whose connections
@@ -167,5 +170,63 @@ func TestTheCertificateOfAnEarlyConnectionIsChecked(t *testing.T) {
 	if resp, err := transport.RoundTrip(r); err == nil {
 		_ = resp.Body.Close()
 		t.Error("a server with a certificate of its own is believed")
+	}
+}
+
+func TestConnectionsToTheStorageOfEarlierFilesAreOpenedBeforeItIsNamedAgain(t *testing.T) {
+	sha, oid := strings.Repeat("5a", 20), strings.Repeat("0d", 32)
+	storage := httptest.NewServer(http.NotFoundHandler())
+	defer storage.Close()
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Repo-Commit", sha)
+		w.Header().Set("X-Linked-Etag", `"`+oid+`"`)
+		w.Header().Set("Location", storage.URL+"/object?signature=secret")
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer hub.Close()
+	c, err := New(Options{Endpoint: hub.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var toStorage atomic.Int64
+	real := c.early.tcp
+	c.early.tcp = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if "http://"+address == storage.URL {
+			toStorage.Add(1)
+		}
+		return real(ctx, network, address)
+	}
+	first := c.Dataset("org/first", source.HubToken{})
+	first.Prepare()
+	c.early.running.Wait()
+	if toStorage.Load() != 0 {
+		t.Fatal("storage is known before the Hub has named it")
+	}
+	at := source.Snapshot{Name: "org/first", Revision: "main", Commit: sha}
+	opened, err := first.Open(t.Context(), source.File{At: at, Path: "x.parquet", Size: 1, OID: oid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.early.running.Wait()
+	before := toStorage.Load()
+	c.Dataset("org/second", source.HubToken{}).Prepare()
+	c.early.running.Wait()
+	if toStorage.Load() != before {
+		t.Error("connections are opened that are there already")
+	}
+	c.early.mu.Lock()
+	clear(c.early.opened) // as after a while
+	c.early.mu.Unlock()
+	c.Dataset("org/second", source.HubToken{}).Prepare()
+	c.early.running.Wait()
+	if n := toStorage.Load() - before; n != earlyPerServer {
+		t.Errorf("%d connections to storage are opened early, want %d", n, earlyPerServer)
+	}
+	if kept := c.storage.Load().String(); kept != storage.URL {
+		t.Errorf("%q is kept of an address", kept)
 	}
 }

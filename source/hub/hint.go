@@ -37,9 +37,15 @@ func (d *Dataset) ResolveWithNames(ctx context.Context, revision string) (source
 	return at, names, err
 }
 
-// Prepare opens connections to the Hub for several requests that are about to
-// come. It returns at once.
-func (d *Dataset) Prepare() { d.client.early.open(d.client.endpoint.base) }
+// Prepare opens connections for several requests that are about to come: to the
+// Hub, and to the storage that it named last, which another dataset's files most
+// likely are on, too. It returns at once.
+func (d *Dataset) Prepare() {
+	d.client.early.open(d.client.endpoint.base)
+	if storage := d.client.storage.Load(); storage != nil {
+		d.client.early.open(storage)
+	}
+}
 
 // Blob asks once for a small file as git stores it, which for a large file is a
 // pointer. Nothing is compared: the caller knows the blob's id, or will.
