@@ -107,14 +107,19 @@ func (f *File) Write(rec arrow.RecordBatch) error {
 	return f.spill()
 }
 
-// spill moves full slabs to scratch if there are too many.
+// spill moves full slabs to scratch if there are too many: some more than that, so that a group which is a little too large does not wait in scratch
+// as a whole, and one that is much larger is not looked through for every batch.
 func (f *File) spill() error {
 	if f.scratch == nil || f.slabs.out <= f.most {
 		return nil
 	}
+	least := f.most - f.most/8
 	for _, c := range f.chunks {
-		if err := c.stored.spill(f.scratch); err != nil {
+		if err := c.stored.spill(f.scratch, f.slabs.out-least); err != nil {
 			return err
+		}
+		if f.slabs.out <= least {
+			break
 		}
 	}
 	return nil

@@ -1,12 +1,15 @@
 package parquetfile
 
-import "io"
+import (
+	"io"
+	"slices"
+)
 
 const (
 	// slabSize is small enough that a file of a thousand columns holds little more than its pages.
 	slabSize = 64 << 10
-	// hugePage is the most memory that is asked for at a time, and what a huge page has on most machines.
-	hugePage = 2 << 20
+	// maxRegion is the most memory that is asked for at a time.
+	maxRegion = 2 << 20
 )
 
 // slabs are pieces of memory that pages wait in. They are used again by the next row group, and are none of the collector's: it would let the heap
@@ -37,7 +40,7 @@ func (s *slabs) take() []byte {
 
 // region is memory for some slabs more: as much again as there is, so that a small file takes little.
 func (s *slabs) region() []byte {
-	n := min(max(s.mapped, 4*slabSize), hugePage)
+	n := min(max(s.mapped, 4*slabSize), maxRegion)
 	memory, ok := mapRegion(n)
 	if !ok {
 		return make([]byte, n)
@@ -94,13 +97,12 @@ func (q *queue) write(p []byte) {
 	}
 }
 
-// spill moves the slabs that are full to scratch.
-func (q *queue) spill(to Scratch) error {
-	kept := q.full[:0]
-	for _, slab := range q.full {
-		if len(slab) < cap(slab) {
-			kept = append(kept, slab)
-			continue
+// spill moves the first slabs to scratch, at most n and no other than full ones.
+func (q *queue) spill(to Scratch, n int) error {
+	moved := 0
+	for _, slab := range q.full[:min(n, len(q.full))] {
+		if len(slab) < cap(slab) { // the last one
+			break
 		}
 		at, err := to.Append(slab)
 		if err != nil {
@@ -112,9 +114,9 @@ func (q *queue) spill(to Scratch) error {
 			q.away = append(q.away, extent{at, int64(len(slab))})
 		}
 		q.slabs.give(slab)
+		moved++
 	}
-	clear(q.full[len(kept):])
-	q.full = kept
+	q.full = slices.Delete(q.full, 0, moved)
 	return nil
 }
 

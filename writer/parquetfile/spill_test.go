@@ -80,7 +80,8 @@ func TestPagesThatWaitInScratchChangeNoByte(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, most := range []int64{0, 1 << 40} {
+		all := int64(0) // bytes in scratch, without memory
+		for _, most := range []int64{0, 8 * slabSize, 1 << 40} {
 			scratch := new(pad)
 			got, err := spilled(t, rec, 7, scratch, most)
 			if err != nil {
@@ -91,6 +92,14 @@ func TestPagesThatWaitInScratchChangeNoByte(t *testing.T) {
 			}
 			if most == 0 && rec == chat && (scratch.stored < int64(len(want))/3 || len(scratch.raw) > 0 || scratch.cleared != 3) {
 				t.Errorf("%d bytes of %d were in scratch, %d are left, cleared %d times", scratch.stored, len(want), len(scratch.raw), scratch.cleared)
+			}
+			switch most {
+			case 0:
+				all = scratch.stored
+			case 8 * slabSize:
+				if rec == chat && (scratch.stored == 0 || scratch.stored > all*3/4) {
+					t.Errorf("%d bytes were in scratch; without memory it was %d", scratch.stored, all)
+				}
 			}
 			if most > 1<<30 && scratch.stored > 0 {
 				t.Errorf("%d bytes were in scratch", scratch.stored)
@@ -140,7 +149,7 @@ func TestAFileWithScratchHoldsLittleOfItsGroup(t *testing.T) {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return m.HeapAlloc + uint64(f.slabs.mapped) //nolint:gosec // bytes of memory
 	}
 	before, peak := live(), uint64(0)
 	for range 20 {
