@@ -65,11 +65,11 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 
 // send moves batches from the scan to the client. The schema goes at once; the
 // scan starts when the memory it takes has been leased. Its workers hold decode
-// slots while they decode, and never while a batch is sent. slotBytes is 0, or the
-// size of the slots of a segment that the client would share.
-func (s *Server) send(ctx context.Context, out *batchSender, rows dataset.Stream, slotBytes int64) (err error) {
-	release := nothing
+// slots while they decode, and never while a batch is sent.
+func (s *Server) send(ctx context.Context, out *batchSender, rows dataset.Stream, want slotsWanted) (err error) {
+	release, leave := nothing, nothing
 	defer func() {
+		leave()
 		err = errors.Join(err, rows.Close())
 		release() // what was leased is free only when the scan has ended
 	}()
@@ -79,14 +79,6 @@ func (s *Server) send(ctx context.Context, out *batchSender, rows dataset.Stream
 	if release, err = s.memory.lease(ctx, rows.Holds(), s.limits.QueueTimeout); err != nil {
 		return err
 	}
-	if slotBytes > 0 {
-		// After the scan's lease: a stream that waits for memory holds none.
-		leave, err := s.share(out, slotBytes)
-		defer leave()
-		if err != nil {
-			return err
-		}
-	}
 	for {
 		batch, err := rows.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -94,6 +86,13 @@ func (s *Server) send(ctx context.Context, out *batchSender, rows dataset.Stream
 		}
 		if err != nil {
 			return err
+		}
+		if want.bytes > 0 && out.sent >= want.after {
+			if leave, err = s.share(out, want.bytes); err != nil {
+				batch.Release()
+				return err
+			}
+			want = slotsWanted{} // asked once, whatever came of it
 		}
 		err = out.batch(ctx, batch)
 		batch.Release()
@@ -111,6 +110,7 @@ type batchSender struct {
 	wait   await
 	opts   []ipc.Option
 	slots  *sharedmem.Sender // nil: everything passes the connection
+	sent   int64             // bytes of messages that have
 }
 
 func newBatchSender(stream grpc.ServerStream, compression string, wait await) *batchSender {
@@ -144,5 +144,6 @@ func (b *batchSender) send(payload *ipc.Payload, rec arrow.RecordBatch) error {
 		return err
 	}
 	defer msg.Release()
+	b.sent += int64(msg.Len())
 	return b.wait(func() error { return b.stream.SendMsg(msg) })
 }

@@ -3,6 +3,7 @@ package flightsrv
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -16,8 +17,10 @@ import (
 )
 
 const (
-	// headerSharedMemory is "1" on a DoGet whose client would attach a segment, and
-	// the announcement of the client's own on a DoPut.
+	// headerSharedMemory is on a DoGet how many bytes of batches its client would
+	// rather have through the connection before it attaches a segment (the memory of
+	// one has to be found and cleared: a short stream is over sooner), and on a DoPut
+	// the announcement of the client's own.
 	headerSharedMemory = "x-hubflight-shared-memory"
 
 	slotsOfRead = 4
@@ -41,18 +44,25 @@ func (s *Server) mayShare(ctx context.Context) string {
 	return ""
 }
 
-// wantsSlots is how large the slots of a segment should be for what a DoGet reads, or
-// 0 when its batches pass the connection.
-func (s *Server) wantsSlots(ctx context.Context, compression string, schema *arrow.Schema, q scan.Query) int64 {
-	if s.mayShare(ctx) != "1" || len(ipcOptions(compression)) > 0 {
-		return 0
+// slotsWanted is the segment that a DoGet's client would attach. The zero value is
+// none: its batches pass the connection.
+type slotsWanted struct {
+	bytes int64 // of a slot
+	after int64 // bytes of batches that pass the connection first
+}
+
+// wantsSlots says whether what a DoGet reads can lie in a segment, and in which.
+func (s *Server) wantsSlots(ctx context.Context, compression string, schema *arrow.Schema, q scan.Query) (want slotsWanted) {
+	after, err := strconv.ParseUint(s.mayShare(ctx), 10, 62)
+	if err != nil || len(ipcOptions(compression)) > 0 {
+		return want
 	}
 	for _, f := range schema.Fields() {
 		if hasDictionary(f.Type) {
-			return 0 // its values are messages of their own
+			return want // its values are messages of their own
 		}
 	}
-	return (2*q.BatchSize() + slotPage - 1) / slotPage * slotPage
+	return slotsWanted{bytes: (2*q.BatchSize() + slotPage - 1) / slotPage * slotPage, after: int64(after)}
 }
 
 func hasDictionary(t arrow.DataType) bool {

@@ -39,6 +39,7 @@ type sharer struct {
 	slots           *sharedmem.Receiver
 	held            []int
 	segments        int
+	before          int // batches that had come when the segment was announced
 	inSlots, inline int // batches
 }
 
@@ -69,6 +70,7 @@ func (s *sharer) Recv() (*flight.FlightData, error) {
 			meta, rows, err := s.slots.Message(body.Place)
 			return &flight.FlightData{DataHeader: meta, DataBody: rows}, err
 		}
+		s.before = s.inline
 		if s.segments++; !s.refuse {
 			if s.slots, err = sharedmem.Attach(*body.Segment, 64<<20); err != nil {
 				s.slots = nil // a stream may have been sent to its end before this is read
@@ -97,11 +99,17 @@ func (s *sharer) close(t testing.TB) {
 // in slots is gone when the test ends.
 func sharedStream(t testing.TB, f *flighttest.Fixture, read client.Read, headers ...string) (*sharer, *flight.Reader, context.CancelFunc) {
 	t.Helper()
+	return sharedStreamAfter(t, f, read, "0", headers...)
+}
+
+// sharedStreamAfter lets some bytes of batches pass the connection first.
+func sharedStreamAfter(t testing.TB, f *flighttest.Fixture, read client.Read, after string, headers ...string) (*sharer, *flight.Reader, context.CancelFunc) {
+	t.Helper()
 	plan, err := f.Client.Dataset(read).Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	headers = append([]string{"x-hubflight-shared-memory", "1"}, headers...)
+	headers = append([]string{"x-hubflight-shared-memory", after}, headers...)
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), headers...))
 	// Windows that do not grow: the server cannot have sent everything before this side
 	// gets to attach, however busy the machine is.
@@ -183,6 +191,22 @@ func sharedFolder(t testing.TB, f *flighttest.Fixture) (read client.Read, want a
 	want = shaped(shapes()["strings"], span(0, 12_000))
 	folder := f.Folder("strings", map[string][]byte{"train.parquet": shapedFile(t, want)})
 	return client.Read{Dataset: folder, BatchBytes: sharedBatch}, want
+}
+
+func TestTheFirstBatchesPassTheConnectionIfTheClientWantsItSo(t *testing.T) {
+	f := flighttest.New(t, flighttest.Unix())
+	read, want := sharedFolder(t, f)
+	s, r, _ := sharedStreamAfter(t, f, read, "300000")
+	if err := drain(r, want, 0, 0); err != nil || s.segments != 1 || s.inSlots == 0 {
+		t.Errorf("%v, %d segments, %d in slots, %d others", err, s.segments, s.inSlots, s.inline)
+	}
+	if most := 300_000/sharedBatch + 2; s.before < 2 || s.before > most {
+		t.Errorf("%d batches came before the segment, want 2 to %d", s.before, most)
+	}
+	s, r, _ = sharedStreamAfter(t, f, read, "1000000000")
+	if err := drain(r, want, 0, 0); err != nil || s.segments != 0 {
+		t.Errorf("%v, %d segments for a stream that was too short", err, s.segments)
+	}
 }
 
 func TestAClientThatNeverAttachesIsSentEverything(t *testing.T) {
@@ -335,21 +359,22 @@ func TestBatchesThatFitNoSlotComeBetweenThoseThatDo(t *testing.T) {
 }
 
 func TestWhatCannotOrMayNotBeSharedIsPlainFlight(t *testing.T) {
-	plain := func(name string, f *flighttest.Fixture, change func(*client.Read), headers ...string) {
+	plain := func(name string, f *flighttest.Fixture, change func(*client.Read), after string, headers ...string) {
 		t.Run(name, func(t *testing.T) {
 			read, want := sharedFolder(t, f)
 			change(&read)
-			s, r, _ := sharedStream(t, f, read, headers...)
+			s, r, _ := sharedStreamAfter(t, f, read, after, headers...)
 			if err := drain(r, want, 0, 0); err != nil || s.segments != 0 || s.inSlots != 0 {
 				t.Errorf("%v, %d segments, %d batches in slots", err, s.segments, s.inSlots)
 			}
 		})
 	}
 	as := func(*client.Read) {}
-	plain("a port", flighttest.New(t), as)
-	plain("switched off", flighttest.New(t, flighttest.Unix(), flighttest.Limits(flightsrv.Limits{NoSharedMemory: true})), as)
-	plain("no memory left", flighttest.New(t, flighttest.Unix(), flighttest.Limits(flightsrv.Limits{ScanMemory: 1 << 10})), as)
+	plain("a port", flighttest.New(t), as, "0")
+	plain("switched off", flighttest.New(t, flighttest.Unix(), flighttest.Limits(flightsrv.Limits{NoSharedMemory: true})), as, "0")
+	plain("no memory left", flighttest.New(t, flighttest.Unix(), flighttest.Limits(flightsrv.Limits{ScanMemory: 1 << 10})), as, "0")
 	f := flighttest.New(t, flighttest.Unix())
-	plain("compression", f, func(r *client.Read) { r.Compression = "lz4" })
-	plain("asked twice", f, as, "x-hubflight-shared-memory", "1")
+	plain("compression", f, func(r *client.Read) { r.Compression = "lz4" }, "0")
+	plain("no number", f, as, "yes")
+	plain("asked twice", f, as, "0", "x-hubflight-shared-memory", "0")
 }

@@ -30,7 +30,7 @@ func BenchmarkDoGetOnOneMachine(b *testing.B) {
 		b.Run(fmt.Sprintf("path=%s/rows=%d", path, rows), func(b *testing.B) {
 			ctx := b.Context()
 			if path == "slots" {
-				ctx = metadata.AppendToOutgoingContext(ctx, "x-hubflight-shared-memory", "1")
+				ctx = metadata.AppendToOutgoingContext(ctx, "x-hubflight-shared-memory", "0")
 			}
 			shared := 0
 			for b.Loop() {

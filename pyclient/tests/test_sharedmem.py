@@ -88,6 +88,12 @@ def is_shared(batch: pa.RecordBatch) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def share_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' answers are shorter than those for which memory is shared."""
+    monkeypatch.setattr(sharedmem, "INLINE_BYTES", 0)
+
+
+@pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Whatever a test does: in the end there is no mapping and no open file."""
     yield
@@ -520,3 +526,17 @@ def test_sparks_tasks_read_and_write_like_that(
     assert isinstance(message, StagedMessage) and uploads.shared
     writer.commit([message])
     assert local.client.dataset(f"file://{local.folder}/written/spark").to_table().num_rows == FILES * ROWS
+
+
+@pytest.mark.server
+def test_the_first_batches_of_an_answer_come_inside_the_stream(
+    long: hubflight.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharedmem, "INLINE_BYTES", 5 << 20)
+    inside, shared = 0, 0
+    for batch in long.to_batches(parallel=1):
+        if not is_shared(batch):
+            inside += batch.nbytes
+        shared += is_shared(batch)
+    assert inside > FILES * (4 << 20)
+    assert shared > 0

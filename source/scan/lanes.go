@@ -147,7 +147,10 @@ func (l *lanes) take(ctx context.Context) (piece, error) {
 		if l.end != nil {
 			return piece{}, l.end
 		}
-		l.hungry = true
+		if !l.hungry {
+			l.hungry = true
+			l.wake() // a worker may wait for just that
+		}
 		if err := l.wait(ctx); err != nil {
 			return piece{}, source.AsError(opScan, err)
 		}

@@ -32,7 +32,7 @@ func New(slots, slotBytes int) (_ *Sender, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	s := &Sender{segment: segment{slots: slots, slotBytes: slotBytes}, last: slots - 1}
+	s := &Sender{segment: segment{slots: slots, slotBytes: slotBytes}}
 	s.announced = Announcement{PID: unix.Getpid(), FD: fd, Size: size, Nonce: hex.EncodeToString(nonce)}
 	if err := unix.Ftruncate(fd, size); err != nil {
 		return nil, errors.Join(fmt.Errorf("ftruncate: %w", err), unix.Close(fd))

@@ -26,7 +26,6 @@ const (
 type Sender struct {
 	segment
 	announced Announcement
-	last      int           // the slot that was taken last
 	hopeless  bool          // the last wait for a slot was in vain
 	reserved  [maxSlots]int // bytes of each slot that certainly have memory
 }
@@ -68,7 +67,6 @@ func (s *Sender) Put(ctx context.Context, payload *ipc.Payload) (place Place, ok
 		return Place{}, false // the slot stays free
 	}
 	s.state(i).Store(inUse)
-	s.last = i
 	return Place{Slot: i, Offset: int64(offset), Length: int64(head + int(body))}, true
 }
 
@@ -99,10 +97,10 @@ func (s *Sender) wait(ctx context.Context) (slot int, ok bool) {
 	}
 }
 
-// find looks at the slot after the last one first: it has been out for longest.
+// find prefers the first slots: a receiver that keeps up needs few, whose memory is
+// there and in the processor's caches.
 func (s *Sender) find() (slot int, ok bool) {
-	for n := range s.slots {
-		i := (s.last + 1 + n) % s.slots
+	for i := range s.slots {
 		if s.state(i).Load() == free {
 			return i, true
 		}

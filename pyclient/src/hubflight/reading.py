@@ -191,7 +191,7 @@ class _Stream:
         self._shared = sharedmem.Receiver() if shared_memory and sharedmem.possible(connection.uri) else None
         headers = {"x-hubflight-skip-rows": str(skip)} if skip else {}
         if self._shared is not None:
-            headers[sharedmem.HEADER] = "1"
+            headers[sharedmem.HEADER] = str(sharedmem.INLINE_BYTES)
         try:
             self._reader = connection.get(ticket, headers)
             schema = self._reader.schema

@@ -32,9 +32,12 @@ if sys.platform == "linux":
     # The size stays what it is: reading memory that was taken away would end the process.
     _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
-__all__ = ["HEADER", "Receiver", "Sender", "Unusable", "possible"]
+__all__ = ["HEADER", "INLINE_BYTES", "Receiver", "Sender", "Unusable", "possible"]
 
 HEADER = "x-hubflight-shared-memory"
+# Of a reading, before memory is shared: as many have gone through the connection by the time that it takes to find and
+# clear the memory of a segment, and short answers need none.
+INLINE_BYTES = 8 << 20
 
 _MAGIC = b"hubfshm1"
 _PAGE = 4096  # the control page: what the segment is, then one word for each slot
