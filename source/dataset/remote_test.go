@@ -319,6 +319,52 @@ func TestANeedleByAnUnsortedKeyIsFoundThroughBloomFiltersInAFewPercentOfTheFile(
 	}
 }
 
+// sheet is a row whose last column is done with in one read, long before the others.
+type sheet struct {
+	ID   int64  `parquet:"id"`
+	Text []byte `parquet:"text"`
+	Kind string `parquet:"kind,dict"`
+}
+
+func TestARowGroupOfADistantFileThatIsFetchedAsAWholeIsFetchedOnce(t *testing.T) {
+	const groups, perGroup, bytesPerRow, from, to = 4, 6_000, 400, 7_000, 11_000 // of the second row group
+	var out bytes.Buffer
+	w := parquetgo.NewGenericWriter[sheet](&out, parquetgo.PageBufferSize(64<<10), parquetgo.Compression(&parquetgo.Uncompressed))
+	rng := rand.New(rand.NewPCG(7, 7))
+	for g := range groups {
+		rows := make([]sheet, perGroup)
+		for i := range rows {
+			text := make([]byte, bytesPerRow)
+			for k := range text {
+				text[k] = byte(rng.Uint32())
+			}
+			rows[i] = sheet{ID: int64(g*perGroup + i), Text: text, Kind: "page"}
+		}
+		if _, err := w.Write(rows); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	counter, endpoint := distantHub(t, map[string][]byte{"README.md": []byte("# far\n"), "data/train-00000-of-00001.parquet": out.Bytes()})
+	p := distantPlanner(t, endpoint)
+	plan := mustPlan(t, p, distantRequest(t, nil, fmt.Sprintf(`[["id",">=",%d],["id","<",%d]]`, from, to)))
+	counter.since()
+	ids := idsOf(t, p, plan.Partitions[0], 0, -1)
+	count, asked, sent := counter.since()
+	if len(ids) != to-from || ids[0] != from {
+		t.Fatalf("%d rows", len(ids))
+	}
+	t.Logf("%d round trips, %d requests, %d bytes", count, asked, sent)
+	if group := float64(out.Len()) / groups; float64(sent) > 1.1*group || float64(sent) < 0.9*group {
+		t.Errorf("%d bytes came, of a row group of %.0f", sent, group)
+	}
+}
+
 func TestTheFirstRowsOfADistantFileTakeThreeRoundTrips(t *testing.T) {
 	const most = 3
 	file := numbers(t, 16, 4, 10_000)

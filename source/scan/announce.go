@@ -91,12 +91,23 @@ func (a ahead) announceFew(t *Task, plan *layout) {
 		if left < 0 {
 			return
 		}
-		tested = append(tested, readPlan(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
-		rest = append(rest, readPlan(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
+		tested = append(tested, eachChunk(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
+		rest = append(rest, eachChunk(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
 	}
 	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
 	a.expect(tested)
 	a.expect(rest)
+}
+
+// eachChunk announces chunks one by one. They may be read side by side, some pages at
+// a time: announced as one range, all of them would be done with as soon as the last
+// one has been read.
+func eachChunk(chunks []chunk) []rangeio.Range {
+	ranges := make([]rangeio.Range, len(chunks))
+	for i, c := range chunks {
+		ranges[i] = rangeio.Range{Off: c.off, Len: c.len}
+	}
+	return ranges
 }
 
 // chunksOf are the chunks of some units in a row group.
