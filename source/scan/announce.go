@@ -89,6 +89,7 @@ func (a ahead) announceFew(t *Task, plan *layout) {
 			left -= c.len + c.offsetIndex.len + c.columnIndex.len
 		}
 		if left < 0 {
+			a.announceTested(t, plan, min(decidingTrips*far.TripBytes(), t.Reader.Size()/decidingShare))
 			return
 		}
 		tested = append(tested, eachChunk(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
@@ -97,6 +98,41 @@ func (a ahead) announceFew(t *Task, plan *layout) {
 	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
 	a.expect(tested)
 	a.expect(rest)
+}
+
+const (
+	// decidingTrips are the answers that a filtered scan of a large row group waits
+	// for before it knows which rows it wants, beside the first: dictionaries, the page
+	// index, and what the filter looks at.
+	decidingTrips = 2
+	// decidingShare of a file may at most be read for that in vain.
+	decidingShare = 64
+)
+
+// announceTested announces all that row groups are decided by, if that is at most so
+// many bytes.
+func (a ahead) announceTested(t *Task, plan *layout, most int64) {
+	var ranges []rangeio.Range
+	add := func(off, n int64) {
+		if n > 0 {
+			ranges, most = append(ranges, rangeio.Range{Off: off, Len: n}), most-n
+		}
+	}
+	for _, g := range t.Groups {
+		for _, c := range t.Footer.chunksOf(g, plan.units[:plan.first]) {
+			add(c.off, c.len)
+			add(c.columnIndex.off, c.columnIndex.len)
+		}
+		for _, leaf := range plan.leaves() {
+			s := t.Footer.chunks[g][leaf].offsetIndex
+			add(s.off, s.len)
+		}
+		if most < 0 {
+			return
+		}
+	}
+	slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
+	a.expect(ranges)
 }
 
 // eachChunk announces chunks one by one. They may be read side by side, some pages at
