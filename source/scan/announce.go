@@ -208,6 +208,9 @@ func (w *worker) expect(ctx context.Context, chosen []rows) error {
 			}
 			more, seen := pageRanges(c, pages, chosen, w.task.Footer.GroupRows(w.group.group), w.group.expected[leaf])
 			ranges, w.group.expected[leaf] = append(ranges, more...), seen
+			if s := w.group.own[1].find(c.off, c.len); s != nil { // not one of the library's
+				s.until = seen
+			}
 		}
 	}
 	slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })

@@ -54,6 +54,7 @@ type span struct {
 	window   int64  // 0: load all
 	sparse   bool   // only some pages are wanted: read on only while reads are contiguous
 	step     int64  // what the next read of a sparse window may take
+	until    int64  // where what was announced of a sparse window ends; 0: not known
 	at       int64  // where data begins
 	data     []byte // what is loaded
 	block    []byte // what data is a part of
@@ -169,7 +170,11 @@ func (r *chunkReader) load(s *span, off, n int64) error {
 		} else {
 			s.step = jumpBytes
 		}
-		n = max(n, min(s.step, s.end()-off))
+		end := s.end()
+		if s.until > off {
+			end = s.until // what lies behind would be one more answer to wait for, for nothing
+		}
+		n = max(n, min(s.step, end-off))
 	}
 	have := s.slide(r.mem, off, n)
 	if err := r.read(s.data[have:], off+have); err != nil {

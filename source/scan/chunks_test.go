@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -111,5 +112,28 @@ func TestLargeValuesAreReadAroundTheWindow(t *testing.T) {
 		if c.ReadInto(off, make([]byte, 100)) == nil {
 			t.Errorf("bytes at %d are outside the chunk", off)
 		}
+	}
+}
+
+func TestASparseWindowIsNotReadBehindWhatWasAnnounced(t *testing.T) {
+	const page = 10_000
+	var ends []int64
+	r := &chunkReader{read: func(p []byte, off int64) error {
+		ends = append(ends, off+int64(len(p)))
+		return nil
+	}, size: 1 << 20, mem: memory.NewGoAllocator(), spans: ownSpans([]chunk{{off: 4, len: 900_000}}, true)}
+	defer r.close()
+	r.spans[0].until = 4 + 20*page
+	buffer := make([]byte, page)
+	for i := range int64(20) {
+		if _, err := r.ReadAt(buffer, 4+i*page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if most := slices.Max(ends); most != 4+20*page || len(ends) > 12 {
+		t.Errorf("%d reads up to %d, want few up to %d", len(ends), most, 4+20*page)
+	}
+	if _, err := r.ReadAt(buffer, 4+20*page); err != nil || slices.Max(ends) < 4+21*page {
+		t.Errorf("what is needed behind it is not read: %v, %v", ends, err)
 	}
 }
