@@ -143,20 +143,26 @@ func poisonRounds(t testing.TB) int {
 // moment the last reference is gone. What readers get must be the rows all the
 // same, however they read: the transport lets go of a batch only when its bytes
 // have left.
+// shapedFolder is a dataset of one file, with the ids of its rows and of those that
+// fifths(2000) keeps.
+func shapedFolder(t testing.TB, f *flighttest.Fixture, name string, schema *arrow.Schema, rows int64) (folder string, all, kept []int64) {
+	t.Helper()
+	all = span(0, rows)
+	for _, id := range all {
+		if id%5 != 0 || id > 2000 {
+			kept = append(kept, id)
+		}
+	}
+	return f.Folder(name, map[string][]byte{"train.parquet": shapedFile(t, shaped(schema, all))}), all, kept
+}
+
 func TestReleasedColumnsMayBeOverwrittenUnderSlowFastAndCancellingReaders(t *testing.T) {
 	const rows = 5000
 	pool := scantest.NewPoison(scan.NewPool())
 	f := flighttest.New(t, flighttest.Memory(pool))
 	var readers sync.WaitGroup
 	for name, schema := range shapes() {
-		all := span(0, rows)
-		kept := make([]int64, 0, rows)
-		for _, id := range all {
-			if id%5 != 0 || id > 2000 {
-				kept = append(kept, id)
-			}
-		}
-		folder := f.Folder(name, map[string][]byte{"train.parquet": shapedFile(t, shaped(schema, all))})
+		folder, all, kept := shapedFolder(t, f, name, schema, rows)
 		for _, q := range []struct {
 			read client.Read
 			rows []int64

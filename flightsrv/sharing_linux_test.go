@@ -153,14 +153,7 @@ func TestRowsInSharedMemoryAreTheSameOfEveryTypeHoweverTheyAreRead(t *testing.T)
 	pool := scantest.NewPoison(scan.NewPool())
 	f := flighttest.New(t, flighttest.Memory(pool), flighttest.Unix())
 	for name, schema := range shapes() {
-		all := span(0, rows)
-		kept := make([]int64, 0, rows)
-		for _, id := range all {
-			if id%5 != 0 || id > 2000 {
-				kept = append(kept, id)
-			}
-		}
-		folder := f.Folder(name, map[string][]byte{"train.parquet": shapedFile(t, shaped(schema, all))})
+		folder, all, kept := shapedFolder(t, f, name, schema, rows)
 		for _, q := range []struct {
 			read client.Read
 			rows []int64

@@ -265,18 +265,21 @@ func pagesFile(t *testing.T, groups, perGroup int, bloom bool) []byte {
 	if bloom {
 		options = append(options, parquetgo.BloomFilters(parquetgo.SplitBlockFilter(10, "url")))
 	}
-	var out bytes.Buffer
-	w := parquetgo.NewGenericWriter[page](&out, options...)
 	rng := rand.New(rand.NewPCG(6, 6))
+	return grouped(t, groups, perGroup, options, func(id int) page {
+		return page{ID: int64(id), URL: urlOf(id), Text: noise(rng, 300)}
+	})
+}
+
+// grouped is a file that parquet-go writes of rows in row groups.
+func grouped[T any](t *testing.T, groups, perGroup int, options []parquetgo.WriterOption, row func(id int) T) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := parquetgo.NewGenericWriter[T](&out, options...)
 	for g := range groups {
-		rows := make([]page, perGroup)
+		rows := make([]T, perGroup)
 		for i := range rows {
-			id := g*perGroup + i
-			text := make([]byte, 300)
-			for k := range text {
-				text[k] = byte(rng.Uint32())
-			}
-			rows[i] = page{ID: int64(id), URL: urlOf(id), Text: text}
+			rows[i] = row(g*perGroup + i)
 		}
 		if _, err := w.Write(rows); err != nil {
 			t.Fatal(err)
@@ -289,6 +292,15 @@ func pagesFile(t *testing.T, groups, perGroup int, bloom bool) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// noise is n bytes that do not compress.
+func noise(rng *rand.Rand, n int) []byte {
+	text := make([]byte, n)
+	for k := range text {
+		text[k] = byte(rng.Uint32())
+	}
+	return text
 }
 
 func TestANeedleByAnUnsortedKeyIsFoundThroughBloomFiltersInAFewPercentOfTheFile(t *testing.T) {
@@ -329,32 +341,15 @@ type sheet struct {
 // sheetsFile is a file of sheets, of which those from row late on are of another kind.
 func sheetsFile(t *testing.T, groups, perGroup, bytesPerRow, late int) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	w := parquetgo.NewGenericWriter[sheet](&out, parquetgo.PageBufferSize(64<<10), parquetgo.Compression(&parquetgo.Uncompressed))
+	options := []parquetgo.WriterOption{parquetgo.PageBufferSize(64 << 10), parquetgo.Compression(&parquetgo.Uncompressed)}
 	rng := rand.New(rand.NewPCG(7, 7))
-	for g := range groups {
-		rows := make([]sheet, perGroup)
-		for i := range rows {
-			text := make([]byte, bytesPerRow)
-			for k := range text {
-				text[k] = byte(rng.Uint32())
-			}
-			rows[i] = sheet{ID: int64(g*perGroup + i), Text: text, Kind: "early"}
-			if g*perGroup+i >= late {
-				rows[i].Kind = "late"
-			}
+	return grouped(t, groups, perGroup, options, func(id int) sheet {
+		kind := "early"
+		if id >= late {
+			kind = "late"
 		}
-		if _, err := w.Write(rows); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Flush(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
+		return sheet{ID: int64(id), Text: noise(rng, bytesPerRow), Kind: kind}
+	})
 }
 
 func TestWhatDecidesAboutALargeRowGroupOfADistantFileTakesOneRoundTrip(t *testing.T) {

@@ -147,10 +147,7 @@ func (l *lanes) take(ctx context.Context) (piece, error) {
 		if l.end != nil {
 			return piece{}, l.end
 		}
-		if !l.hungry {
-			l.hungry = true
-			l.wake() // a worker may wait for just that
-		}
+		l.hungry = true
 		if err := l.wait(ctx); err != nil {
 			return piece{}, source.AsError(opScan, err)
 		}
