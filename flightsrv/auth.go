@@ -24,7 +24,7 @@ const (
 	headerHubToken      = "x-hubflight-hub-token"
 )
 
-// AuthMode says who may call (design.md §12).
+// AuthMode says who may call: the setting auth.mode.
 type AuthMode string
 
 // The modes.
