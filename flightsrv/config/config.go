@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -182,10 +183,10 @@ func (c Config) Validate() error {
 			bad(key.name, "is not an http(s) address without user and query")
 		}
 	}
-	if !contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		bad("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
 	}
-	if !contains([]string{"text", "json"}, c.Log.Format) {
+	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
 		bad("log.format", "%q is neither text nor json", c.Log.Format)
 	}
 	return errors.Join(errs...)
@@ -213,34 +214,46 @@ func (c Config) validateExposure(bad func(key, format string, args ...any)) {
 }
 
 func (c Config) validateBounds(bad func(key, format string, args ...any)) {
-	for _, b := range []struct {
-		key           string
-		value, lo, hi int64
-	}{
-		{"server.max_streams", int64(c.Server.MaxStreams), 1, 1 << 20},
-		{"server.max_message", int64(c.Server.MaxMessage), 1 << 20, 1 << 30},
-		{"server.queue_timeout", int64(c.Server.QueueTimeout), int64(time.Second), int64(24 * time.Hour)},
-		{"server.idle_timeout_get", int64(c.Server.IdleTimeoutGet), int64(time.Second), int64(24 * time.Hour)},
-		{"server.idle_timeout_put", int64(c.Server.IdleTimeoutPut), int64(time.Second), int64(24 * time.Hour)},
-		{"server.drain_grace", int64(c.Server.DrainGrace), 0, int64(time.Hour)},
-		{"hub.connections", int64(c.Hub.Connections), 1, 4096},
-		{"hub.retry.attempts", int64(c.Hub.RetryAttempts), 1, 100},
-		{"hub.retry.deadline", int64(c.Hub.RetryDeadline), int64(time.Millisecond), int64(time.Hour)},
-		{"hub.stall_timeout", int64(c.Hub.StallTimeout), int64(100 * time.Millisecond), int64(time.Hour)},
-		{"plan.footers_max", int64(c.Plan.FootersMax), 1, 1 << 20},
-		{"scan.slots", int64(c.Scan.Slots), 0, 1 << 12},
-		{"memory.budget", int64(c.Memory.Budget), 0, 1 << 50},
-		{"scan.prefetch_bytes", int64(c.Scan.PrefetchBytes), 1 << 20, 1 << 40},
-		{"scan.range_gap", int64(c.Scan.RangeGap), 1, 64 << 20},
-		{"scan.range_max", int64(c.Scan.RangeMax), 64 << 10, 256 << 20},
-		{"scan.range_parallel", int64(c.Scan.RangeParallel), 1, 64},
-		{"cache.footers", int64(c.Cache.Footers), 0, 1 << 40},
-		{"cache.bytes", int64(c.Cache.Bytes), 1 << 20, 1 << 50},
-		{"write.spool_bytes", int64(c.Write.SpoolBytes), 1 << 20, 1 << 50},
-		{"write.commit_deadline", int64(c.Write.CommitDeadline), int64(time.Second), int64(48 * time.Hour)},
-	} {
+	refuse(bad, []bound[int]{
+		{"server.max_streams", c.Server.MaxStreams, 1, 1 << 20},
+		{"hub.connections", c.Hub.Connections, 1, 4096},
+		{"hub.retry.attempts", c.Hub.RetryAttempts, 1, 100},
+		{"plan.footers_max", c.Plan.FootersMax, 1, 1 << 20},
+		{"scan.slots", c.Scan.Slots, 0, 1 << 12},
+		{"scan.range_parallel", c.Scan.RangeParallel, 1, 64},
+	})
+	refuse(bad, []bound[Size]{
+		{"server.max_message", c.Server.MaxMessage, 1 << 20, 1 << 30},
+		{"memory.budget", c.Memory.Budget, 0, 1 << 50},
+		{"scan.prefetch_bytes", c.Scan.PrefetchBytes, 1 << 20, 1 << 40},
+		{"scan.range_gap", c.Scan.RangeGap, 1, 64 << 20},
+		{"scan.range_max", c.Scan.RangeMax, 64 << 10, 256 << 20},
+		{"cache.footers", c.Cache.Footers, 0, 1 << 40},
+		{"cache.bytes", c.Cache.Bytes, 1 << 20, 1 << 50},
+		{"write.spool_bytes", c.Write.SpoolBytes, 1 << 20, 1 << 50},
+	})
+	refuse(bad, []bound[time.Duration]{
+		{"server.queue_timeout", c.Server.QueueTimeout, time.Second, 24 * time.Hour},
+		{"server.idle_timeout_get", c.Server.IdleTimeoutGet, time.Second, 24 * time.Hour},
+		{"server.idle_timeout_put", c.Server.IdleTimeoutPut, time.Second, 24 * time.Hour},
+		{"server.drain_grace", c.Server.DrainGrace, 0, time.Hour},
+		{"hub.retry.deadline", c.Hub.RetryDeadline, time.Millisecond, time.Hour},
+		{"hub.stall_timeout", c.Hub.StallTimeout, 100 * time.Millisecond, time.Hour},
+		{"write.commit_deadline", c.Write.CommitDeadline, time.Second, 48 * time.Hour},
+	})
+}
+
+// bound is a setting and the least and the greatest value that it may have.
+type bound[T int | Size | time.Duration] struct {
+	key           string
+	value, lo, hi T
+}
+
+// refuse complains in the settings' own units.
+func refuse[T int | Size | time.Duration](bad func(key, format string, args ...any), bounds []bound[T]) {
+	for _, b := range bounds {
 		if b.value < b.lo || b.value > b.hi {
-			bad(b.key, "%d is outside %d…%d", b.value, b.lo, b.hi)
+			bad(b.key, "%v is outside %v…%v", b.value, b.lo, b.hi)
 		}
 	}
 }
@@ -251,13 +264,4 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
-}
-
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
-	}
-	return false
 }

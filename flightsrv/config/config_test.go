@@ -86,6 +86,14 @@ func TestValidateReportsEveryProblemWithItsKey(t *testing.T) {
 	}
 }
 
+func TestAValueOutsideItsBoundsIsToldInTheSettingsOwnUnits(t *testing.T) {
+	_, _, err := load(t, "--server.drain_grace", "2h", "--scan.range_max", "1GiB", "--hub.connections", "0")
+	want := "hub.connections: 0 is outside 1…4096\nscan.range_max: 1GiB is outside 64KiB…256MiB\nserver.drain_grace: 2h0m0s is outside 0s…1h0m0s"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestAnOpenServerNeedsToBeAskedForByName(t *testing.T) {
 	for _, c := range []struct {
 		args []string
