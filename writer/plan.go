@@ -244,7 +244,11 @@ func (p *planner) decideMode() error {
 }
 
 func existsError(op string, at source.Snapshot, there []source.File) error {
-	return (&source.Error{Op: op, Kind: source.KindExists, Ref: at.Short(), Msg: fmt.Sprintf("the target holds %d files, for example %s", len(there), there[0].Path)}).
+	msg := "the target holds a file, " + there[0].Path
+	if len(there) > 1 {
+		msg = fmt.Sprintf("the target holds %d files, for example %s", len(there), there[0].Path)
+	}
+	return (&source.Error{Op: op, Kind: source.KindExists, Ref: at.Short(), Msg: msg}).
 		WithHint("use mode append or overwrite")
 }
 

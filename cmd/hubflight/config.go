@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -35,12 +33,11 @@ environment and file, and where each value comes from.`,
 					return werr
 				}
 			} else {
-				table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(table, "KEY\tVALUE\tFROM")
+				var table [][]string
 				for _, s := range settings {
-					fmt.Fprintf(table, "%s\t%s\t%s\n", s.Key, s.Value, s.Source)
+					table = append(table, []string{s.Key, s.Value, s.Source})
 				}
-				if werr := table.Flush(); werr != nil {
+				if werr := printTable(out, []column{text("KEY"), text("VALUE"), text("FROM")}, table); werr != nil {
 					return werr
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,18 +19,28 @@ import (
 	"github.com/hubflight/hubflight/source/hub"
 )
 
-// readFlags are what every reading verb understands.
+// clientFlags are those of every verb that is a client of a server.
+type clientFlags struct {
+	server string
+	asJSON bool
+}
+
+func (f *clientFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.server, "server", "", "`location` of a running server, such as grpc://127.0.0.1:8815 (default: HUBFLIGHT_SERVER, else one runs inside this command)")
+	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
+	addSettings(cmd)
+}
+
+// readFlags are those of a verb that is about one dataset.
 type readFlags struct {
-	server, revision string
-	asJSON           bool
+	clientFlags
+	revision string
 }
 
 func (f *readFlags) add(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.StringVar(&f.server, "server", "", "`location` of a running server, such as grpc://127.0.0.1:8815 (default: HUBFLIGHT_SERVER, else one runs inside this command)")
-	fs.StringVar(&f.revision, "revision", "", "`branch`, tag, commit or refs/pr/N")
-	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
-	addSettings(cmd)
+	f.clientFlags.add(cmd)
+	cmd.Flags().StringVar(&f.revision, "revision", "", "`branch`, tag, commit or refs/pr/N")
 }
 
 // addSettings adds the settings of the server that a verb runs without --server.
@@ -49,8 +58,8 @@ func addSettings(cmd *cobra.Command) {
 		flag.Hidden = true
 		cmd.Flags().AddFlag(flag)
 	})
-	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)) +
-		"\nWithout --server (these and all other settings of hubflight serve):\n" + strings.TrimRight(shown.FlagUsagesWrapped(helpWidth), "\n") + "\n")
+	cmd.SetUsageTemplate(wrapFlags(cmd.UsageTemplate()) +
+		"\nWithout --server (these and all other settings of hubflight serve):\n" + strings.TrimRight(shown.FlagUsagesWrapped(helpWidth()), "\n") + "\n")
 }
 
 func (f *readFlags) read(dataset string) client.Read {
@@ -59,7 +68,7 @@ func (f *readFlags) read(dataset string) client.Read {
 
 // withClient runs a verb against the server named by --server, or against one
 // that lives in this process as long as the verb, behind a private unix socket.
-func (f *readFlags) withClient(cmd *cobra.Command, run func(ctx context.Context, c *client.Client) error) error {
+func (f *clientFlags) withClient(cmd *cobra.Command, run func(ctx context.Context, c *client.Client) error) error {
 	ctx := cmd.Context()
 	location := cmp.Or(f.server, os.Getenv("HUBFLIGHT_SERVER"))
 	var options client.Options // a server of our own has the tokens already
@@ -79,7 +88,7 @@ func (f *readFlags) withClient(cmd *cobra.Command, run func(ctx context.Context,
 	}
 	c, err := client.Dial(ctx, location, options)
 	if err != nil {
-		return err
+		return &usageError{err}
 	}
 	return errors.Join(run(ctx, c), c.Close())
 }

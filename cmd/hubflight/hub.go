@@ -183,18 +183,18 @@ func openHub(f hubFlags, logger *slog.Logger) (*hubtest.Hub, error) {
 	}
 	tokens, err := readHubTokens(f.tokenFile)
 	if err != nil {
-		return nil, err
+		return nil, &usageError{err}
 	}
 	options := f.options
 	options.Tokens, options.Logger = tokens, logger
 	plain, ok := map[string]hubtest.PlainFiles{"": hubtest.Mixed, "mixed": hubtest.Mixed, "redirected": hubtest.Redirected, "direct": hubtest.Direct}[f.plainFiles]
 	if !ok {
-		return nil, source.Errorf(source.KindInvalid, "hub", "--plain-files is mixed, redirected or direct, not %q", f.plainFiles)
+		return nil, &usageError{source.Errorf(source.KindInvalid, "hub", "--plain-files is mixed, redirected or direct, not %q", f.plainFiles)}
 	}
 	options.PlainFiles = plain
 	faults, err := readFaults(f.faultFile)
 	if err != nil {
-		return nil, err
+		return nil, &usageError{err}
 	}
 	h, err := hubtest.Open(f.dir, options)
 	if err != nil {
@@ -234,7 +234,7 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 	defer stop()
 	running, err := h.Serve(f.address, f.cdnAddress)
 	if err != nil {
-		return err
+		return &usageError{err}
 	}
 	urls := running.HubURL
 	if f.options.ViewerAddress != "" {

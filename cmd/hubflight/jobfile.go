@@ -21,14 +21,23 @@ const maxJobFile = 64 << 20
 // until it has succeeded, so that "jobs resume" can send it again: the staged
 // records are all that it takes, on any replica.
 func jobFile(job string) (string, error) {
-	if id, err := uuid.Parse(job); err != nil || id.String() != job {
-		return "", &usageError{source.Errorf(source.KindInvalid, "jobs", "%q is not the id of a job", job)}
+	if err := checkJob(job); err != nil {
+		return "", err
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", source.Errorf(source.KindInvalid, "jobs", "there is no folder to keep jobs in: %w", err)
 	}
 	return filepath.Join(dir, "hubflight", "jobs", job+".json"), nil
+}
+
+// checkJob refuses what cannot be the id of a job.
+func checkJob(job string) error {
+	if id, err := uuid.Parse(job); err != nil || id.String() != job {
+		return &usageError{source.Errorf(source.KindInvalid, "jobs", "%q is not the id of a job", job).
+			WithHint("hubflight put prints it, and hubflight jobs list DATASET")}
+	}
+	return nil
 }
 
 // keepJob writes a job's commit for the user alone: small files travel in it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +14,10 @@ func newJobsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "Tell what became of write jobs",
-		Long: `Tell what became of write jobs. A commit whose answer was lost is found in the
-dataset's history by the job's id; complete means that all rows are there.`,
+		Long: `Tell what became of write jobs.
+
+A commit whose answer was lost is found in the dataset's history by the job's id;
+complete means that all rows are there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newJobsListCommand(), newJobsShowCommand(), newJobsResumeCommand(), newJobsAbortCommand())
@@ -51,6 +52,9 @@ func newJobsShowCommand() *cobra.Command {
 		Short: "Show one job and its commits",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkJob(args[0]); err != nil {
+				return err
+			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				items, err := c.Jobs(ctx, firstOf(args[1:]), f.revision, args[0])
 				if err != nil {
@@ -73,13 +77,15 @@ func newJobsShowCommand() *cobra.Command {
 }
 
 func newJobsResumeCommand() *cobra.Command {
-	var f readFlags
+	var f clientFlags
 	cmd := &cobra.Command{
 		Use:   "resume JOB",
 		Short: "Commit a job that hubflight put has staged and could not commit",
-		Long: `Commit a job that hubflight put has staged and could not commit: nothing is uploaded
-again, commits that are there are not repeated, and any server of the same Hub or
-folder will do. A job that is finished by now gives its first answer.`,
+		Long: `Commit a job that hubflight put has staged and could not commit.
+
+Nothing is uploaded again, commits that are there are not repeated, and any server
+of the same Hub or folder will do. A job that is finished by now gives its first
+answer.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			commit, err := keptJob(args[0])
@@ -100,15 +106,21 @@ folder will do. A job that is finished by now gives its first answer.`,
 }
 
 func newJobsAbortCommand() *cobra.Command {
-	var f readFlags
+	var f clientFlags
 	cmd := &cobra.Command{
 		Use:   "abort JOB",
 		Short: "Stop a job's uploads and forget what is spooled; commits stay",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkJob(args[0]); err != nil {
+				return err
+			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
 				dropJob(args[0])
-				return c.Abort(ctx, args[0])
+				if err := c.Abort(ctx, args[0]); err != nil || !f.asJSON {
+					return err
+				}
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"job": args[0], "state": "aborted"})
 			})
 		},
 	}
@@ -123,14 +135,13 @@ func printJobs(cmd *cobra.Command, asJSON bool, items []client.JobItem) error {
 		}
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(items)
 	}
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "JOB\tSTATE\tCOMMITS\tUPDATED\tDATASET")
+	var table [][]string
 	for _, item := range items {
 		of := "?"
 		if item.Of > 0 {
 			of = fmt.Sprint(item.Of)
 		}
-		fmt.Fprintf(out, "%s\t%s\t%d of %s\t%s\t%s\n", item.Job, item.State, len(item.Commits), of, item.Updated, item.Dataset)
+		table = append(table, []string{item.Job, item.State, fmt.Sprintf("%d of %s", len(item.Commits), of), item.Updated, item.Dataset})
 	}
-	return out.Flush()
+	return printTable(cmd.OutOrStdout(), []column{text("JOB"), text("STATE"), text("COMMITS"), text("UPDATED"), text("DATASET")}, table)
 }

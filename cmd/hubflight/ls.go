@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -49,8 +48,7 @@ func newLsCommand() *cobra.Command {
 }
 
 func printSplits(cmd *cobra.Command, splits []client.Split) error {
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "CONFIG\tSPLIT\tFILES\tBYTES\tROWS\tDEFAULT")
+	var table [][]string
 	for _, s := range splits {
 		rows, mark := "?", ""
 		if s.Rows != nil {
@@ -59,9 +57,9 @@ func printSplits(cmd *cobra.Command, splits []client.Split) error {
 		if s.Default {
 			mark = "yes"
 		}
-		fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%s\t%s\n", s.Config, s.Split, s.Files, bytesText(s.Bytes), rows, mark)
+		table = append(table, []string{s.Config, s.Split, strconv.Itoa(s.Files), bytesText(s.Bytes), rows, mark})
 	}
-	return out.Flush()
+	return printTable(cmd.OutOrStdout(), []column{text("CONFIG"), text("SPLIT"), number("FILES"), number("BYTES"), number("ROWS"), text("DEFAULT")}, table)
 }
 
 // bytesText is a size as the Hub shows it: three digits and a decimal unit.

@@ -20,9 +20,9 @@ type parquetFlags struct {
 func (p *parquetFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.BoolVar(&p.parquet, "parquet", false, "list the files of the conversion to Parquet, as JSON")
-	fs.StringVar(&p.shape, "shape", "viewer", "with --parquet: `viewer` for the dataset viewer's JSON, hub for the Hub's")
+	fs.StringVar(&p.shape, "shape", "viewer", "with --parquet: `whose` JSON, the dataset viewer's (viewer) or the Hub's (hub)")
 	fs.StringVar(&p.config, "config-name", "", "with --parquet: only the config of this `name`")
-	fs.StringVar(&p.split, "split", "", "with --parquet: only this `split`")
+	fs.StringVar(&p.split, "split", "", "with --parquet: only the split of this `name`")
 	fs.IntVar(&p.shard, "shard", 0, "with --parquet --shape hub: the address of file `n` of a split")
 }
 

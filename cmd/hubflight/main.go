@@ -97,7 +97,7 @@ or  file:///folder  (below a folder given with --local.roots).`,
 	addGroup(root, "Datasets:", newLsCommand(), newSchemaCommand(), newPlanCommand(), newCountCommand(), newCatCommand(), newPutCommand(), newJobsCommand())
 	addGroup(root, "Servers:", newServeCommand(), newConfigCommand(), newHubCommand())
 	root.AddCommand(newVersionCommand(), newEmbeddedCommand())
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth)))
+	root.SetUsageTemplate(wrapFlags(root.UsageTemplate()))
 	for _, verb := range allCommands(root) {
 		verb.SuggestionsMinimumDistance = 2 // two letters swapped are a distance of two
 		verb.Args = usageArgs(verb.Args)
@@ -105,8 +105,18 @@ or  file:///folder  (below a folder given with --local.roots).`,
 	return root
 }
 
+// wrapFlags breaks the lines of a help where the terminal ends, or at 80 letters.
+func wrapFlags(template string) string {
+	return strings.ReplaceAll(template, "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth()))
+}
+
 // helpWidth is the longest line of a list of flags.
-const helpWidth = 110
+func helpWidth() int {
+	if width := terminalWidth(os.Stdout); width > 0 {
+		return max(60, min(110, width))
+	}
+	return 80
+}
 
 // addGroup adds verbs under a heading of the help.
 func addGroup(root *cobra.Command, title string, verbs ...*cobra.Command) {

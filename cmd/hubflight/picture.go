@@ -62,21 +62,33 @@ func cell(kept bool, layer string, candidates, rows int64) string {
 	return fateOf(layer).glyph
 }
 
-// pictureWidth is how many row groups one line shows.
-const pictureWidth = 64
+// cellsOfLine is how many row groups a line shows behind a column of names: what a
+// terminal of that width has room for, or 64 where there is none (0).
+func cellsOfLine(terminal, names int) int {
+	const most, least = 64, 8
+	if terminal == 0 {
+		return most
+	}
+	return max(least, min(most, terminal-names-len("    999 of 999")))
+}
 
-// drawPlan draws a row per file and a cell per row group, and what the cells mean.
-func drawPlan(out io.Writer, e *client.Explanation) error {
+// notLookedAt is said of a file whose footer the plan has not read.
+const notLookedAt = "not looked at before it is read"
+
+// drawPlan draws a row per file and a cell per row group, and what the cells mean,
+// as wide as the terminal.
+func drawPlan(out io.Writer, terminal int, e *client.Explanation) error {
 	width := 0
 	for _, f := range e.Files {
 		width = max(width, len([]rune(f.File)))
 	}
+	most := cellsOfLine(terminal, width)
 	used, part := map[string]bool{}, false
 	for _, f := range e.Files {
 		var cells strings.Builder
 		kept := 0
 		for i, g := range f.Groups {
-			if i > 0 && i%pictureWidth == 0 {
+			if i > 0 && i%most == 0 {
 				cells.WriteString("\n" + strings.Repeat(" ", width+2))
 			}
 			cells.WriteString(cell(g.Kept, g.Layer, g.Candidates, g.Rows))
@@ -86,7 +98,11 @@ func drawPlan(out io.Writer, e *client.Explanation) error {
 			}
 			used[g.Layer] = true
 		}
-		if _, err := fmt.Fprintf(out, "%-*s  %s  %d of %d\n", width, f.File, cells.String(), kept, len(f.Groups)); err != nil {
+		what := fmt.Sprintf("%s  %d of %d", cells.String(), kept, len(f.Groups))
+		if len(f.Groups) == 0 {
+			what = notLookedAt
+		}
+		if _, err := fmt.Fprintf(out, "%-*s  %s\n", width, f.File, what); err != nil {
 			return err
 		}
 	}

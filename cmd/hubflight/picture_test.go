@@ -33,9 +33,26 @@ func pictured() *client.Explanation {
 	return e
 }
 
+func TestAPlanFitsTheTerminal(t *testing.T) {
+	for terminal, lines := range map[int]int{60: 6, 80: 5} { // three files, of which one has 100 row groups
+		var out strings.Builder
+		if err := drawPlan(&out, terminal, pictured()); err != nil {
+			t.Fatal(err)
+		}
+		files, _, _ := strings.Cut(out.String(), "\n█ read")
+		widest := 0
+		for line := range strings.SplitSeq(files, "\n") {
+			widest = max(widest, len([]rune(line)))
+		}
+		if widest > terminal || strings.Count(files, "\n")+1 != lines {
+			t.Errorf("not %d lines of at most %d columns:\n%s", lines, terminal, files)
+		}
+	}
+}
+
 func TestAPlanIsDrawnWithACellPerRowGroup(t *testing.T) {
 	var out strings.Builder
-	if err := drawPlan(&out, pictured()); err != nil {
+	if err := drawPlan(&out, 0, pictured()); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(out.String(), "\n")
@@ -45,6 +62,9 @@ func TestAPlanIsDrawnWithACellPerRowGroup(t *testing.T) {
 	if want := strings.Repeat("·", 36) + "  0 of 100"; strings.TrimSpace(lines[2]) != want {
 		t.Errorf("the second line of a wide file: %q", lines[2])
 	}
+	if want := "data/later.parquet    not looked at before it is read"; lines[3] != want {
+		t.Errorf("a file whose footer was not read: %q", lines[3])
+	}
 	legend := lines[4]
 	for _, part := range []string{"█ read", "▁…▇ pages", "· skipped by statistics", "○ skipped by a bloom", "◇ skipped by its dict", "□ skipped by the page", "– behind"} {
 		if !strings.Contains(legend, part) {
@@ -53,7 +73,7 @@ func TestAPlanIsDrawnWithACellPerRowGroup(t *testing.T) {
 	}
 	out.Reset()
 	all := &client.Explanation{Files: []client.ExplainedFile{{File: "a", Groups: []client.ExplainedGroup{{Kept: true, Rows: 1, Candidates: 1}}}}}
-	if err := drawPlan(&out, all); err != nil || out.String() != "a  █  1 of 1\n" {
+	if err := drawPlan(&out, 0, all); err != nil || out.String() != "a  █  1 of 1\n" {
 		t.Errorf("everything is read: %q, %v", out.String(), err)
 	}
 }

@@ -128,7 +128,7 @@ func (p *svgPlan) file(f client.ExplainedFile) {
 	}
 	what := fmt.Sprintf("%d of %d", kept, len(f.Groups))
 	if len(f.Groups) == 0 {
-		what = "not looked at before it is read"
+		what = notLookedAt
 	}
 	fmt.Fprintf(p, `<text class="dim" x="%.1f" y="%d">%s</text>`+"\n", left+float64(min(len(f.Groups), svgColumns)*svgStep)+6, p.y+svgCell-3, what)
 	p.y += svgStep + 4

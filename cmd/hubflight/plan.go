@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +24,9 @@ func newPlanCommand() *cobra.Command {
 		Long: `Show which files and row groups a read would touch.
 
 One line is one partition: one Flight endpoint, one Spark task. With --explain
-every row group is a cell, which tells whether it is read, and what spares it. For
-that, bloom filters, dictionaries and page indexes are read, too; a plan by itself
-reads footers only.`,
+every row group is a cell, which tells whether it is read, and what spares it.
+For that, bloom filters, dictionaries and page indexes are read, too; a plan by
+itself reads footers only.`,
 		Example: `  hubflight plan demo/instruct --config-name 7M-core --filters '[["langdetect","=","zh-cn"]]' --explain
   hubflight plan demo/instruct --filters '[["id","=",7]]' --svg plan.svg`,
 		Args: cobra.ExactArgs(1),
@@ -83,8 +82,7 @@ func printPlan(cmd *cobra.Command, plan *client.Plan, spent client.Requests, asJ
 	}
 	printFacts(cmd.ErrOrStderr(), plan)
 	printRequests(cmd.ErrOrStderr(), spent)
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "FILE\tROW GROUPS\tROWS\tBYTES")
+	var table [][]string
 	for _, p := range plan.Partitions {
 		groups, rows := "all", fmt.Sprint(p.Facts.Rows)
 		if p.Facts.RowGroups != nil {
@@ -93,9 +91,9 @@ func printPlan(cmd *cobra.Command, plan *client.Plan, spent client.Requests, asJ
 		if !p.Facts.RowsExact {
 			rows = "≤ " + rows
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", p.Facts.File, groups, rows, bytesText(p.Facts.Bytes))
+		table = append(table, []string{p.Facts.File, groups, rows, bytesText(p.Facts.Bytes)})
 	}
-	return out.Flush()
+	return printTable(cmd.OutOrStdout(), []column{text("FILE"), number("ROW GROUPS"), number("ROWS"), number("BYTES")}, table)
 }
 
 func printFacts(w io.Writer, plan *client.Plan) {
@@ -137,7 +135,7 @@ func printExplanation(cmd *cobra.Command, e *client.Explanation, spent client.Re
 		}{e, spent})
 	}
 	out := cmd.OutOrStdout()
-	if err := drawPlan(out, e); err != nil {
+	if err := drawPlan(out, terminalWidth(out), e); err != nil {
 		return err
 	}
 	t := e.Totals

@@ -46,7 +46,7 @@ The format follows from a file's name: .parquet, .arrow (a file or a stream), .c
 	fs := cmd.Flags()
 	fs.StringVar(&f.config, "config-name", "", "`name` of the dataset's config (the Hub's subset)")
 	fs.StringVar(&f.split, "split", "", "`name` of the split (default: train)")
-	fs.StringVar(&f.mode, "mode", string(writer.ModeAppend), "what happens to rows that are there: `append`, overwrite, errorifexists or ignore")
+	fs.StringVar(&f.mode, "mode", string(writer.ModeAppend), "`what` happens to rows that are there: append, overwrite, errorifexists or ignore")
 	fs.StringVar(&f.message, "message", "", "`text` of the commit")
 	fs.BoolVar(&f.create, "create-repo", false, "create the dataset if it is missing")
 	fs.BoolVar(&f.public, "public", false, "with --create-repo: not private")
@@ -170,7 +170,7 @@ func printCommit(cmd *cobra.Command, asJSON bool, job string, r writer.CommitRes
 	if r.Hint != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), r.Hint)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d rows in %d files, commit %.12s, job %s\n", r.Rows, r.PathsTotal, r.Head, job)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s in %s, commit %.12s, job %s\n", count(int(r.Rows), "row"), count(r.PathsTotal, "file"), r.Head, job)
 	return err
 }
 

@@ -20,15 +20,19 @@ type queryFlags struct {
 }
 
 func (q *queryFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&q.config, "config-name", "", "`name` of the dataset's config (the Hub's subset)")
-	fs.StringVar(&q.split, "split", "", "`name` of the split, or all")
+	fs.StringVar(&q.config, "config-name", "", "`name` of the dataset's config, the Hub's subset (default: the only or the default one)")
+	fs.StringVar(&q.split, "split", "", "`name` of the split, or all (default: train, else the only one)")
 	fs.StringVar(&q.columns, "columns", "", "`names` of columns, as a,b or JSON such as "+`["a",["s","x"]]`)
 	fs.StringVar(&q.filters, "filters", "", "`JSON` that chooses rows, such as "+`[["label","=",1],["text","!=",""]]`)
-	fs.StringVar(&q.profile, "profile", "", "`types` of the columns: native or spark")
+	fs.StringVar(&q.profile, "profile", "", "`types` of the columns: native or spark (default: native)")
 	fs.StringVar(&q.dataDir, "data-dir", "", "`folder` inside the dataset")
 	fs.StringArrayVar(&q.dataFiles, "data-files", nil, "file or `glob` inside the dataset (repeatable)")
-	fs.Int64Var(&q.limit, "limit", -1, "at most this many `rows`; −1 is all")
+	fs.Int64Var(&q.limit, "limit", allRows, "at most this many `rows` (default: all)")
+	fs.Lookup("limit").DefValue = "0" // which the help leaves out: the text says it
 }
+
+// allRows is the limit of who sets none.
+const allRows = -1
 
 func (q *queryFlags) apply(read client.Read) (client.Read, error) {
 	if q.columns != "" {
@@ -55,7 +59,10 @@ func (q *queryFlags) apply(read client.Read) (client.Read, error) {
 		}
 		read.DataFiles = raw
 	}
-	if q.limit >= 0 {
+	switch {
+	case q.limit < allRows:
+		return read, &usageError{fmt.Errorf("--limit: %d is negative", q.limit)}
+	case q.limit >= 0:
 		read.Limit = &q.limit
 	}
 	return read, nil

@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"text/tabwriter"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/spf13/cobra"
@@ -41,14 +40,14 @@ func newSchemaCommand() *cobra.Command {
 
 func printSchema(cmd *cobra.Command, schema *arrow.Schema, asJSON bool) error {
 	if asJSON {
-		type column struct {
+		type field struct {
 			Name     string `json:"name"`
 			Type     string `json:"type"`
 			Nullable bool   `json:"nullable"`
 		}
-		columns := []column{}
+		columns := []field{}
 		for _, f := range schema.Fields() {
-			columns = append(columns, column{f.Name, f.Type.String(), f.Nullable})
+			columns = append(columns, field{f.Name, f.Type.String(), f.Nullable})
 		}
 		answer := map[string]any{"columns": columns}
 		if facts, ok := schema.Metadata().GetValue("hubflight"); ok {
@@ -56,10 +55,9 @@ func printSchema(cmd *cobra.Command, schema *arrow.Schema, asJSON bool) error {
 		}
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
 	}
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "COLUMN\tTYPE\tNULLABLE")
+	var table [][]string
 	for _, f := range schema.Fields() {
-		fmt.Fprintf(out, "%s\t%s\t%t\n", f.Name, f.Type, f.Nullable)
+		table = append(table, []string{f.Name, f.Type.String(), strconv.FormatBool(f.Nullable)})
 	}
-	return out.Flush()
+	return printTable(cmd.OutOrStdout(), []column{text("COLUMN"), text("TYPE"), text("NULLABLE")}, table)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -93,18 +94,17 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 }
 
 func newHubClient(cfg config.Config, log *slog.Logger) (*hub.Client, error) {
-	endpoint := cfg.Hub.Endpoint
-	if endpoint == "" {
-		endpoint = hub.EndpointFromEnvironment()
-	}
-	viewer := cfg.Hub.ViewerEndpoint
-	return hub.New(hub.Options{
-		Endpoint: endpoint, ViewerEndpoint: viewer, UserAgent: "hubflight/" + release,
+	client, err := hub.New(hub.Options{
+		Endpoint: cmp.Or(cfg.Hub.Endpoint, hub.EndpointFromEnvironment()), ViewerEndpoint: cfg.Hub.ViewerEndpoint, UserAgent: "hubflight/" + release,
 		Connections: cfg.Hub.Connections, StallTimeout: cfg.Hub.StallTimeout,
 		Offline: cfg.Hub.Offline || hub.OfflineFromEnvironment(),
 		Retry:   hub.RetryOptions{Attempts: cfg.Hub.RetryAttempts, Elapsed: cfg.Hub.RetryDeadline},
 		Logger:  log,
 	})
+	if err != nil && cfg.Hub.Endpoint == "" {
+		return nil, source.AsError("hub options", err).WithHint("the endpoint is that of the environment variable HF_ENDPOINT")
+	}
+	return client, err
 }
 
 // newRanges makes what all streams share in fetching from the Hub: the budget, and

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"google.golang.org/grpc"
@@ -78,6 +79,9 @@ func (c *Client) Close() error { return c.conn.Close() }
 // between can listen.
 func parseServer(server string, conf *tls.Config) (target string, creds credentials.TransportCredentials, private bool, err error) {
 	u, err := url.Parse(server)
+	if !strings.ContainsAny(server, "@?#") && !strings.Contains(server, "://") {
+		return badServer("%q has no scheme", server)
+	}
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return badServer("the server address has parts that it cannot have") // which may be secrets: not shown
 	}

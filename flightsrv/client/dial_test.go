@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,21 @@ func TestAStatusBecomesTheServersError(t *testing.T) {
 	for code, want := range map[codes.Code]source.Kind{codes.Unavailable: source.KindUpstream, codes.Canceled: source.KindCanceled, codes.ResourceExhausted: source.KindLimit, codes.Unknown: source.KindInternal} {
 		if got := source.KindOf(fromStatus("read", status.Error(code, "transport"))); got != want {
 			t.Errorf("%s: got %s, want %s", code, got, want)
+		}
+	}
+}
+
+func TestAServerThatIsNotThereIsSaidWithWhatToDo(t *testing.T) {
+	for _, server := range []string{"grpc://127.0.0.1:1", "grpc+unix://" + t.TempDir() + "/s"} {
+		c, err := Dial(t.Context(), server, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _, err = c.Splits(t.Context(), "ns/name", "")
+		text := strings.TrimPrefix(fmt.Sprint(err), "[upstream] splits: no server answers: dial ")
+		if source.KindOf(err) != source.KindUpstream || text == fmt.Sprint(err) || strings.Contains(text, "transport") || !strings.HasSuffix(text, ": is it running, and is its address right? hubflight serve starts one") {
+			t.Errorf("%s: %v", server, err)
 		}
 	}
 }

@@ -16,6 +16,8 @@ var (
 	kindPrefix = regexp.MustCompile(`\[([a-z_]+)\] `)
 	// retryText is how source.Error prints RetryAfter; the detail says it exactly.
 	retryText = regexp.MustCompile(` \(retry after \d+s\)`)
+	// unconnected is how gRPC wraps the reason why there is no connection.
+	unconnected = regexp.MustCompile(`^connection error: desc = "(?:transport: )?(?:Error while dialing: )?(.*)"$`)
 )
 
 // fromStatus turns a gRPC failure back into the server's error. A status without
@@ -28,6 +30,9 @@ func fromStatus(op string, err error) error {
 	}
 	st := status.Convert(err)
 	e := &source.Error{Op: op, Kind: transportKind(st.Code()), Msg: st.Message()}
+	if m := unconnected.FindStringSubmatch(st.Message()); m != nil {
+		e.Msg, e.Hint = "no server answers: "+m[1], "is it running, and is its address right? hubflight serve starts one"
+	}
 	if m := kindPrefix.FindStringSubmatchIndex(st.Message()); m != nil {
 		if kind, ok := source.ParseKind(st.Message()[m[2]:m[3]]); ok {
 			e.Kind = kind

@@ -92,6 +92,9 @@ func Load(fs *pflag.FlagSet) (Config, []Setting, error) {
 	if file != "" {
 		v.SetConfigFile(file)
 		if err := v.ReadInConfig(); err != nil {
+			if errors.As(err, new(viper.UnsupportedConfigError)) {
+				return Config{}, nil, fmt.Errorf("config: the name of %s ends in none of .yaml, .yml, .toml, .json", file)
+			}
 			return Config{}, nil, fmt.Errorf("config: %w", err)
 		}
 		if err := refuseUnknown(v.AllKeys(), file); err != nil {

@@ -31,7 +31,7 @@ func (a *answeredError) Error() string {
 		text += ": " + a.text
 	}
 	if a.requestID != "" {
-		text += " (request " + a.requestID + ")"
+		text += " (Hub request " + a.requestID + ")"
 	}
 	return text
 }
@@ -55,7 +55,7 @@ func (d *Dataset) refused(op, revision, path string, resp *http.Response) *sourc
 		e.Kind = kind
 		e.Msg = fmt.Sprintf(format, args...)
 		if a.requestID != "" {
-			e.Msg += " (request " + a.requestID + ")"
+			e.Msg += " (Hub request " + a.requestID + ")"
 		}
 	}
 	switch {
