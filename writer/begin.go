@@ -154,11 +154,12 @@ type schemaCache struct {
 	entries map[schemaKey]*arrow.Schema
 }
 
-// schemaKey includes the token: what one caller may see, another may not.
+// schemaKey includes the token: what one caller may see, another may not. It names a
+// target at a commit, or a file by its content, which the next commit has too.
 type schemaKey struct {
-	token                           source.TokenID
-	ref, commit, config, split, dir string
-	naming                          Naming
+	token                                 source.TokenID
+	ref, commit, config, split, dir, file string
+	naming                                Naming
 }
 
 const maxSchemas = 256
@@ -191,10 +192,16 @@ func (c *schemaCache) of(ctx context.Context, token source.HubToken, ref source.
 	}
 	var s *arrow.Schema
 	if files := p.existing(); len(files) > 0 {
-		var err error
-		if s, err = readSchema(ctx, p.State.Store, files[0]); err != nil {
-			return nil, err
+		file := schemaKey{token: token.ID(), ref: ref.Name(), file: files[0].Identity()}
+		known, ok := c.get(file)
+		if !ok {
+			var err error
+			if known, err = readSchema(ctx, p.State.Store, files[0]); err != nil {
+				return nil, err
+			}
+			c.put(file, known)
 		}
+		s = known
 	}
 	c.put(key, s)
 	return s, nil

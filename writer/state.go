@@ -94,6 +94,9 @@ func (s *State) special(path string) *[]byte {
 	return nil
 }
 
+// IsText reports whether a State holds what the file of this path says.
+func IsText(path string) bool { return (&State{}).special(path) != nil }
+
 // readWhole reads a small file; a larger one than max is an error.
 func readWhole(ctx context.Context, store source.Store, f source.File, max int64) (text []byte, err error) {
 	if f.Size > max {

@@ -157,9 +157,10 @@ func storeOpener(client *hub.Client, roots *localfs.Roots, log *slog.Logger) dat
 }
 
 func sinkOpener(client *hub.Client, roots *localfs.Roots, log *slog.Logger) writer.Opener {
+	memory := &hubsink.Memory{}
 	return func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if !ref.IsLocal() {
-			return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, Logger: log}), nil
+			return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, Memory: memory, Logger: log}), nil
 		}
 		store, err := roots.Store(ref)
 		if err != nil {

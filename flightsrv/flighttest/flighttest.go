@@ -121,9 +121,10 @@ func New(t testing.TB, options ...Option) *Fixture {
 		}
 		return hubClient.Dataset(ref.Repo, token), nil
 	}})
+	memory := &hubsink.Memory{}
 	w, err := writer.New(writer.Options{SpoolDir: f.Spool, SpoolBytes: s.room, Logger: logger, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if !ref.IsLocal() {
-			return hubsink.New(hubsink.Options{Client: hubClient, Repo: ref.Repo, Token: token, Logger: logger}), nil
+			return hubsink.New(hubsink.Options{Client: hubClient, Repo: ref.Repo, Token: token, Memory: memory, Logger: logger}), nil
 		}
 		store, err := roots.Store(ref)
 		if err != nil {

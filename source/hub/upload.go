@@ -56,6 +56,25 @@ func (d *Dataset) UploadLFS(ctx context.Context, revision string, objects []LFSO
 	return nil
 }
 
+// LFSAddress is where an object is to be sent to, or that it is stored already.
+type LFSAddress struct{ answer batchObject }
+
+// LFSAddress asks where to send an object; what is not sent then is not stored.
+// SendLFS is to follow soon: addresses live for minutes.
+func (d *Dataset) LFSAddress(ctx context.Context, revision string, o LFSObject) (LFSAddress, error) {
+	objects, err := d.distinct("upload", []LFSObject{o})
+	if err != nil {
+		return LFSAddress{}, err
+	}
+	answers, err := d.batch(ctx, revision, objects)
+	return LFSAddress{answers[o.OID]}, err
+}
+
+// SendLFS is UploadLFS for an object whose address is known.
+func (d *Dataset) SendLFS(ctx context.Context, revision string, o LFSObject, to LFSAddress, progress func(sent int64)) error {
+	return d.store(ctx, revision, o, to.answer, (&meter{report: progress}).part())
+}
+
 // guarded turns a panic in a goroutine into an error.
 func guarded(op string, f func() error) func() error {
 	return func() (err error) {

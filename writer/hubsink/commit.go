@@ -114,7 +114,7 @@ func (c *committer) stateAt(ctx context.Context, head string) (*writer.State, er
 }
 
 func (c *committer) load(ctx context.Context, commit string) (*writer.State, error) {
-	return writer.LoadState(ctx, c.sink.data, c.sink.snapshot(c.branch, commit))
+	return writer.LoadState(ctx, c.sink.store(), c.sink.snapshot(c.branch, commit))
 }
 
 // carryOut commits a plan's batches, each on top of the one before.

@@ -23,6 +23,8 @@ type Options struct {
 	// lost answers without getting any further; 0 is 2 minutes. Waiting for a
 	// quota does not count.
 	ConflictDeadline time.Duration
+	// Memory is shared with the other sinks of the process; nil is one of its own.
+	Memory *Memory
 	// Clock is what commits wait by; nil is the machine's.
 	Clock  Clock
 	Logger *slog.Logger
@@ -32,6 +34,7 @@ type Options struct {
 type Sink struct {
 	client   *hub.Client
 	data     *hub.Dataset
+	memory   *Memory
 	repo     string
 	token    source.HubToken
 	deadline time.Duration
@@ -52,7 +55,10 @@ func New(o Options) *Sink {
 	if o.Clock == nil {
 		o.Clock = wall{}
 	}
-	return &Sink{client: o.Client, data: o.Client.Dataset(o.Repo, o.Token), repo: o.Repo, token: o.Token, deadline: o.ConflictDeadline, clock: o.Clock, log: o.Logger}
+	if o.Memory == nil {
+		o.Memory = &Memory{}
+	}
+	return &Sink{client: o.Client, data: o.Client.Dataset(o.Repo, o.Token), memory: o.Memory, repo: o.Repo, token: o.Token, deadline: o.ConflictDeadline, clock: o.Clock, log: o.Logger}
 }
 
 const defaultBranch = "main"
@@ -106,9 +112,12 @@ func (s *Sink) writable(ctx context.Context, p writer.Prepare) (writer.Base, err
 
 // pin is the head of a branch.
 func (s *Sink) pin(ctx context.Context, revision string) (writer.Base, error) {
-	branch, err := s.branch(ctx, revision)
+	branch, commit, err := s.branch(ctx, revision)
 	if err != nil {
 		return writer.Base{}, err
+	}
+	if fullSha.MatchString(commit) {
+		return writer.Base{Revision: branch, Commit: commit}, nil
 	}
 	info, err := s.data.Info(ctx, branch)
 	if err != nil {
@@ -144,29 +153,30 @@ func (s *Sink) refuseRevision(p writer.Prepare) error {
 	return nil
 }
 
-// branch checks that a revision is a branch or a pull request.
-func (s *Sink) branch(ctx context.Context, revision string) (string, error) {
+// branch checks that a revision is a branch or a pull request, and gives its head if
+// that has become known by it.
+func (s *Sink) branch(ctx context.Context, revision string) (name, head string, err error) {
 	if revision == "" {
-		return defaultBranch, nil
+		return defaultBranch, "", nil
 	}
 	if prRef.MatchString(revision) {
-		return revision, nil
+		return revision, "", nil
 	}
 	refs, err := s.data.Refs(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for _, b := range refs.Branches {
 		if b.Name == revision || b.Ref == revision {
-			return b.Name, nil
+			return b.Name, b.TargetCommit, nil
 		}
 	}
 	for _, t := range refs.Tags {
 		if t.Name == revision || t.Ref == revision {
-			return "", source.Errorf(source.KindInvalid, "begin", "revision %q is a tag: only branches and pull requests can be written to", revision).WithFile(s.repo, "")
+			return "", "", source.Errorf(source.KindInvalid, "begin", "revision %q is a tag: only branches and pull requests can be written to", revision).WithFile(s.repo, "")
 		}
 	}
-	return "", source.Errorf(source.KindNotFound, "begin", "the dataset has no branch %q", revision).WithFile(s.repo, "").
+	return "", "", source.Errorf(source.KindNotFound, "begin", "the dataset has no branch %q", revision).WithFile(s.repo, "").
 		WithHint("create the branch first")
 }
 
@@ -200,22 +210,44 @@ func (s *Sink) snapshot(revision, commit string) source.Snapshot {
 
 // At implements writer.Sink.
 func (s *Sink) At(ctx context.Context, revision, commit string) (*writer.State, error) {
-	return writer.LoadLayout(ctx, s.data, s.snapshot(revision, commit))
+	return writer.LoadLayout(ctx, s.store(), s.snapshot(revision, commit))
 }
 
-// Put implements writer.Sink.
+func (s *Sink) store() store { return store{s.data, s.token.ID(), s.memory} }
+
+// Put implements writer.Sink. How the file is to be kept and where it would go are
+// asked at the same time: an object that is not sent after all is none.
 func (s *Sink) Put(ctx context.Context, f writer.Upload) (writer.Stored, error) {
-	mode, err := s.mode(ctx, f.Revision, f.Path, f.Sample, f.Size)
-	if err != nil {
-		return writer.Stored{}, err
+	revision, object := branchOr(f.Revision), hub.LFSObject{OID: f.OID, Size: f.Size, Open: f.Open}
+	small := f.Size <= writer.MaxRegular
+	addressing, unneeded := context.WithCancel(ctx)
+	defer unneeded()
+	var mode string
+	var refused error
+	var asking sync.WaitGroup
+	asking.Go(guarded("preupload", &refused, func() (err error) {
+		key := modeKey{token: s.token.ID(), repo: s.repo, revision: revision, job: f.Job, path: f.Path, small: small}
+		mode, err = s.memory.mode(ctx, key, func() (string, error) { return s.mode(ctx, revision, f.Path, f.Sample, f.Size) })
+		if err != nil || small && mode == hub.ModeRegular {
+			unneeded()
+		}
+		return err
+	}))
+	address, err := s.data.LFSAddress(addressing, revision, object)
+	asking.Wait()
+	if refused != nil {
+		return writer.Stored{}, refused
 	}
 	failpoint.Here(failpoint.StageAsked)
 	// A larger file that git would keep goes as LFS all the same; the commit adds
 	// the rule that says so.
-	if mode == hub.ModeRegular && f.Size <= writer.MaxRegular {
+	if small && mode == hub.ModeRegular {
 		return writer.Stored{Regular: true}, nil
 	}
-	return writer.Stored{}, s.data.UploadLFS(ctx, branchOr(f.Revision), []hub.LFSObject{{OID: f.OID, Size: f.Size, Open: f.Open}}, f.Progress)
+	if err != nil {
+		return writer.Stored{}, err
+	}
+	return writer.Stored{}, s.data.SendLFS(ctx, revision, object, address, f.Progress)
 }
 
 func branchOr(revision string) string {
@@ -227,7 +259,7 @@ func branchOr(revision string) string {
 
 // mode asks how a file is to be stored.
 func (s *Sink) mode(ctx context.Context, revision, path string, sample []byte, size int64) (string, error) {
-	results, err := s.data.Preupload(ctx, branchOr(revision), []hub.PreuploadFile{{Path: path, Sample: sample, Size: size}})
+	results, err := s.data.Preupload(ctx, revision, []hub.PreuploadFile{{Path: path, Sample: sample, Size: size}})
 	if err != nil {
 		return "", err
 	}

@@ -81,6 +81,7 @@ func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	memory := &hubsink.Memory{}
 	w, err := writer.New(writer.Options{SpoolDir: r.t.TempDir(), SpoolBytes: spoolBytes, Open: func(_ context.Context, ref source.Ref, token source.HubToken) (writer.Sink, error) {
 		if ref.IsLocal() {
 			store, err := r.roots.Store(ref)
@@ -89,7 +90,7 @@ func (r *rig) newWriter(spoolBytes int64) *writer.Writer {
 			}
 			return localsink.New(store, nil), nil
 		}
-		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, ConflictDeadline: 2 * time.Minute, Clock: r.clock}), nil
+		return hubsink.New(hubsink.Options{Client: client, Repo: ref.Repo, Token: token, Memory: memory, ConflictDeadline: 2 * time.Minute, Clock: r.clock}), nil
 	}})
 	if err != nil {
 		r.t.Fatal(err)
