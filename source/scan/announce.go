@@ -39,11 +39,7 @@ func (a ahead) expect(ranges []rangeio.Range) {
 // announce tells the Reader what all portions will ask for. With a filter that is
 // known only when the prospector has looked at their row groups, and announces it.
 func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
-	switch {
-	case a.reader == nil:
-		return
-	case plan.bound != nil:
-		a.announceFew(t, plan)
+	if a.reader == nil || plan.bound != nil {
 		return
 	}
 	var ranges, last []rangeio.Range
@@ -68,71 +64,78 @@ type distant interface {
 	TripBytes() int64
 }
 
-// savedTrips are the answers that a filtered scan waits for, one after the other,
-// beside the first: indexes, what the filter looks at, and what it keeps, of which
-// the first few rows come before the rest.
-const savedTrips = 3
-
-// announceFew announces everything that a filtered scan may ask for, if that is
-// less than what waiting for the filter costs: a row group or two of a distant
-// file. What the filter looks at comes first.
-func (a ahead) announceFew(t *Task, plan *layout) {
-	far, ok := a.reader.(distant)
-	if !ok || plan.first == len(plan.units) {
-		return // of the filter's columns alone pages are read, after one answer
-	}
-	left := savedTrips * far.TripBytes()
-	var tested, rest []rangeio.Range
-	for _, g := range t.Groups {
-		for _, leaf := range plan.leaves() {
-			c := t.Footer.chunks[g][leaf]
-			left -= c.len + c.offsetIndex.len + c.columnIndex.len
-		}
-		if left < 0 {
-			a.announceTested(t, plan, min(decidingTrips*far.TripBytes(), t.Reader.Size()/decidingShare))
-			return
-		}
-		tested = append(tested, eachChunk(t.Footer.chunksOf(g, plan.units[:plan.first]))...)
-		rest = append(rest, eachChunk(t.Footer.chunksOf(g, plan.units[plan.first:]))...)
-	}
-	slices.SortFunc(rest, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
-	a.expect(tested)
-	a.expect(rest)
-}
-
 const (
-	// decidingTrips are the answers that a filtered scan of a large row group waits
-	// for before it knows which rows it wants, beside the first: dictionaries, the page
-	// index, and what the filter looks at.
+	// savedTrips are the answers that a filtered scan waits for, one after the other,
+	// beside the first: indexes, what the filter looks at, and what it keeps, of which
+	// the first few rows come before the rest.
+	savedTrips = 3
+	// decidingTrips are those of them before it knows which rows it wants.
 	decidingTrips = 2
-	// decidingShare of a file may at most be read for that in vain.
+	// decidingShare of a file may at most be read for them in vain.
 	decidingShare = 64
 )
 
-// announceTested announces all that row groups are decided by, if that is at most so
-// many bytes.
-func (a ahead) announceTested(t *Task, plan *layout, most int64) {
-	var ranges []rangeio.Range
-	add := func(off, n int64) {
-		if n > 0 {
-			ranges, most = append(ranges, rangeio.Range{Off: off, Len: n}), most-n
-		}
+// announceEarly announces what row groups of a distant file may be asked for, before
+// any answer says whether they will be: everything, if that is less than what waiting
+// for the answers costs, else what decides about their rows. What the filter looks at
+// comes first.
+func (p *prospector) announceEarly(ctx context.Context, left []candidate) error {
+	far, ok := p.ahead.reader.(distant)
+	if !ok || len(p.rest) == 0 {
+		return nil // of the filter's columns alone pages are read, after one answer
 	}
-	for _, g := range t.Groups {
-		for _, c := range t.Footer.chunksOf(g, plan.units[:plan.first]) {
-			add(c.off, c.len)
-			add(c.columnIndex.off, c.columnIndex.len)
+	var tested, rest []rangeio.Range
+	for _, c := range left {
+		mine, err := c.places(ctx, p.tested)
+		if err != nil {
+			return err
 		}
-		for _, leaf := range plan.leaves() {
-			s := t.Footer.chunks[g][leaf].offsetIndex
-			add(s.off, s.len)
+		others, err := c.places(ctx, p.rest)
+		if err != nil {
+			return err
 		}
-		if most < 0 {
-			return
+		want, _ := p.indexes(c)
+		tested = slices.Concat(tested, p.sections().plan(want), mine)
+		rest = append(rest, others...)
+	}
+	trip, deciding := far.TripBytes(), bytesIn(tested)
+	switch {
+	case deciding+bytesIn(rest) <= savedTrips*trip:
+		p.ahead.expect(tested)
+		p.ahead.expect(rest)
+	case deciding <= min(decidingTrips*trip, p.reader.Size()/decidingShare):
+		p.ahead.expect(tested)
+	}
+	return nil
+}
+
+// places are the parts of some units that are read for rows which may match, by offset:
+// pages, or chunks where every row may, their pages are not known or they are small.
+func (c *prospect) places(ctx context.Context, units []unit) ([]rangeio.Range, error) {
+	if chunks := c.p.ft.chunksOf(c.group, units); !c.partial() || wholeSparse(chunks) {
+		return eachChunk(chunks), nil
+	}
+	var ranges []rangeio.Range
+	for _, u := range units {
+		for _, leaf := range u.order {
+			pages, err := c.pages(ctx, leaf)
+			if err != nil {
+				return nil, err
+			}
+			more, _ := pageRanges(c.p.ft.chunks[c.group][leaf], pages, c.spans, c.p.ft.GroupRows(c.group), 0)
+			ranges = append(ranges, more...)
 		}
 	}
 	slices.SortFunc(ranges, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
-	a.expect(ranges)
+	return ranges, nil
+}
+
+func bytesIn(ranges []rangeio.Range) int64 {
+	total := int64(0)
+	for _, r := range ranges {
+		total += r.Len
+	}
+	return total
 }
 
 // eachChunk announces chunks one by one. They may be read side by side, some pages at
@@ -168,23 +171,14 @@ func (p *prospector) announce(ctx context.Context, found []*prospect) error {
 		if c.layer != "" {
 			continue
 		}
-		chunks := p.ft.chunksOf(c.group, p.tested)
-		if !c.partial() || wholeSparse(chunks) {
+		if chunks := p.ft.chunksOf(c.group, p.tested); !c.partial() || wholeSparse(chunks) {
 			ranges = append(ranges, readPlan(chunks)...)
 			continue
 		}
-		var mine []rangeio.Range
-		for _, u := range p.tested {
-			for _, leaf := range u.order {
-				pages, err := c.pages(ctx, leaf)
-				if err != nil {
-					return err
-				}
-				more, _ := pageRanges(p.ft.chunks[c.group][leaf], pages, c.spans, p.ft.GroupRows(c.group), 0)
-				mine = append(mine, more...)
-			}
+		mine, err := c.places(ctx, p.tested)
+		if err != nil {
+			return err
 		}
-		slices.SortFunc(mine, func(a, b rangeio.Range) int { return cmp.Compare(a.Off, b.Off) })
 		ranges = append(ranges, mine...)
 	}
 	p.ahead.expect(ranges)
@@ -218,22 +212,32 @@ func (w *worker) expect(ctx context.Context, chosen []rows) error {
 	return nil
 }
 
-// expectKept tells the Reader what all batches of a window will ask for, so that
-// they do not wait for one answer after the other. Where every row of the window
-// is kept, the next rows likely are, too (the filter is about the order of the
-// rows): of a distant file some of them are announced with it, before the parts
-// of the file that lie between are thrown away.
-func (w *worker) expectKept(ctx context.Context, win *window, p progress) error {
-	n := win.hits - p.done
-	if p.take >= 0 {
-		n = min(n, p.take)
-	}
-	if n <= 0 || w.plan.first == len(w.plan.units) {
+// expectKept tells the Reader what all batches of some windows will ask for, so that
+// they do not wait for one answer after the other. Where every row of them is kept, the
+// next rows likely are, too (the filter is about the order of the rows): of a distant
+// file some of them are announced as well, before the parts of the file that lie
+// between are thrown away.
+func (w *worker) expectKept(ctx context.Context, all []*window, p progress) error {
+	if w.plan.first == len(w.plan.units) {
 		return nil
 	}
-	chosen := win.place(cutRuns(win.kept, int(p.done), int(n)))
-	if win.hits == win.n && p.take < 0 {
-		next, _ := cutRows(w.group.hits.spans, win.rows[len(win.rows)-1].to, w.rowsAhead())
+	var chosen []rows
+	leave, dense := p.done+p.skip, p.take < 0
+	for _, win := range all {
+		from := min(leave, win.hits)
+		leave -= from
+		n := win.hits - from
+		if p.take >= 0 {
+			n = min(n, p.take-countRows(chosen))
+		}
+		chosen = append(chosen, win.place(cutRuns(win.kept, int(from), int(n)))...)
+		dense = dense && win.hits == win.n
+	}
+	if len(chosen) == 0 {
+		return nil
+	}
+	if dense {
+		next, _ := cutRows(w.group.hits.spans, all[len(all)-1].next.at, w.rowsAhead())
 		chosen = append(chosen, next...)
 	}
 	return w.expect(ctx, chosen)

@@ -22,11 +22,13 @@ type combination struct {
 	step        int64 // bytes that a step may decode; 0 is no bound worth naming
 	turns       int64 // decode slots
 	spare       int64 // memory for decoding ahead
+	trip        int64 // bytes that a distant file's answer is worth; 0 is a near one
 	skip, limit int64
 }
 
 func (s *seeded) combination(kept int64) combination {
 	return combination{
+		trip:    []int64{0, 0, 500, 1 << 20}[s.IntN(4)],
 		workers: 1 + s.IntN(3), rows: 1 + s.IntN(60), bytes: int64(1) << (6 + s.IntN(12)),
 		step: []int64{0, 0, 20_000, 60_000}[s.IntN(4)], turns: int64(1 + s.IntN(3)), spare: []int64{0, 50 << 20, 1 << 30}[s.IntN(3)],
 		skip: s.Int64N(kept + 3), limit: []int64{-1, 0, 1, s.Int64N(kept + 3), kept}[s.IntN(5)],
@@ -39,6 +41,9 @@ func (c combination) run(t *testing.T, data []byte, ft *Footer, q Query, want ar
 	q.BatchRows, q.BatchBytes = c.rows, c.bytes
 	turns, spare, mem := &slots{room: semaphore.NewWeighted(c.turns)}, &lent{room: semaphore.NewWeighted(c.spare)}, newChecked()
 	task := Task{Footer: ft, Query: q, Skip: c.skip, Limit: c.limit, Workers: c.workers, Turns: turns, Spare: spare, Memory: mem, stepBytes: c.step}
+	if c.trip > 0 {
+		task.Reader = &remote{listening{bytesReader: bytesReader{data: data}}, c.trip}
+	}
 	got, batches, err := readInto(t, data, task)
 	balanced(t, mem)
 	if err != nil {
@@ -70,7 +75,7 @@ func (c combination) run(t *testing.T, data []byte, ft *Footer, q Query, want ar
 	return nil
 }
 
-// Workers, slots, spare memory, sizes of batches and of steps, where a stream begins
+// Workers, slots, spare memory, sizes of batches and of steps, how far the file is, where a stream begins
 // and where it ends: none of them changes which rows come, nor their order. Every
 // small file is also resumed at every one of its rows, each time in another way.
 func TestNoCombinationOfLimitsChangesTheRows(t *testing.T) {

@@ -20,24 +20,69 @@ type window struct {
 	kept []run             // places among the n rows
 	hits int64             // how many
 	size int64             // bytes of data
+	next progress          // where the next window begins
 }
 
 // filtered decodes a portion of which the filter keeps some rows.
 func (w *worker) filtered(ctx context.Context, job portion, p progress, emit func(piece) error) (progress, error) {
 	for p.take != 0 && p.at < job.rows.to {
 		var err error
-		if p, err = w.nextWindow(ctx, job, p, emit); err != nil {
+		if p, err = w.nextWindows(ctx, job, p, emit); err != nil {
 			return p, err
 		}
 	}
 	return p, nil
 }
 
-// nextWindow is one window of filtered; behind the last one p.at is the group's
-// end.
-func (w *worker) nextWindow(ctx context.Context, job portion, p progress, emit func(piece) error) (progress, error) {
+// testedBytes is about how much is held of windows that were tested and keep rows.
+const testedBytes = 4 << 20
+
+// nextWindows is one window of filtered, or some; behind the last one p.at is the
+// group's end. What several windows keep is announced at once: of a distant file every
+// announcement is an answer to wait for.
+func (w *worker) nextWindows(ctx context.Context, job portion, p progress, emit func(piece) error) (_ progress, err error) {
+	var all []*window
+	defer func() {
+		for _, win := range all {
+			releaseAll(win.data)
+		}
+	}()
+	ahead, next := w.testsAhead(), p
+	for size, hits := int64(0), int64(0); next.at < job.rows.to; {
+		win, err := w.nextWindow(ctx, job, next)
+		if err != nil {
+			return p, err
+		}
+		all, next = append(all, win), win.next
+		size, hits = size+win.size, hits+win.hits
+		if enough := p.take >= 0 && hits >= p.done+p.skip+p.take; !ahead || enough || size >= testedBytes {
+			break
+		}
+	}
+	if err := w.expectKept(ctx, all, p); err != nil {
+		return p, err
+	}
+	for _, win := range all {
+		if p, err = w.window(ctx, win, p, emit); err != nil || p.take == 0 {
+			return p, err
+		}
+		p.at, p.tested, p.testedSize = win.next.at, win.next.tested, win.next.testedSize
+		p.done -= min(p.done, win.hits)
+	}
+	return p, nil
+}
+
+// testsAhead reports whether all of a row group is tested before other columns are
+// read: if the file is distant, and what the filter looks at so small that it comes
+// with an answer or two.
+func (w *worker) testsAhead() bool {
+	far, ok := w.hints.ahead.reader.(distant)
+	return ok && bytesOf(w.task.Footer.chunksOf(w.group.group, w.plan.units[:w.plan.first])) <= decidingTrips*far.TripBytes()
+}
+
+// nextWindow tests the window that begins at p. The caller releases its data.
+func (w *worker) nextWindow(ctx context.Context, job portion, p progress) (*window, error) {
 	next, win := p, &window{}
-	defer func() { releaseAll(win.data) }()
 	n, err := w.fitting(w.windowRows(job.group, &next), func(n int64) error {
 		releaseAll(win.data)
 		win = &window{}
@@ -47,19 +92,21 @@ func (w *worker) nextWindow(ctx context.Context, job portion, p progress, emit f
 		return w.test(ctx, win)
 	})
 	if err != nil {
-		return p, err
+		releaseAll(win.data)
+		return nil, err
 	}
 	if len(win.rows) == 0 {
-		p.at = job.rows.to
-		return p, nil
+		next.at = job.rows.to
+	} else {
+		next.tested = min(next.tested, n)
+		next.testedSize = max((win.size+win.n-1)/win.n, p.testedSize/growth, 1)
 	}
-	if p, err = w.window(ctx, win, p, emit); err != nil {
-		return p, err
+	if win.hits == 0 { // nothing of it will be asked for again
+		releaseAll(win.data)
+		win.data, win.size = nil, 0
 	}
-	p.at, p.tested = next.at, min(next.tested, n)
-	p.done -= min(p.done, win.hits)
-	p.testedSize = max((win.size+win.n-1)/win.n, p.testedSize/growth, 1)
-	return p, nil
+	win.next = next
+	return win, nil
 }
 
 // windowRows is how many rows to test at once.
@@ -96,9 +143,6 @@ func cutRows(spans []rows, at, n int64) (out []rows, next int64) {
 func (w *worker) window(ctx context.Context, win *window, p progress, emit func(piece) error) (progress, error) {
 	drop := min(p.skip, max(win.hits-p.done, 0))
 	p.skip, p.done = p.skip-drop, p.done+drop
-	if err := w.expectKept(ctx, win, p); err != nil {
-		return p, err
-	}
 	for p.done < win.hits && p.take != 0 {
 		most := min(win.hits-p.done, w.step(w.group.group, &p))
 		if p.take > 0 {

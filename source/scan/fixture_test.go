@@ -113,7 +113,10 @@ func read(t testing.TB, data []byte, task Task) (arrow.RecordBatch, []arrow.Reco
 // readInto is read without the check, in memory that the task names.
 func readInto(t testing.TB, data []byte, task Task) (arrow.RecordBatch, []arrow.RecordBatch, error) {
 	t.Helper()
-	task.File, task.Reader = testFile, &bytesReader{data: data}
+	task.File = testFile
+	if task.Reader == nil {
+		task.Reader = &bytesReader{data: data}
+	}
 	if task.Footer == nil {
 		ft, err := ReadFooter(context.Background(), task.Reader, testFile)
 		if err != nil {

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -35,7 +36,8 @@ const (
 
 // prospector decides what of a row group need not be read, from everything a file
 // has beside its data: statistics, bloom filters, dictionary pages and the page
-// index, in this order, each only for the row groups that the one before has left.
+// index, in this order, each only for the row groups that the one before has left. A
+// page index that came with the footer is asked before all that takes a read.
 //
 // What it reads is a hint. Whatever contradicts itself or the footer is left out of
 // account, and is never an error; a failed read is one. It is safe for concurrent
@@ -47,6 +49,7 @@ type prospector struct {
 	bound  *filter.Bound // nil: every row is wanted
 	flat   []*node       // of the filter's leaves: where they are in the file, nil if that cannot be pruned
 	tested []unit        // what the filter looks at
+	rest   []unit        // what is read of the rows that it keeps
 	leaves []int         // that the task reads
 	ahead  ahead         // is told what the filter will look at
 	memory memory.Allocator
@@ -75,7 +78,7 @@ type prospect struct {
 
 func newProspector(t *Task, plan *layout) *prospector {
 	p := &prospector{
-		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, tested: plan.units[:plan.first], leaves: plan.leaves(),
+		ft: t.Footer, file: t.File, reader: t.Reader, bound: plan.bound, tested: plan.units[:plan.first], rest: plan.units[plan.first:], leaves: plan.leaves(),
 		memory: t.Memory, off: t.Query.off, queue: t.Groups, ready: make(map[int]*prospect),
 	}
 	if p.bound != nil {
@@ -198,6 +201,10 @@ func (p *prospector) decide(ctx context.Context, window []int) ([]*prospect, err
 			left = append(left, c)
 		}
 	}
+	left, err := p.early(ctx, left)
+	if err != nil {
+		return nil, err
+	}
 	for _, layer := range []struct {
 		off  layerSet
 		name string
@@ -222,6 +229,28 @@ func (p *prospector) decide(ctx context.Context, window []int) ([]*prospect, err
 		left = kept
 	}
 	return all, p.announce(ctx, all)
+}
+
+// early asks what page indexes came with the footer, and announces what may be read of
+// a distant file: the layers have answers to wait for. It returns the row groups that
+// are left.
+func (p *prospector) early(ctx context.Context, left []candidate) ([]candidate, error) {
+	if len(p.rest) == 0 || len(left) == 0 {
+		return left, nil
+	}
+	var known []candidate
+	for _, c := range left {
+		if want, ok := p.indexes(c); ok && len(p.sections().plan(want)) == 0 {
+			known = append(known, c)
+		}
+	}
+	if len(known) > 0 && p.off&offPageIndex == 0 {
+		if err := p.byPageIndex(ctx, known); err != nil {
+			return nil, err
+		}
+		left = slices.DeleteFunc(left, func(c candidate) bool { return c.layer != "" })
+	}
+	return left, p.announceEarly(ctx, left)
 }
 
 // partial reports whether some rows of the group need not be looked at.

@@ -83,7 +83,7 @@ func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer, out *ar
 		return nil, err
 	}
 	p := newProspector(&t, plan)
-	p.ahead, p.tested = newAhead(ctx, r), nil // what is found out is announced, what the filter would look at is not
+	p.ahead, p.tested, p.rest = newAhead(ctx, r), nil, nil // what is found out is announced, what the filter would look at is not
 	for _, g := range t.Groups {
 		c, err := p.group(ctx, g)
 		if err != nil {

@@ -155,8 +155,9 @@ func (t *Task) lanes(plan *layout) *lanes {
 }
 
 // workerBytes estimates what a worker holds of the file: windows over the chunks
-// of a row group and, per column, an inflated page and a dictionary. Columns that
-// the library reads are held as a whole.
+// of a row group and, per column, an inflated page and a dictionary; with a filter,
+// windows of rows that it has tested. Columns that the library reads are held as a
+// whole.
 func (t *Task) workerBytes(plan *layout) int64 {
 	const pageBytes = 1 << 20 // what writers aim at
 	largest := int64(0)
@@ -178,6 +179,9 @@ func (t *Task) workerBytes(plan *layout) int64 {
 			}
 		}
 		largest = max(largest, bytes+min(window, windowBytes)+min(library, libraryBytes))
+	}
+	if plan.bound != nil {
+		largest += testedBytes
 	}
 	return largest
 }
