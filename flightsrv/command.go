@@ -1,6 +1,7 @@
 package flightsrv
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -50,12 +51,13 @@ func parseOr[T any](text string, parse func(string) (T, error)) (T, error) {
 	return parse(text)
 }
 
-// request turns the whole command into a planner's request.
-func (s *Server) request(c *ReadCommand) (dataset.Request, error) {
+// request turns the whole command into a planner's request, if the caller may read
+// the dataset that it names.
+func (s *Server) request(ctx context.Context, op string, c *ReadCommand) (dataset.Request, error) {
 	if err := c.Validate(); err != nil {
 		return dataset.Request{}, err
 	}
-	ref, err := s.ref(c.Dataset, c.Revision)
+	ref, err := s.readable(ctx, op, c.Dataset, c.Revision)
 	if err != nil {
 		return dataset.Request{}, err
 	}
@@ -76,6 +78,15 @@ func (s *Server) request(c *ReadCommand) (dataset.Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// readable is the dataset of a name, if the caller may read it.
+func (s *Server) readable(ctx context.Context, op, name, revision string) (source.Ref, error) {
+	ref, err := s.ref(name, revision)
+	if err != nil {
+		return ref, err
+	}
+	return ref, authorize(ctx, op, ref, false)
 }
 
 // ref parses a dataset name and adds a revision given beside it.

@@ -45,7 +45,7 @@ func TestReadCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			command, err := readCommand(cmdDescriptor(c.raw))
 			if err == nil {
-				_, err = s.request(command)
+				_, err = s.request(t.Context(), "read", command)
 			}
 			switch {
 			case c.want == "" && err != nil:
@@ -75,9 +75,9 @@ func TestPathDescriptor(t *testing.T) {
 func FuzzReadCommand(f *testing.F) {
 	f.Add([]byte(`{"v":1,"dataset":"ns/name","columns":["a"],"filters":[["a","=",{"$dec":"1"}]]}`))
 	s := New(Options{})
-	f.Fuzz(func(_ *testing.T, raw []byte) {
+	f.Fuzz(func(t *testing.T, raw []byte) {
 		if c, err := decodeRead(raw); err == nil {
-			_, _ = s.request(c)
+			_, _ = s.request(t.Context(), "read", c)
 		}
 	})
 }

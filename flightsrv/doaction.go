@@ -116,11 +116,8 @@ func (s *Server) splitsAction(ctx context.Context, body []byte, emit func(any) e
 	if err := decode("splits", body, maxCommand, &c); err != nil {
 		return nil, err
 	}
-	ref, err := s.ref(c.Dataset, c.Revision)
+	ref, err := s.readable(ctx, "splits", c.Dataset, c.Revision)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "splits", ref, false); err != nil {
 		return nil, err
 	}
 	sha, splits, err := s.planner.Splits(ctx, principalOf(ctx).HubToken, ref)
@@ -143,11 +140,8 @@ func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) 
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.request(command)
+	r, err := s.request(ctx, "explain", command)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "explain", r.Ref, false); err != nil {
 		return nil, err
 	}
 	plan, err := s.planner.Explain(ctx, principalOf(ctx).HubToken, r)
@@ -195,11 +189,8 @@ func (s *Server) countAction(ctx context.Context, body []byte, _ func(any) error
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.request(command)
+	r, err := s.request(ctx, "count", command)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "count", r.Ref, false); err != nil {
 		return nil, err
 	}
 	rows, from, err := s.planner.Count(ctx, principalOf(ctx).HubToken, r)

@@ -29,11 +29,7 @@ func (s *Server) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer
 	if err != nil {
 		return err
 	}
-	ref, err := s.ref(part.Dataset, "")
-	if err != nil {
-		return err
-	}
-	if err := authorize(ctx, "read", ref, false); err != nil {
+	if _, err := s.readable(ctx, "read", part.Dataset, ""); err != nil {
 		return err
 	}
 	skip, err := intHeader(ctx, headerSkipRows, 0)

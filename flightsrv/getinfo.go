@@ -46,11 +46,8 @@ func (s *Server) GetFlightInfo(ctx context.Context, d *flight.FlightDescriptor) 
 
 // plan checks the caller's rights and plans.
 func (s *Server) plan(ctx context.Context, command *ReadCommand) (*dataset.Plan, error) {
-	r, err := s.request(command)
+	r, err := s.request(ctx, "plan", command)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "plan", r.Ref, false); err != nil {
 		return nil, err
 	}
 	return s.planner.Plan(ctx, principalOf(ctx).HubToken, r)

@@ -14,11 +14,8 @@ func (s *Server) GetSchema(ctx context.Context, d *flight.FlightDescriptor) (*fl
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.request(command)
+	r, err := s.request(ctx, "schema", command)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "schema", r.Ref, false); err != nil {
 		return nil, err
 	}
 	schema, err := s.planner.Schema(ctx, principalOf(ctx).HubToken, r)

@@ -40,11 +40,7 @@ func (s *Server) jobsAction(ctx context.Context, body []byte, emit func(any) err
 func (s *Server) jobs(ctx context.Context, dataset, revision, job string) ([]writer.JobItem, error) {
 	token := principalOf(ctx).HubToken
 	if dataset != "" {
-		ref, err := s.ref(dataset, revision)
-		if err != nil {
-			return nil, err
-		}
-		if err := authorize(ctx, "jobs", ref, false); err != nil {
+		if _, err := s.readable(ctx, "jobs", dataset, revision); err != nil {
 			return nil, err
 		}
 		return s.writer.Jobs(ctx, token, dataset, revision, job)

@@ -19,12 +19,9 @@ func (s *Server) ListFlights(criteria *flight.Criteria, stream flight.FlightServ
 	if err := decode("list flights", criteria.GetExpression(), maxCommand, &c); err != nil {
 		return err
 	}
-	ref, err := s.ref(c.Dataset, c.Revision)
-	if err != nil {
-		return err
-	}
 	ctx := stream.Context()
-	if err := authorize(ctx, "list flights", ref, false); err != nil {
+	ref, err := s.readable(ctx, "list flights", c.Dataset, c.Revision)
+	if err != nil {
 		return err
 	}
 	_, splits, err := s.planner.Splits(ctx, principalOf(ctx).HubToken, ref)

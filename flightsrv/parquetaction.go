@@ -18,11 +18,8 @@ func (s *Server) parquetAction(ctx context.Context, body []byte, emit func(any) 
 	if err := decode("parquet", body, maxCommand, &c); err != nil {
 		return nil, err
 	}
-	ref, err := s.ref(c.Dataset, c.Revision)
+	ref, err := s.readable(ctx, "parquet", c.Dataset, c.Revision)
 	if err != nil {
-		return nil, err
-	}
-	if err := authorize(ctx, "parquet", ref, false); err != nil {
 		return nil, err
 	}
 	r := dataset.ParquetRequest{Ref: ref, Config: c.Config, Split: c.Split, Shape: c.Shape, Shard: -1}

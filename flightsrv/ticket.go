@@ -153,12 +153,12 @@ func (s *Server) decodeTicket(raw []byte) (dataset.Partition, string, error) {
 // place fills in the files and the facts that follow from them.
 func (t *ticket) place(p *dataset.Partition, ref source.Ref) {
 	at := source.Snapshot{Name: ref.Name(), Commit: p.DataSha, Revision: p.DataSha, Local: ref.IsLocal()}
-	p.Source = "native"
+	p.Source = dataset.SourceNative
 	switch {
 	case ref.IsLocal():
-		p.Source = "local"
+		p.Source = dataset.SourceLocal
 	case t.DataSha != "":
-		p.Source = "converted"
+		p.Source = dataset.SourceConverted
 	}
 	p.File = source.File{At: at, Path: t.Path, OID: t.OID, ETag: t.ETag, Size: t.Size}
 	for _, f := range t.Files {
@@ -167,7 +167,7 @@ func (t *ticket) place(p *dataset.Partition, ref source.Ref) {
 	if len(p.Files) > 0 {
 		p.File = p.Files[0]
 	}
-	p.Partial = p.Source == "converted" && strings.Contains("/"+p.File.Path, "/partial-")
+	p.Partial = p.Source == dataset.SourceConverted && strings.Contains("/"+p.File.Path, "/partial-")
 }
 
 var hexDigest = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)

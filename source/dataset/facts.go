@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow"
-
-	"github.com/hubflight/hubflight/source"
 )
 
 const (
@@ -50,27 +48,6 @@ func (f Facts) attach(s *arrow.Schema, features string) *arrow.Schema {
 	}
 	md := arrow.NewMetadata(keys, values)
 	return arrow.NewSchema(s.Fields(), &md)
-}
-
-// FactsOf reads the facts of a schema; false if it carries none.
-func FactsOf(s *arrow.Schema) (Facts, bool) {
-	text, ok := s.Metadata().GetValue(factsKey)
-	if !ok {
-		return Facts{}, false
-	}
-	var f Facts
-	if err := json.Unmarshal([]byte(text), &f); err != nil || f.Validate() != nil {
-		return Facts{}, false
-	}
-	return f, true
-}
-
-// Validate refuses facts of another version or without a commit.
-func (f Facts) Validate() error {
-	if f.V != 1 || f.Sha == "" || f.DataSha == "" {
-		return source.Errorf(source.KindInvalid, "schema metadata", "the hubflight facts are of version %d or name no commit", f.V)
-	}
-	return nil
 }
 
 func featuresOf(s *arrow.Schema) string {

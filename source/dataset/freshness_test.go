@@ -147,7 +147,7 @@ func TestAPartialConversionIsReadOnRequestAndReported(t *testing.T) {
 	r := csvRequest()
 	r.Partial = PartialAllow
 	plan, got := readAll(t, p, r)
-	if facts, ok := FactsOf(plan.Schema); !ok || !facts.Partial || !plan.Facts.Partial || !slices.Equal(got, between(0, 4)) {
+	if facts := factsOf(t, plan.Schema); !facts.Partial || !plan.Facts.Partial || !slices.Equal(got, between(0, 4)) {
 		t.Errorf("got rows %v, facts %+v in the schema and %+v in the plan", got, facts, plan.Facts)
 	}
 	if !strings.Contains(strings.Join(plan.Notes, "\n"), "partial conversion") {

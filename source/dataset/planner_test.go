@@ -278,7 +278,7 @@ func TestTheSchemaCarriesTheFactsAndTheFeatures(t *testing.T) {
 		t.Errorf("got features %q, want them verbatim", got)
 	}
 	want := Facts{V: 1, Sha: sha, DataSha: sha, Config: "default", Split: "train", Source: SourceNative}
-	if got, ok := FactsOf(plan.Schema); !ok || got != want || plan.Facts != want {
+	if got := factsOf(t, plan.Schema); got != want || plan.Facts != want {
 		t.Errorf("got facts %+v, want %+v", got, want)
 	}
 	text, _ := plan.Schema.Metadata().GetValue("hubflight")
@@ -447,4 +447,14 @@ func TestSplitsListsWhatCanBeRead(t *testing.T) {
 	if sha != h.branches[repo]["main"] || len(items) != 2 || items[0].Split != "train" || items[0].Files != 3 || *items[0].Rows != 300 || *items[1].Rows != 10 || !items[0].Default || items[0].Bytes <= 0 {
 		t.Errorf("got %s %+v", sha, items)
 	}
+}
+
+// factsOf reads the facts that a schema carries, as clients do.
+func factsOf(t *testing.T, s *arrow.Schema) (facts Facts) {
+	t.Helper()
+	text, _ := s.Metadata().GetValue(factsKey)
+	if err := json.Unmarshal([]byte(text), &facts); err != nil {
+		t.Fatalf("the facts of the schema, %q: %v", text, err)
+	}
+	return facts
 }

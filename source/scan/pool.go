@@ -40,10 +40,10 @@ type Pool struct {
 var _ memory.Allocator = (*Pool)(nil)
 
 // NewPool makes a Pool that keeps at most 256 MiB of free blocks.
-func NewPool() *Pool { return NewPoolSize(defaultPoolBytes) }
+func NewPool() *Pool { return newPoolOf(defaultPoolBytes) }
 
-// NewPoolSize makes a Pool that keeps at most maxBytes of free blocks.
-func NewPoolSize(maxBytes int64) *Pool { return &Pool{max: maxBytes} }
+// newPoolOf keeps at most maxBytes of free blocks.
+func newPoolOf(maxBytes int64) *Pool { return &Pool{max: maxBytes} }
 
 // Allocate returns size zeroed bytes.
 func (p *Pool) Allocate(size int) []byte {

@@ -53,7 +53,7 @@ func TestPoolReallocateKeepsTheBytesAndZeroesTheRest(t *testing.T) {
 }
 
 func TestPoolKeepsNoMoreThanItsLimit(t *testing.T) {
-	p := NewPoolSize(1 << 20)
+	p := newPoolOf(1 << 20)
 	var blocks [][]byte
 	for range 100 {
 		blocks = append(blocks, p.Allocate(100_000))
