@@ -85,8 +85,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(scratch: Path) -> dict[str, str]:
-    """Without the user's own logins, caches and settings, which must decide nothing here."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE_", "HUBFLIGHT_"))}
+    """Without the user's own logins, caches and settings, which must decide nothing here.
+
+    Compiled modules are kept, as pip keeps those of what it installs: hubflight, which runs from its sources, would be
+    compiled by each of Spark's short-lived processes, and the other packages would not.
+    """
+    left = ("HF_", "HUGGING_FACE_", "HUBFLIGHT_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(left)}
     return {
         **kept,
         "HF_HOME": str(scratch / "hf-home"),

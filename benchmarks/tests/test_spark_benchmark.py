@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.hub import repositories
 from benchmarks.hub.rig import Traffic
+from benchmarks.measure.processes import clean_environment
 from benchmarks.measure.turns import Turns
 from benchmarks.spark import processes, report
 from benchmarks.spark.rounds import EMBEDDED, OURS, READY, REFERENCE, Cell, Sample, cases
@@ -51,6 +52,14 @@ def test_the_filter_of_flights_has_no_moment_and_keeps_one_percent(flights: repo
     wanted = sum(stop - start for ranges in large.ranges(case).values() for start, stop in ranges)
     assert 0 < wanted < large.size()
     assert [case.filters is None for case in cases(flights)] == [True, True, False]
+
+
+def test_readers_find_the_modules_that_run_from_their_sources_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "from_sources.py").touch()
+    environment = {**clean_environment(tmp_path), "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", "import from_sources"], env=environment, check=True)
+    assert list(tmp_path.glob("__pycache__/from_sources.*.pyc"))
 
 
 def test_a_tree_of_processes_has_the_cpu_of_those_that_have_ended() -> None:
