@@ -40,9 +40,10 @@ func (c *compressor) compress(w *workspace, page []byte) []byte {
 	return c.codec.EncodeLevel(w.room(int(c.codec.CompressBound(int64(len(page))))), page, c.level)
 }
 
+// room is for n bytes: some more is made, because the next page may be a little larger.
 func (w *workspace) room(n int) []byte {
 	if n > cap(w.packed) {
-		w.packed = make([]byte, n)
+		w.packed = make([]byte, n+n/8)
 	}
 	return w.packed[:cap(w.packed)]
 }

@@ -231,6 +231,28 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Gatherer is a writer that takes several pieces at a time for less than they cost one by one.
+type Gatherer interface {
+	// WriteAll appends parts one after the other: all of them, or it fails.
+	WriteAll(parts [][]byte) error
+}
+
+func (c *counted) writeAll(parts [][]byte) error {
+	g, ok := c.w.(Gatherer)
+	if !ok {
+		for _, p := range parts {
+			if _, err := c.Write(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, p := range parts {
+		c.n += int64(len(p))
+	}
+	return g.WriteAll(parts)
+}
+
 // Tell is the number of bytes written.
 func (c *counted) Tell() int64 { return c.n }
 

@@ -10,6 +10,8 @@ const (
 	slabSize = 64 << 10
 	// maxRegion is the most memory that is asked for at a time.
 	maxRegion = 2 << 20
+	// drainedSlabs are written at a time.
+	drainedSlabs = 16
 )
 
 // slabs are pieces of memory that pages wait in. They are used again by the next row group, and are none of the collector's: it would let the heap
@@ -64,8 +66,8 @@ func (s *slabs) give(slab []byte) {
 
 // Scratch is where finished pages wait that memory is too small for.
 type Scratch interface {
-	// Append stores p, and returns where it is.
-	Append(p []byte) (at int64, err error)
+	// Append stores parts one after the other, and returns where the first is.
+	Append(parts [][]byte) (at int64, err error)
 	// ReadBack fills p with what was stored from at on.
 	ReadBack(p []byte, at int64) error
 	// Clear forgets everything that was stored.
@@ -99,34 +101,41 @@ func (q *queue) write(p []byte) {
 
 // spill moves the first slabs to scratch, at most n and no other than full ones.
 func (q *queue) spill(to Scratch, n int) error {
-	moved := 0
+	moved, bytes := 0, int64(0)
 	for _, slab := range q.full[:min(n, len(q.full))] {
 		if len(slab) < cap(slab) { // the last one
 			break
 		}
-		at, err := to.Append(slab)
-		if err != nil {
-			return err
-		}
-		if last := len(q.away) - 1; last >= 0 && q.away[last].at+q.away[last].n == at {
-			q.away[last].n += int64(len(slab))
-		} else {
-			q.away = append(q.away, extent{at, int64(len(slab))})
-		}
+		moved, bytes = moved+1, bytes+int64(len(slab))
+	}
+	if moved == 0 {
+		return nil
+	}
+	at, err := to.Append(q.full[:moved])
+	if err != nil {
+		return err
+	}
+	if last := len(q.away) - 1; last >= 0 && q.away[last].at+q.away[last].n == at {
+		q.away[last].n += bytes
+	} else {
+		q.away = append(q.away, extent{at, bytes})
+	}
+	for _, slab := range q.full[:moved] {
 		q.slabs.give(slab)
-		moved++
 	}
 	q.full = slices.Delete(q.full, 0, moved)
 	return nil
 }
 
 // drain writes everything and gives the slabs back.
-func (q *queue) drain(w io.Writer, from Scratch) error {
+func (q *queue) drain(w *counted, from Scratch) error {
 	err := q.fetch(w, from)
-	for i, slab := range q.full {
+	for part := range slices.Chunk(q.full, drainedSlabs) {
 		if err == nil {
-			_, err = w.Write(slab)
+			err = w.writeAll(part)
 		}
+	}
+	for i, slab := range q.full {
 		q.slabs.give(slab)
 		q.full[i] = nil
 	}

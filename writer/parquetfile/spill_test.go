@@ -22,14 +22,14 @@ type pad struct {
 	fail    error // of the next Append
 }
 
-func (p *pad) Append(b []byte) (int64, error) {
+func (p *pad) Append(parts [][]byte) (int64, error) {
 	if p.fail != nil {
 		return 0, p.fail
 	}
-	at := int64(len(p.raw))
-	p.raw = append(p.raw, b...)
-	p.stored += int64(len(b))
-	return at, nil
+	at := len(p.raw)
+	p.raw = append(p.raw, bytes.Join(parts, nil)...)
+	p.stored += int64(len(p.raw) - at)
+	return int64(at), nil
 }
 
 func (p *pad) ReadBack(b []byte, at int64) error {
@@ -128,9 +128,12 @@ func (f *forgetful) ReadBack([]byte, int64) error { return io.ErrUnexpectedEOF }
 // nowhere is scratch that takes no memory; what it gives back is not what it was given.
 type nowhere struct{ n int64 }
 
-func (s *nowhere) Append(b []byte) (int64, error) {
-	s.n += int64(len(b))
-	return s.n - int64(len(b)), nil
+func (s *nowhere) Append(parts [][]byte) (int64, error) {
+	at := s.n
+	for _, p := range parts {
+		s.n += int64(len(p))
+	}
+	return at, nil
 }
 func (s *nowhere) ReadBack([]byte, int64) error { return nil }
 func (s *nowhere) Clear() error                 { s.n = 0; return nil }

@@ -35,7 +35,7 @@ type texts struct {
 	pageMark uint32 // what marks holds for entries that the open page has
 
 	dict  bool
-	arena []byte   // the dictionary's values, one after the other
+	arena []byte   // the dictionary's values, PLAIN, behind levelRoom: what plain becomes if there is to be no dictionary
 	ends  []uint32 // where they end in arena
 	marks []uint32 // the last page that each was compared for
 	slots []textSlot
@@ -45,7 +45,7 @@ type texts struct {
 }
 
 func newTexts(column *schema.Column, dt arrow.DataType, s settings) (*texts, error) {
-	v := &texts{settings: s, compare: bytes.Compare, seed: maphash.MakeSeed(), plain: make([]byte, levelRoom)}
+	v := &texts{settings: s, compare: bytes.Compare, seed: maphash.MakeSeed(), plain: make([]byte, levelRoom), arena: make([]byte, levelRoom)}
 	if column.PhysicalType() == parquet.Types.FixedLenByteArray {
 		v.fixed = column.TypeLength()
 	}
@@ -169,6 +169,7 @@ func (v *texts) add(n int) {
 }
 
 func (v *texts) appendPlain(dst, value []byte) []byte {
+	dst = doubled(dst, 4+len(value))
 	if v.fixed == 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(value))) //nolint:gosec // of a batch's value
 	}
@@ -190,11 +191,15 @@ func (v *texts) see(value []byte) {
 }
 
 func (v *texts) entry(index uint32) []byte {
-	lo := uint32(0)
-	if index > 0 {
-		lo = v.ends[index-1]
+	return v.arena[v.start(int(index))+v.prefix() : v.ends[index]]
+}
+
+// start is where an entry begins in arena.
+func (v *texts) start(index int) int {
+	if index == 0 {
+		return levelRoom
 	}
-	return v.arena[lo:v.ends[index]]
+	return int(v.ends[index-1])
 }
 
 // textSlot is an entry of the hash table: a value of up to 8 bytes is its own key, so that most values that repeat are found by one look.
@@ -219,7 +224,7 @@ func (v *texts) find(value []byte) uint32 {
 }
 
 func (v *texts) insert(value []byte, slot *textSlot, key uint64) uint32 {
-	v.arena = append(v.arena, value...)
+	v.arena = v.appendPlain(v.arena, value)
 	v.ends = append(v.ends, uint32(len(v.arena))) //nolint:gosec // the limit and one look's values
 	v.marks = append(v.marks, 0)
 	v.bytes += v.prefix() + len(value)
@@ -313,33 +318,49 @@ func (v *texts) pays() bool {
 
 func (v *texts) giveUp(soon bool) {
 	if soon {
-		for i := range v.ends {
-			if v.bloom != nil {
-				v.bloom.InsertHash(v.bloom.Hasher().Sum64(v.entry(uint32(i)))) //nolint:gosec // as above
-			}
-		}
-		for _, index := range v.indices {
-			v.plain = v.appendPlain(v.plain, v.entry(index))
-		}
-		v.indices = v.indices[:0]
+		v.hashEntries()
+		v.unnumber()
 	}
 	v.dict = false
 }
 
-func (v *texts) entries(dst []byte) ([]byte, int) {
-	for i := range v.ends {
-		value := v.entry(uint32(i)) //nolint:gosec // as above
-		dst = v.appendPlain(dst, value)
-		if v.bloom != nil {
-			v.bloom.InsertHash(v.bloom.Hasher().Sum64(value))
-		}
+// unnumber replaces the open page's indices by their values. Where no value came twice, which is why most dictionaries are given up, these
+// are what is in the arena.
+func (v *texts) unnumber() {
+	if len(v.indices) == len(v.ends) && len(v.plain) == levelRoom {
+		v.plain, v.arena, v.ends, v.indices = v.arena, v.plain, v.ends[:0], v.indices[:0]
+		return
 	}
-	return dst, len(v.ends)
+	for at := 0; at < len(v.indices); {
+		first := int(v.indices[at])
+		n := 1
+		for at+n < len(v.indices) && int(v.indices[at+n]) == first+n {
+			n++
+		}
+		part := v.arena[v.start(first):v.ends[first+n-1]]
+		v.plain = append(doubled(v.plain, len(part)), part...)
+		at += n
+	}
+	v.indices = v.indices[:0]
+}
+
+func (v *texts) hashEntries() {
+	if v.bloom == nil {
+		return
+	}
+	for i := range v.ends {
+		v.bloom.InsertHash(v.bloom.Hasher().Sum64(v.entry(uint32(i)))) //nolint:gosec // as above
+	}
+}
+
+func (v *texts) entries(dst []byte) ([]byte, int) {
+	v.hashEntries()
+	return append(dst, v.arena[levelRoom:]...), len(v.ends)
 }
 
 func (v *texts) restart(use bool) {
 	v.dict, v.tried, v.bytes, v.pageMark = use, 0, 0, 1
-	v.arena, v.ends, v.marks = v.arena[:0], v.ends[:0], v.marks[:0]
+	v.arena, v.ends, v.marks = v.arena[:levelRoom], v.ends[:0], v.marks[:0]
 	if use && v.slots == nil {
 		v.slots = make([]textSlot, 256)
 		return

@@ -27,6 +27,9 @@ func TestAFullDiskIsBusyAndItsFileGivesItsRoomBack(t *testing.T) {
 	if source.KindOf(err) != source.KindBusy || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("got %v", err)
 	}
+	if err := f.WriteAll([][]byte{make([]byte, 1000), make([]byte, 1000)}); source.KindOf(err) != source.KindBusy {
+		t.Errorf("together: %v", err)
+	}
 	if err := full.Close(); err != nil {
 		t.Fatal(err)
 	}

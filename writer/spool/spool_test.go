@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,46 @@ func TestAFileIsReadBackWithItsHashAndSample(t *testing.T) {
 		}
 	}
 	if err := errors.Join(f.Remove(), f.Remove()); err != nil || s.Used() != 0 {
+		t.Errorf("%v, %d bytes in use", err, s.Used())
+	}
+}
+
+// TestPartsThatAreWrittenTogetherAreThere in their order, with the hash and the sample of one piece, more of them than the kernel takes at a time,
+// between others that are written one by one.
+func TestPartsThatAreWrittenTogetherAreThere(t *testing.T) {
+	s := open(t, t.TempDir(), 10<<20)
+	f := create(t, t.Context(), s)
+	var want []byte
+	var parts [][]byte
+	for i := range 2500 {
+		parts = append(parts, bytes.Repeat([]byte{byte(i), byte(i >> 8)}, i%7)) // some are empty
+	}
+	for _, write := range [][][]byte{parts[:3], {parts[3]}, parts[4:], nil, parts[:1]} {
+		before := slices.Clone(write)
+		if len(write) == 1 {
+			if _, err := f.Write(write[0]); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := f.WriteAll(write); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(before, write, bytes.Equal) {
+			t.Fatal("the caller's parts were changed")
+		}
+		want = append(want, bytes.Join(write, nil)...)
+	}
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("other bytes are read back: %v", err)
+	}
+	sum := sha256.Sum256(want)
+	if f.OID() != hex.EncodeToString(sum[:]) || f.Size() != int64(len(want)) || !bytes.Equal(f.Sample(), want[:sampleSize]) {
+		t.Errorf("oid %s, size %d of %d, sample %d", f.OID(), f.Size(), len(want), len(f.Sample()))
+	}
+	if err := f.WriteAll([][]byte{make([]byte, 11<<20)}); source.KindOf(err) != source.KindLimit {
+		t.Errorf("more than the bound: %v", err)
+	}
+	if err := f.Remove(); err != nil || s.Used() != 0 {
 		t.Errorf("%v, %d bytes in use", err, s.Used())
 	}
 }
@@ -142,7 +183,7 @@ func TestWhatWaitsBesideAFileCountsForTheBoundAndIsReadBack(t *testing.T) {
 	for round := range 2 {
 		var places []int64
 		for part := range 3 {
-			at, err := f.Append(bytes.Repeat([]byte{byte(round*10 + part)}, step/2))
+			at, err := f.Append(slices.Collect(slices.Chunk(bytes.Repeat([]byte{byte(round*10 + part)}, step/2), 1000)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +211,7 @@ func TestWhatWaitsBesideAFileCountsForTheBoundAndIsReadBack(t *testing.T) {
 			t.Errorf("round %d: %d bytes are held for a file of %d", round, used, f.Size())
 		}
 	}
-	if _, err := f.Append(make([]byte, 4*step)); source.KindOf(err) != source.KindLimit {
+	if _, err := f.Append([][]byte{make([]byte, 3*step), make([]byte, step)}); source.KindOf(err) != source.KindLimit {
 		t.Errorf("more than the bound: %v", err)
 	}
 	if f.Size() != step || len(f.Sample()) != sampleSize {
