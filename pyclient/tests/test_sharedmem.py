@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory i
 
 HERE = "grpc+unix:///here.sock"  # nobody asks there: an address of the right kind
 FILES, ROWS = 4, 40_000
+SLOTS = 3  # of an upload
 
 
 def always() -> bool:
@@ -123,9 +125,40 @@ def test_what_does_not_fit_or_needs_a_dictionary_goes_inside_the_stream() -> Non
         assert is_shared(through(sender, receiver, numbered(1)))
 
 
+def test_batches_are_larger_where_there_are_slots_for_them() -> None:
+    with Sender(HERE) as sender:
+        assert sender.batch_bytes(1) == 1  # nobody has attached, even after a moment
+        receiver = Receiver()
+        receiver.take(message(segment=announced(sender)), pa.schema([]))
+        most = sender.batch_bytes(1)
+        row = pa.record_batch({"text": ["x" * 1000]})
+        (full,) = pa.Table.from_batches([row] * (most // row.nbytes)).combine_chunks().to_batches()
+        assert most >= full.nbytes > most - row.nbytes and is_shared(through(sender, receiver, full))
+        receiver.end()
+    with Sender("grpc://127.0.0.1:1") as sender:
+        assert sender.batch_bytes(1) == 1
+
+
+def test_the_server_is_awaited_once_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Receiver()
+    with Sender(HERE) as sender:
+
+        def attach(_: float) -> None:
+            receiver.take(message(segment=announced(sender)), pa.schema([]))
+
+        monkeypatch.setattr(time, "sleep", attach)
+        assert sender.batch_bytes(1) > 1
+        receiver.end()
+    with Sender(HERE) as sender:
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        assert sender.batch_bytes(1) == 1
+        monkeypatch.setattr(time, "sleep", pytest.fail)
+        assert sender.batch_bytes(1) == 1
+
+
 def test_a_slot_is_used_again_when_its_batch_is_gone_and_not_before() -> None:
     with both() as (sender, receiver):
-        kept = [through(sender, receiver, numbered(i)) for i in range(4)]
+        kept = [through(sender, receiver, numbered(i)) for i in range(SLOTS)]
         assert sender.put(numbered(4), always) is None
         part = kept[1].column("text").slice(5, 1)  # an array keeps its batch's memory
         kept[1] = numbered(1)
@@ -134,12 +167,12 @@ def test_a_slot_is_used_again_when_its_batch_is_gone_and_not_before() -> None:
         del part
         for i in range(5, 100):
             assert through(sender, receiver, numbered(i)).equals(numbered(i))
-        assert [batch.equals(numbered(i)) for i, batch in enumerate(kept)] == [True] * 4
+        assert [batch.equals(numbered(i)) for i, batch in enumerate(kept)] == [True] * SLOTS
 
 
 def test_a_sender_waits_a_little_for_a_slot_but_not_for_a_stream_that_has_ended() -> None:
     with both() as (sender, receiver):
-        kept = [through(sender, receiver, numbered(i)) for i in range(4)]
+        kept = [through(sender, receiver, numbered(i)) for i in range(SLOTS)]
         asked: list[None] = []
 
         def once() -> bool:
@@ -149,7 +182,7 @@ def test_a_sender_waits_a_little_for_a_slot_but_not_for_a_stream_that_has_ended(
             return True
 
         assert sender.put(numbered(4), once) is not None and len(asked) == 1
-        kept += [through(sender, receiver, numbered(i)) for i in range(3)]
+        kept += [through(sender, receiver, numbered(i)) for i in range(SLOTS - 1)]
         assert sender.put(numbered(5), lambda: False) is None
         assert sender.put(numbered(5), pytest.fail) is None  # who has waited in vain does not wait, nor ask
         kept.clear()
@@ -243,7 +276,7 @@ def test_a_place_that_holds_no_batch_is_refused_and_other_messages_mean_nothing(
 
 def test_what_a_fork_has_seen_is_never_overwritten() -> None:
     with both() as (sender, receiver):
-        kept = [through(sender, receiver, numbered(i)) for i in range(2)]
+        kept = [through(sender, receiver, numbered(i)) for i in range(SLOTS - 1)]
         go, tell = os.pipe()
         child = os.fork()
         if child == 0:  # it looks at its batches when its parent has gone on reading
@@ -258,8 +291,8 @@ def test_what_a_fork_has_seen_is_never_overwritten() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         for i in range(60, 90):
             assert through(sender, receiver, numbered(i)).equals(numbered(i))
-        more = [through(sender, receiver, numbered(i)) for i in range(2)]
-        assert sender.put(numbered(0), always) is None  # the two that the fork has seen stay in use
+        more = through(sender, receiver, numbered(0))
+        assert sender.put(numbered(0), always) is None  # those that the fork has seen stay in use
         del more
         os.close(go)
         os.close(tell)

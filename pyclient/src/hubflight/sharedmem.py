@@ -46,9 +46,12 @@ _ATTACHED = 64 // 4  # the word that the receiver sets when it has seen that the
 _STATES, _STATE = 128 // 4, 64 // 4  # the word of the first slot, and from one to the next: a cache line each
 _MAX_SLOTS = 62  # whose words the page has room for
 
-_SLOTS, _SLOT_BYTES = 4, 4 << 20  # of an upload, whose batches have at most half of that
+_SLOTS, _SLOT_BYTES = 3, 4 << 20  # of an upload
+# Of a batch in a slot. Every message costs both sides a fifth of a millisecond, however large its batch is.
+_BATCH_BYTES = 3584 << 10
 _SCHEMA = 256 << 10  # is before the batch, and hardly ever larger
-_PATIENCE = 0.05  # seconds; later the stream itself makes the sender wait
+_PATIENCE = 0.25  # seconds; later the stream itself makes the sender wait
+_ATTACH_PATIENCE = 0.02  # seconds, once, for the server to look at the segment: it does so before it reads anything
 
 
 def possible(uri: str) -> bool:
@@ -214,6 +217,10 @@ class Sender:
             self._segment.close()
             self._segment = None
 
+    def batch_bytes(self, inline: int) -> int:
+        """How large a batch should be at most: ``inline``, or what a slot has room for as soon as there are slots."""
+        return inline if self._segment is None else self._segment.batch_bytes(inline)
+
     def put(self, batch: pa.RecordBatch, going: Callable[[], bool]) -> bytes | None:
         """Copies ``batch`` into a slot and gives what announces it; None if it has to go inside the stream.
 
@@ -232,7 +239,7 @@ class _Own:
 
     def __init__(self) -> None:
         size, nonce = _PAGE + _SLOTS * _SLOT_BYTES, secrets.token_bytes(16)
-        self._room, self._patient = [0] * _SLOTS, True
+        self._room, self._patient, self._attach_patience = [0] * _SLOTS, True, _ATTACH_PATIENCE
         self._fd = os.memfd_create("hubflight", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self._fd, size)
@@ -250,6 +257,14 @@ class _Own:
         """Gives the memory up; the receiver keeps what it still reads."""
         del self._mapped, self._control
         os.close(self._fd)
+
+    def batch_bytes(self, inline: int) -> int:
+        until, self._attach_patience = time.monotonic() + self._attach_patience, 0.0
+        while not self._control[_ATTACHED]:
+            if time.monotonic() > until:
+                return inline
+            time.sleep(500e-6)
+        return _BATCH_BYTES
 
     def put(self, batch: pa.RecordBatch, going: Callable[[], bool]) -> bytes | None:
         if not self._control[_ATTACHED]:
@@ -276,7 +291,8 @@ class _Own:
 
     def _free(self, going: Callable[[], bool]) -> int | None:
         """A slot that is free, or becomes free soon; who has waited in vain does not wait again until one was."""
-        pause, until = 100e-6, time.monotonic() + _PATIENCE
+        # The other slots are work for longer than the first pause; to look more often is CPU time of the same machine.
+        pause, until = 1e-3, time.monotonic() + _PATIENCE
         while True:
             for slot in range(_SLOTS):
                 if not self._control[_STATES + _STATE * slot]:
@@ -286,7 +302,7 @@ class _Own:
                 self._patient = False
                 return None
             time.sleep(pause)
-            pause = min(2 * pause, 4e-3)
+            pause = min(2 * pause, 8e-3)
 
 
 def _object(raw: pa.Buffer | None) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class Job:
             answers = _Answers(connection, metadata)
             try:
                 for batch in batches:
-                    for piece in slices(caster.cast(batch)):
+                    for piece in slices(caster.cast(batch), shared.batch_bytes(BATCH_BYTES)):
                         place = shared.put(piece, answers.awaited)
                         if place is None:
                             answers.guard(writer.write_batch, piece)
@@ -286,10 +286,10 @@ class _Answers:
         return list(self._result.get("files") or ())
 
 
-def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """``batch`` in pieces of at most 2 MiB, or of one row. A row of more than 60 MiB is refused, naming the column."""
+def slices(batch: pa.RecordBatch, most: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
+    """``batch`` in pieces of at most ``most`` bytes, or of a row. A row above 60 MiB is refused, naming the column."""
     size = batch.nbytes
-    if size <= BATCH_BYTES:
+    if size <= most:
         yield batch
     elif batch.num_rows <= 1:
         if size > ROW_BYTES:
@@ -301,7 +301,7 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch
     else:
         # An eighth of room, because rows differ: what is a little too large would be two messages of half the size.
-        parts = -(-8 * size // (7 * BATCH_BYTES))
+        parts = -(-8 * size // (7 * most))
         step = -(-batch.num_rows // parts)
         for start in range(0, batch.num_rows, step):
-            yield from slices(batch.slice(start, step))
+            yield from slices(batch.slice(start, step), most)
