@@ -33,7 +33,7 @@ func section(t *testing.T, number int) string {
 // firstColumn is the code in the first cell of each row of a section's tables.
 func firstColumn(part string) (names []string) {
 	code := regexp.MustCompile("`([^`]+)`")
-	for _, line := range strings.Split(part, "\n") {
+	for line := range strings.SplitSeq(part, "\n") {
 		if cells := strings.Split(line, "|"); len(cells) > 2 {
 			for _, match := range code.FindAllStringSubmatch(cells[1], -1) {
 				names = append(names, match[1])

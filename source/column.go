@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -69,10 +70,8 @@ func (c Column) Validate() error {
 	if len(c.Path) == 0 {
 		return fmt.Errorf("a column path is empty")
 	}
-	for _, p := range c.Path {
-		if p == "" {
-			return fmt.Errorf("column path %q has an empty part", c.Path)
-		}
+	if slices.Contains(c.Path, "") {
+		return fmt.Errorf("column path %q has an empty part", c.Path)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
 
@@ -79,4 +80,28 @@ type Reader interface {
 	Size() int64
 	// Close gives back what the Reader holds. Reads after Close fail.
 	Close() error
+}
+
+// ReadFile reads a small file whole; what is returned is not nil even if it is empty.
+// A file of more than most bytes is KindLimit.
+func ReadFile(ctx context.Context, s Store, f File, most int64) (raw []byte, err error) {
+	refuse := func(size int64) error {
+		return Errorf(KindLimit, "read file", "%d bytes; at most %d are read", size, most).WithFile(f.At.Short(), f.Path)
+	}
+	if f.Size > most {
+		return nil, refuse(f.Size)
+	}
+	r, err := s.Open(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if r.Size() > most {
+		return nil, refuse(r.Size())
+	}
+	raw = make([]byte, r.Size())
+	if len(raw) == 0 {
+		return raw, nil
+	}
+	return raw, r.ReadAt(ctx, raw, 0)
 }

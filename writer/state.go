@@ -2,8 +2,6 @@ package writer
 
 import (
 	"context"
-	"errors"
-	"io"
 	"runtime/debug"
 	"strings"
 
@@ -72,7 +70,7 @@ func load(ctx context.Context, store source.Store, at source.Snapshot, attribute
 					err = source.Errorf(source.KindInternal, "read", "panic: %v\n%s", p, debug.Stack()).WithFile(at.Short(), f.Path)
 				}
 			}()
-			*into, err = readWhole(ctx, store, f, maxCard)
+			*into, err = source.ReadFile(ctx, store, f, maxCard)
 			return err
 		})
 	}
@@ -96,29 +94,6 @@ func (s *State) special(path string) *[]byte {
 
 // IsText reports whether a State holds what the file of this path says.
 func IsText(path string) bool { return (&State{}).special(path) != nil }
-
-// readWhole reads a small file; a larger one than max is an error.
-func readWhole(ctx context.Context, store source.Store, f source.File, max int64) (text []byte, err error) {
-	if f.Size > max {
-		return nil, (&source.Error{Op: "read", Kind: source.KindLimit, Msg: "the file is larger than 8 MiB"}).WithFile(f.At.Short(), f.Path)
-	}
-	r, err := store.Open(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	text = make([]byte, r.Size())
-	if int64(len(text)) > max {
-		return nil, (&source.Error{Op: "read", Kind: source.KindLimit, Msg: "the file is larger than 8 MiB"}).WithFile(f.At.Short(), f.Path)
-	}
-	if len(text) == 0 {
-		return text, nil
-	}
-	if err := r.ReadAt(ctx, text, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return text, nil
-}
 
 // below reports whether path lies in dir ("" is everything).
 func below(path, dir string) bool {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/hubflight/hubflight/flightsrv"
 	"github.com/hubflight/hubflight/flightsrv/config"
@@ -35,8 +36,8 @@ type service struct {
 func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *service, err error) {
 	var closers []func() error
 	closeAll := func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			if cerr := closers[i](); cerr != nil {
+		for _, closer := range slices.Backward(closers) {
+			if cerr := closer(); cerr != nil {
 				log.Warn("close", "error", source.Redact(cerr.Error()))
 			}
 		}

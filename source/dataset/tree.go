@@ -85,29 +85,5 @@ func readSmall(ctx context.Context, store source.Store, f source.File) ([]byte, 
 			return text, nil
 		}
 	}
-	return readWhole(ctx, store, f)
-}
-
-// readWhole reads a small file; the result is not nil even if it is empty.
-func readWhole(ctx context.Context, store source.Store, f source.File) (_ []byte, err error) {
-	if f.Size > maxCardBytes {
-		return nil, source.Errorf(source.KindLimit, "dataset card", "%d bytes; at most %d are read", f.Size, maxCardBytes).WithFile("", f.Path)
-	}
-	r, err := store.Open(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if closing := r.Close(); err == nil {
-			err = closing
-		}
-	}()
-	text := make([]byte, r.Size())
-	if len(text) > maxCardBytes {
-		return nil, source.Errorf(source.KindLimit, "dataset card", "%d bytes; at most %d are read", len(text), maxCardBytes).WithFile("", f.Path)
-	}
-	if len(text) == 0 {
-		return text, nil
-	}
-	return text, r.ReadAt(ctx, text, 0)
+	return source.ReadFile(ctx, store, f, maxCardBytes)
 }

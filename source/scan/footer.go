@@ -154,7 +154,8 @@ func parseFooter(raw []byte, size int64, f source.File) (out *Footer, err error)
 		return nil, unsupported(f, "the schema has no Arrow form: %v", err)
 	}
 	ft.manifest, ft.oldWriter = manifest.Fields, isOldWriter(meta.WriterVersion())
-	return ft, ft.buildSchema(manifest, hints, kept)
+	ft.buildSchema(manifest, hints, kept)
+	return ft, nil
 }
 
 // keepMetadata says which footer keys become schema metadata. "huggingface" is

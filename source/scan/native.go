@@ -26,7 +26,7 @@ const (
 	physicalInt96 = "INT96"
 )
 
-func (ft *Footer) buildSchema(manifest *pqarrow.SchemaManifest, hints []hint, kept map[string]string) error {
+func (ft *Footer) buildSchema(manifest *pqarrow.SchemaManifest, hints []hint, kept map[string]string) {
 	if len(hints) != len(manifest.Fields) {
 		hints = nil // the stored schema describes something else
 	}
@@ -52,7 +52,6 @@ func (ft *Footer) buildSchema(manifest *pqarrow.SchemaManifest, hints []hint, ke
 	}
 	meta := arrow.NewMetadata(keys, values)
 	ft.schema = arrow.NewSchema(fields, &meta)
-	return nil
 }
 
 // buildNode gives a field its native type: the library's reading of the Parquet

@@ -127,6 +127,16 @@ func (s suite) files(t *testing.T) {
 			wantKind(t, lastError(f.Store, at, dir), source.KindInvalid)
 		}
 	})
+	t.Run("a small file is read whole, a larger one not at all", func(t *testing.T) {
+		for _, file := range collect(t, f.Store, at, "") {
+			got, err := source.ReadFile(t.Context(), f.Store, file, 3)
+			if file.Size > 3 {
+				wantKind(t, err, source.KindLimit)
+			} else if err != nil || got == nil || !bytes.Equal(got, files[file.Path]) {
+				t.Errorf("%s: got %q, %v", file.Path, got, err)
+			}
+		}
+	})
 	t.Run("a listing may be left early", func(t *testing.T) {
 		seen := 0
 		for _, err := range f.Store.Files(t.Context(), at, "") {

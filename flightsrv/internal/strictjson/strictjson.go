@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"sort"
 	"strings"
@@ -153,9 +154,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":
-			for k, ft := range fieldsOf(f.Type) {
-				fields[k] = ft
-			}
+			maps.Copy(fields, fieldsOf(f.Type))
 		case name != "" && name != "-":
 			fields[name] = f.Type
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/hubflight/hubflight/source"
@@ -92,10 +93,5 @@ func Invalid(op, format string, args ...any) *source.Error {
 }
 
 func oneOf(value, allowed string) bool {
-	for _, a := range strings.Split(allowed, "|") {
-		if value == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(strings.Split(allowed, "|"), value)
 }

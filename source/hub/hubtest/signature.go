@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -33,9 +34,7 @@ type signing struct {
 func (h *Hub) sign(s signing) string {
 	at := h.options.Now().UTC()
 	query := url.Values{}
-	for k, v := range s.query {
-		query[k] = v
-	}
+	maps.Copy(query, s.query)
 	query.Set("X-Amz-Algorithm", amzAlgorithm)
 	query.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
 	query.Set("X-Amz-Credential", "HUBFLIGHT/"+at.Format("20060102")+"/"+amzScope)

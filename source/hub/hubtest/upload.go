@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -131,12 +132,7 @@ func (in batchRequest) Validate() error {
 }
 
 func (in batchRequest) offers(transfer string) bool {
-	for _, t := range in.Transfers {
-		if t == transfer {
-			return true
-		}
-	}
-	return transfer == "basic" && len(in.Transfers) == 0
+	return slices.Contains(in.Transfers, transfer) || transfer == "basic" && len(in.Transfers) == 0
 }
 
 type batchObject struct {

@@ -210,11 +210,7 @@ func (v *viewing) parquet(all []shard, config string) (any, error) {
 	if len(ready) == 0 {
 		return nil, &viewerError{http.StatusInternalServerError, "ResponseNotReady", "The server is busier than usual and the response is not ready yet. Please retry later."}
 	}
-	facts, err := v.repo.describe(ready)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"parquet_files": files, "features": facts.Features, "partial": partial}, nil
+	return map[string]any{"parquet_files": files, "features": v.repo.describe(ready).Features, "partial": partial}, nil
 }
 
 // divide separates the configs that are there from those that are not.
@@ -255,11 +251,7 @@ func (v *viewing) info(all []shard, config string) (any, error) {
 		if n < 0 {
 			n = len(ready)
 		}
-		facts, err := v.repo.describe(ready[:n])
-		if err != nil {
-			return nil, err
-		}
-		infos[name], ready = facts, ready[n:]
+		infos[name], ready = v.repo.describe(ready[:n]), ready[n:]
 	}
 	if config == "" {
 		return map[string]any{"dataset_info": infos, "pending": pending, "failed": failed, "partial": partial}, nil
