@@ -85,6 +85,33 @@ func TestAStreamReadsWhatItAnnounced(t *testing.T) {
 	}
 }
 
+// Every read that nobody announced is one more answer to wait for.
+func TestAnIndexIsReadOnlyWhereRowsAreLeftOut(t *testing.T) {
+	data := write(t, flatBatch(1000), 100, parquet.WithPageIndexEnabled(true))
+	ft := footer(t, data)
+	ft.tail = tail{} // of a large file the indexes do not come with the footer
+	indexes := func(task Task) (read int64) {
+		reader := &listening{bytesReader: bytesReader{data: data}}
+		task.Reader, task.Footer, task.File = reader, ft, testFile
+		benchScan(t, task)
+		for _, group := range ft.chunks {
+			for _, c := range group {
+				read += within(reader.read, chunk{off: c.offsetIndex.off, len: c.offsetIndex.len})
+			}
+		}
+		return read
+	}
+	if n := indexes(Task{Limit: -1}); n > 0 {
+		t.Errorf("%d bytes of offset indexes were read for everything", n)
+	}
+	if n := indexes(Task{Limit: 420}); n > 0 {
+		t.Errorf("%d bytes of offset indexes were read for the first rows", n)
+	}
+	if n := indexes(Task{Skip: 250, Limit: -1}); n == 0 {
+		t.Error("no offset index was read to leave the first rows out")
+	}
+}
+
 // remote is a listening Reader of a file that is far away.
 type remote struct {
 	listening

@@ -105,7 +105,7 @@ func (g *rowGroup) take(ctx context.Context, at int, chosen []rows) (arrow.Array
 
 func (g *rowGroup) tryTake(ctx context.Context, at int, chosen []rows) (arrow.ArrayData, error) {
 	if g.cursors[at] == nil {
-		c, err := g.openUnit(ctx, at)
+		c, err := g.openUnit(ctx, at, g.sparse || len(chosen) > 0 && chosen[0].from > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -130,8 +130,10 @@ func (g *rowGroup) tryTake(ctx context.Context, at int, chosen []rows) (arrow.Ar
 	return data, nil
 }
 
-// openUnit makes the cursor of a unit: our own decoder's, or the library's.
-func (g *rowGroup) openUnit(ctx context.Context, at int) (cursor, error) {
+// openUnit makes the cursor of a unit: our own decoder's, or the library's. The offset
+// index is read for one that leaves rows out; of a distant file it is an answer to wait
+// for.
+func (g *rowGroup) openUnit(ctx context.Context, at int, leavesOut bool) (cursor, error) {
 	u := &g.units[at]
 	for _, leaf := range u.order {
 		if err := g.ft.checkCodec(g.group, leaf); err != nil {
@@ -149,7 +151,9 @@ func (g *rowGroup) openUnit(ctx context.Context, at int) (cursor, error) {
 	leaf := 0
 	err := eachLeaf(&f, func(c *column.Chunk) (err error) {
 		c.Source = chunkSource{reader, reader.find(c.Off, c.Len)}
-		c.Pages, err = g.hits.pages(ctx, u.order[leaf])
+		if leavesOut {
+			c.Pages, err = g.hits.pages(ctx, u.order[leaf])
+		}
 		leaf++
 		return err
 	})
