@@ -146,6 +146,23 @@ func TestEveryPackageTellsItsStoryInDocGo(t *testing.T) {
 	}
 }
 
+func TestTheMapOfTheRoomsHasEveryPackage(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages(t) {
+		room := p.room()
+		if strings.HasPrefix(room, "benchmarks/") {
+			continue // one row has them all
+		}
+		// A room is named by its path, or by its last part in the row of its parent.
+		if !bytes.Contains(text, []byte("`"+room+"`")) && !bytes.Contains(text, []byte("`"+path.Base(room)+"`")) {
+			t.Errorf("CONTRIBUTING.md does not say what %s is for", room)
+		}
+	}
+}
+
 func TestNothingRegistersItselfInInit(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, name := range p.GoFiles {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -236,9 +237,9 @@ func createWhole(name string) (file *os.File, finish func(ok bool) error, err er
 	file, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		if parent, serr := os.Stat(filepath.Dir(name)); serr != nil || !parent.IsDir() {
-			err = fmt.Errorf("%s: there is no such folder", filepath.Dir(name))
+			return nil, nil, fmt.Errorf("%s: there is no such folder", filepath.Dir(name))
 		}
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%s: %w", name, cause(err))
 	}
 	return file, func(ok bool) error {
 		err := file.Sync()
@@ -251,6 +252,15 @@ func createWhole(name string) (file *os.File, finish func(ok bool) error, err er
 		}
 		return err
 	}, nil
+}
+
+// cause is why a file operation failed, without the name of the temporary file that it
+// was about.
+func cause(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
 }
 
 // newProgress draws a bar on a terminal while a file is written, and nothing

@@ -242,7 +242,7 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 	}
 	if f.portFile != "" {
 		if err := writePortFile(f.portFile, urls); err != nil {
-			return errors.Join(err, running.Close())
+			return errors.Join(&usageError{fmt.Errorf("--port-file: %w", err)}, running.Close())
 		}
 	}
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", urls); err != nil {
@@ -260,20 +260,14 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 func writePortFile(path, url string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), ".port-*")
 	if err != nil {
-		return source.AsError("port file", err)
+		return fmt.Errorf("%s: %w", path, cause(err))
 	}
 	defer os.Remove(file.Name()) // gone after the rename
 	_, err = fmt.Fprintln(file, url)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
 	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return source.AsError("port file", err)
-	}
-	return nil
+	return os.Rename(file.Name(), path)
 }
 
 // maxFaultFile bounds a file of faults.

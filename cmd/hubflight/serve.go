@@ -55,7 +55,10 @@ func announced(cfg config.Config) ready {
 		if cfg.Server.PortFile == "" {
 			return listeners, nil, nil
 		}
-		return listeners, nil, writePortFile(cfg.Server.PortFile, location)
+		if err := writePortFile(cfg.Server.PortFile, location); err != nil {
+			return listeners, nil, &usageError{fmt.Errorf("server.port_file: %w", err)}
+		}
+		return listeners, nil, nil
 	}
 }
 
@@ -116,7 +119,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, l
 	if cfg.Server.Address != "" {
 		l, err := lc.Listen(ctx, "tcp", cfg.Server.Address)
 		if err != nil {
-			return listeners, "", fmt.Errorf("server.address: %w", err)
+			return listeners, "", fmt.Errorf("server.address: %w: choose another address, or port 0 for a free one", err)
 		}
 		scheme := "grpc://"
 		if cfg.TLS() {
