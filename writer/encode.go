@@ -29,9 +29,11 @@ const (
 	sliceBytes = 1 << 20
 	// minSlice is the least of it, for limits that are smaller.
 	minSlice = 16 << 10
-	// heldPages is how much of the open row group's pages is in memory; the rest
-	// waits in the spool.
+	// heldPages is how much of the open row group's pages is in memory, and
+	// heldMore how much more as long as there is an allowance for it: a group of
+	// text has some 60 MiB. The rest waits in the spool.
 	heldPages = 16 << 20
+	heldMore  = 32 << 20
 )
 
 // codec reads a compression by the name that pyarrow gives it.
@@ -187,9 +189,11 @@ type encoder struct {
 	spool    *spool.Spool
 	whole    bool  // never cut a file
 	step     int64 // bytes between two looks at the sizes
+	more     *allowance
 
 	file     *spool.File
 	parquet  *parquetfile.File
+	leased   bool  // heldMore, by the open file
 	rows     int64 // of the open file
 	numBytes int64
 	// of the open row group
@@ -282,7 +286,11 @@ func (e *encoder) ensure(ctx context.Context) error {
 		if e.parquet, err = parquetfile.New(e.file, e.schema, props); err != nil {
 			return err
 		}
-		e.parquet.SpillTo(e.file, heldPages)
+		held := int64(heldPages)
+		if e.leased = e.more.lease(heldMore); e.leased {
+			held += heldMore
+		}
+		e.parquet.SpillTo(e.file, held)
 		return e.parquet.SetMetadata("ARROW:schema", arrowSchema)
 	})
 }
@@ -304,6 +312,7 @@ func (e *encoder) finish(done func(encoded) error) error {
 	if err := guarded(e.parquet.Close); err != nil {
 		return err
 	}
+	e.unlease()
 	out := encoded{file: e.file, rows: e.rows, numBytes: e.numBytes}
 	e.parquet, e.file = nil, nil
 	e.rows, e.numBytes, e.groupRows, e.groupBytes = 0, 0, 0, 0
@@ -324,12 +333,21 @@ func (e *encoder) abandon() error {
 	if e.parquet != nil {
 		e.parquet.Release()
 	}
+	e.unlease()
 	if e.file == nil {
 		return nil
 	}
 	err := e.file.Remove()
 	e.file, e.parquet = nil, nil
 	return err
+}
+
+// unlease gives back what the file that is no longer open has leased.
+func (e *encoder) unlease() {
+	if e.leased {
+		e.leased = false
+		e.more.giveBack(heldMore)
+	}
 }
 
 // guarded runs the encoder under recover, and classifies what comes out.

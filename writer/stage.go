@@ -98,10 +98,12 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 	if err != nil {
 		return nil, err
 	}
+	enc := newEncoder(r.Encoding.with(w.defaults), schema, w.spool, r.Naming == NamingFile)
+	enc.more = w.held
 	return &stage{
 		request: r, ref: ref, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
 		keeps: keepsFile(t.namingOrDataset(), r.Mode),
-		enc:   newEncoder(r.Encoding.with(w.defaults), schema, w.spool, r.Naming == NamingFile),
+		enc:   enc,
 	}, nil
 }
 

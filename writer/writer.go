@@ -37,6 +37,7 @@ type Writer struct {
 	repos    keyedMutex // one commit at a time per dataset
 	schemas  schemaCache
 	known    knownJobs
+	held     *allowance // of pages in memory
 
 	mu   sync.Mutex
 	jobs map[string]*jobState // attempts that are running or staged here
@@ -65,7 +66,8 @@ func New(o Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger, jobs: map[string]*jobState{}}, nil
+	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger,
+		held: newAllowance(allHeldMore), jobs: map[string]*jobState{}}, nil
 }
 
 // Close removes the spool. Attempts that still run fail.
