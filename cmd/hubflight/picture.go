@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,6 +40,22 @@ func fateOf(layer string) fate {
 		}
 	}
 	return fate{layer, "?", "skipped by " + layer, "other"}
+}
+
+// occurring are the fates of the layers that occur, in the order of the legends; those
+// that a newer server names come last.
+func occurring(used map[string]bool) (out []fate) {
+	for _, f := range fates {
+		if used[f.layer] {
+			out = append(out, f)
+		}
+	}
+	for _, layer := range slices.Sorted(maps.Keys(used)) {
+		if f := fateOf(layer); f.class == "other" {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // share is the part of a row group's rows that may match, 0 … 1.
@@ -116,15 +133,15 @@ func drawPlan(out io.Writer, terminal int, e *client.Explanation) error {
 // legendOf names the cells that were drawn.
 func legendOf(used map[string]bool, part bool) string {
 	var words []string
-	for _, f := range fates {
-		if used[f.layer] {
-			words = append(words, f.glyph+" "+f.label)
-		}
+	skipped := false
+	for _, f := range occurring(used) {
+		words = append(words, f.glyph+" "+f.label)
+		skipped = skipped || f.layer != ""
 		if f.layer == "" && part {
 			words = append(words, string(partly[0])+"…"+string(partly[len(partly)-1])+" pages of it")
 		}
 	}
-	if slices.ContainsFunc(fates[1:], func(f fate) bool { return used[f.layer] }) || part {
+	if skipped || part {
 		return strings.Join(words, "   ")
 	}
 	return "" // everything is read

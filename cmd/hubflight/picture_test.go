@@ -66,7 +66,7 @@ func TestAPlanIsDrawnWithACellPerRowGroup(t *testing.T) {
 		t.Errorf("a file whose footer was not read: %q", lines[3])
 	}
 	legend := lines[4]
-	for _, part := range []string{"█ read", "▁…▇ pages", "· skipped by statistics", "○ skipped by a bloom", "◇ skipped by its dict", "□ skipped by the page", "– behind"} {
+	for _, part := range []string{"█ read", "▁…▇ pages", "· skipped by statistics", "○ skipped by a bloom", "◇ skipped by its dict", "□ skipped by the page", "– behind", "? skipped by of tomorrow"} {
 		if !strings.Contains(legend, part) {
 			t.Errorf("the legend %q does not say %q", legend, part)
 		}
@@ -109,7 +109,7 @@ func TestAnSVGIsWellFormedAndStandsForItself(t *testing.T) {
 			titles++
 		}
 	}
-	const groups, legend, files = 110, 7, 3
+	const groups, legend, files = 110, 8, 3
 	if cells != groups+legend || titles != groups+files {
 		t.Errorf("%d cells and %d titles", cells, titles)
 	}

@@ -173,10 +173,8 @@ func usedFates(e *client.Explanation) []fate {
 		}
 	}
 	var out []fate
-	for _, f := range fates {
-		if used[f.layer] {
-			out = append(out, f)
-		}
+	for _, f := range occurring(used) {
+		out = append(out, f)
 		if f.layer == "" && part {
 			out = append(out, fate{class: "empty", label: "read in part: as full as rows may match"})
 		}
