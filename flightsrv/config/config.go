@@ -125,7 +125,7 @@ func Default() Config {
 		Auth:  Auth{Mode: "none"},
 		Hub:   Hub{AcceptClientToken: true, Connections: 32, RetryAttempts: 6, RetryDeadline: 90 * time.Second, StallTimeout: 20 * time.Second},
 		Plan:  Plan{FootersMax: 1000},
-		Scan:  Scan{PrefetchBytes: 256 << 20, RangeGap: 1 << 20, RangeMax: 8 << 20, RangeParallel: 8},
+		Scan:  Scan{PrefetchBytes: 256 << 20, RangeGap: 1 << 20, RangeMax: 8 << 20, RangeParallel: 16},
 		Cache: Cache{Footers: 256 << 20, Bytes: 32 << 30},
 		Write: Write{SpoolBytes: 16 << 30, CommitDeadline: 2 * time.Hour},
 		Log:   Log{Level: "info", Format: "text"},

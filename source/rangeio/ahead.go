@@ -3,6 +3,7 @@ package rangeio
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 
@@ -31,7 +32,15 @@ type ahead struct {
 // read is not fetched twice. The ctx of the first call bounds all fetching.
 // Announcing what is not read, or reading what is not announced, costs requests
 // and memory, never correctness.
-func (r *Reader) Expect(ctx context.Context, ranges []Range) { r.expect(ctx, ranges, nil) }
+func (r *Reader) Expect(ctx context.Context, ranges []Range) {
+	r.expect(ctx, ranges, nil, math.MaxInt64)
+}
+
+// ExpectAll is Expect for all that will be read, so that requests hide behind each
+// other: of gaps, the smallest are read along, up to a share of what is wanted.
+func (r *Reader) ExpectAll(ctx context.Context, ranges []Range) {
+	r.expect(ctx, ranges, nil, affordable(ranges))
+}
 
 // ExpectInOrder is Expect for ranges whose order is worth requests of their own: a
 // gap that is announced for later is not read along, so that what is needed first
@@ -39,11 +48,34 @@ func (r *Reader) Expect(ctx context.Context, ranges []Range) { r.expect(ctx, ran
 func (r *Reader) ExpectInOrder(ctx context.Context, ranges []Range) {
 	later := slices.Clone(ranges)
 	slices.SortFunc(later, func(a, b Range) int { return cmp.Compare(a.Off, b.Off) })
-	r.expect(ctx, ranges, later)
+	r.expect(ctx, ranges, later, math.MaxInt64)
 }
 
-// expect announces ranges. Gaps that are in later, which is sorted, stay gaps.
-func (r *Reader) expect(ctx context.Context, ranges, later []Range) {
+// affordable is the largest gap to be read along if all gaps up to it together are at
+// most one byte for every gapShare bytes that are wanted.
+func affordable(ranges []Range) int64 {
+	var gaps []int64
+	wanted, most := int64(0), int64(0)
+	for i, x := range ranges {
+		wanted += x.Len
+		if i > 0 && x.Off > ranges[i-1].End() {
+			gaps = append(gaps, x.Off-ranges[i-1].End())
+		}
+	}
+	slices.Sort(gaps)
+	left := wanted / gapShare
+	for _, gap := range gaps {
+		if left -= gap; left < 0 {
+			break
+		}
+		most = gap
+	}
+	return most
+}
+
+// expect announces ranges. Gaps that are in later, which is sorted, or larger than most
+// stay gaps.
+func (r *Reader) expect(ctx context.Context, ranges, later []Range, most int64) {
 	if r.scheduler == nil {
 		return
 	}
@@ -57,6 +89,7 @@ func (r *Reader) expect(ctx context.Context, ranges, later []Range) {
 	before := len(p.blocks)
 	runs := runner{plan: p, limit: r.scheduler.max, later: later}
 	runs.gap, runs.share = r.scheduler.gap()
+	runs.gap = min(runs.gap, most)
 	for _, x := range ranges {
 		if x.Off < 0 || x.Len < 0 || x.End() < x.Off || x.End() > r.Size() {
 			break // the reads will fail with an error of their own

@@ -161,6 +161,27 @@ func TestInOrderNoGapIsReadAlongThatIsAnnouncedForLater(t *testing.T) {
 	}
 }
 
+func TestOfAllThatIsAnnouncedGapsAreASmallShare(t *testing.T) {
+	for name, c := range map[string]struct{ expect, want []rangeio.Range }{
+		"small ones":              {[]rangeio.Range{{0, 40}, {41, 40}, {82, 40}}, []rangeio.Range{{0, 122}}},
+		"the smallest of several": {[]rangeio.Range{{0, 40}, {45, 40}, {86, 40}, {130, 10}}, []rangeio.Range{{0, 40}, {45, 95}}},
+		"none that is too large":  {[]rangeio.Range{{0, 10}, {15, 10}}, []rangeio.Range{{0, 10}, {15, 10}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(1000)
+			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 200})})
+			defer closeReader(t, r)
+			r.ExpectAll(t.Context(), c.expect)
+			for _, x := range c.expect {
+				readRange(t, r, o, x)
+			}
+			if got := o.requests(); !slices.Equal(got, c.want) {
+				t.Errorf("asked for %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestLaterAnnouncementsComeBehindEarlierOnes(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second, want []rangeio.Range

@@ -5,7 +5,8 @@
 // Flow: a Reader wraps one open file. Whoever scans the file tells it with Expect
 // what will be read, in the order of need, at once or piece by piece as it becomes
 // known. Ranges with small gaps between them become one run (with ExpectInOrder,
-// unless a gap is announced for later), runs are cut into blocks of at most 8 MiB,
+// unless a gap is announced for later; with ExpectAll, as long as gaps are a small
+// share of all), runs are cut into blocks of at most 8 MiB,
 // and the blocks are fetched ahead of the reads, several at a time, as far as the
 // budget of the Scheduler, which all Readers of a process share, allows; but no
 // more bytes are under way than keep a line busy, because all of them share it,

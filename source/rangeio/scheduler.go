@@ -13,7 +13,7 @@ import (
 const (
 	defaultGap      = 1 << 20
 	defaultMax      = 8 << 20
-	defaultInFlight = 8
+	defaultInFlight = 16
 	defaultAhead    = 256 << 20
 )
 
@@ -30,13 +30,14 @@ const (
 const gapPerSecond = 1 << 25
 
 // farSeconds of round trip are what gapPerSecond was measured at; below it, gaps
-// shrink with the square. Below nearSeconds, moreover, not more than one byte of
-// gaps is read along for every nearShare bytes that are wanted, whatever a busy
-// machine makes of the latency: near, it is bytes that count.
+// shrink with the square. Not more than one byte of gaps is read along for every
+// gapShare bytes that are wanted: of all that is announced with ExpectAll, and below
+// nearSeconds of every run, whatever a busy machine makes of the latency; near, it is
+// bytes that count.
 const (
 	farSeconds  = 0.030
 	nearSeconds = 0.010
-	nearShare   = 16
+	gapShare    = 16
 )
 
 // SchedulerOptions tune all Readers of a process; zero values mean the defaults.
@@ -49,7 +50,7 @@ type SchedulerOptions struct {
 	FixedGap bool
 	// Max is the largest request in bytes (8 MiB).
 	Max int64
-	// InFlight is how many requests one Reader has under way ahead of its reads (8).
+	// InFlight is how many requests one Reader has under way ahead of its reads (16).
 	InFlight int
 	// Ahead is how many bytes all Readers together hold ahead of their reads
 	// (256 MiB); a single one holds no more than a quarter, or one request.
@@ -216,7 +217,7 @@ func (s *Scheduler) gap() (bytes, share int64) {
 	// hide behind each other and only bytes count.
 	nearness := min(1, least.Seconds()/farSeconds)
 	if least.Seconds() < nearSeconds {
-		share = nearShare
+		share = gapShare
 	}
 	return min(s.gapMax, int64(least.Seconds()*gapPerSecond*nearness)), share
 }

@@ -13,6 +13,8 @@ import (
 // announcer is a Reader that fetches ahead what it is told will be read.
 type announcer interface {
 	Expect(ctx context.Context, ranges []rangeio.Range)
+	// ExpectAll is for ranges of which none is waited for before the others are known.
+	ExpectAll(ctx context.Context, ranges []rangeio.Range)
 	// ExpectInOrder is for ranges whose order is worth requests.
 	ExpectInOrder(ctx context.Context, ranges []rangeio.Range)
 }
@@ -52,7 +54,9 @@ func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
 			ranges = append(ranges, readPlan(chunks)...)
 		}
 	}
-	a.expect(ranges)
+	if len(ranges) > 0 {
+		a.reader.ExpectAll(a.ctx, ranges)
+	}
 	if last != nil {
 		a.reader.ExpectInOrder(a.ctx, last)
 	}

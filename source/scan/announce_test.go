@@ -32,6 +32,8 @@ func (l *listening) Expect(_ context.Context, ranges []rangeio.Range) {
 	l.announced = append(l.announced, ranges...)
 }
 
+func (l *listening) ExpectAll(ctx context.Context, ranges []rangeio.Range) { l.Expect(ctx, ranges) }
+
 func (l *listening) ExpectInOrder(ctx context.Context, ranges []rangeio.Range) {
 	l.Expect(ctx, ranges)
 }
