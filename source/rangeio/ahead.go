@@ -73,8 +73,8 @@ func affordable(ranges []Range) int64 {
 	return most
 }
 
-// expect announces ranges. Gaps that are in later, which is sorted, or larger than most
-// stay gaps.
+// expect announces ranges. Gaps that are in later, which is sorted, or larger than most,
+// unless somebody has fixed what is read along, stay gaps.
 func (r *Reader) expect(ctx context.Context, ranges, later []Range, most int64) {
 	if r.scheduler == nil {
 		return
@@ -89,7 +89,9 @@ func (r *Reader) expect(ctx context.Context, ranges, later []Range, most int64) 
 	before := len(p.blocks)
 	runs := runner{plan: p, limit: r.scheduler.max, later: later}
 	runs.gap, runs.share = r.scheduler.gap()
-	runs.gap = min(runs.gap, most)
+	if !r.scheduler.fixed {
+		runs.gap = min(runs.gap, most)
+	}
 	for _, x := range ranges {
 		if x.Off < 0 || x.Len < 0 || x.End() < x.Off || x.End() > r.Size() {
 			break // the reads will fail with an error of their own

@@ -169,7 +169,7 @@ func TestOfAllThatIsAnnouncedGapsAreASmallShare(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(1000)
-			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 200})})
+			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, Max: 200})})
 			defer closeReader(t, r)
 			r.ExpectAll(t.Context(), c.expect)
 			for _, x := range c.expect {
