@@ -50,7 +50,11 @@ func (a ahead) announce(t *Task, plan *layout, jobs []portion) {
 		if i > 0 && i == len(jobs)-1 {
 			last = lastPlan(chunks)
 		}
-		if last == nil {
+		switch {
+		case last != nil:
+		case i == len(jobs)-2:
+			ranges = append(ranges, lastButOnePlan(chunks)...)
+		default:
 			ranges = append(ranges, readPlan(chunks)...)
 		}
 	}
@@ -309,9 +313,12 @@ const (
 	// larger one in stripes of about that size, of which each column has its part.
 	// Two of them are what one Reader may hold ahead.
 	stripeBytes = 32 << 20
-	// leastStripeBytes is the smallest stripe of the last of several row groups,
-	// leastPartBytes the smallest part of a column in one, and mostParts about how
-	// many parts it is cut into: each is a request.
+	// steadyStripeBytes is the size of stripes that come about as fast as they are
+	// decoded.
+	steadyStripeBytes = 8 << 20
+	// leastStripeBytes is the smallest stripe of the last of several row groups; of the
+	// last two, leastPartBytes is the smallest part of a column in a stripe, and
+	// mostParts about how many parts each is cut into: each is a request.
 	leastStripeBytes = 2 << 20
 	leastPartBytes   = 512 << 10
 	mostParts        = 48
@@ -322,7 +329,15 @@ const (
 // over chunks that are decoded side by side are much smaller.
 func readPlan(chunks []chunk) []rangeio.Range {
 	spans, total := ownSpans(chunks, false), bytesOf(chunks)
-	return inStripes(spans, stripes(total), 0)
+	return inStripes(spans, stripes(total, stripeBytes), 0)
+}
+
+// lastButOnePlan takes the place of readPlan in the last but one of several row
+// groups: what is decoded only when all of it has come is decoded while the last one
+// comes, which then waits for the cores.
+func lastButOnePlan(chunks []chunk) []rangeio.Range {
+	spans, total := ownSpans(chunks, false), bytesOf(chunks)
+	return inStripes(spans, stripes(total, steadyStripeBytes), max(leastPartBytes, total/mostParts))
 }
 
 // lastPlan takes the place of readPlan in the last of several row groups: nothing
@@ -332,7 +347,7 @@ func readPlan(chunks []chunk) []rangeio.Range {
 // too small for that.
 func lastPlan(chunks []chunk) []rangeio.Range {
 	spans, total := ownSpans(chunks, false), bytesOf(chunks)
-	begins := stripes(total)
+	begins := stripes(total, stripeBytes)
 	from := begins[len(begins)-1]
 	for half := (1 - from) / 2; half*float64(total) >= leastStripeBytes; half /= 2 {
 		from += half
@@ -352,10 +367,10 @@ func bytesOf(chunks []chunk) int64 {
 	return total
 }
 
-// stripes are the shares of a row group's chunks at which its stripes begin: 0, and
-// more if it is large.
-func stripes(total int64) []float64 {
-	n := max((total+stripeBytes-1)/stripeBytes, 1)
+// stripes are the shares of a row group's chunks at which its stripes of that size
+// begin: 0, and more if it is large.
+func stripes(total, size int64) []float64 {
+	n := max((total+size-1)/size, 1)
 	begins := make([]float64, n)
 	for i := range begins {
 		begins[i] = float64(i) / float64(n)

@@ -324,6 +324,37 @@ func TestARowGroupIsAnnouncedInPartsAsLargeAsMayBeHeld(t *testing.T) {
 	}
 }
 
+// Half of the rows can be decoded when little more than half of the bytes have come.
+func TestTheLastRowGroupButOneIsDecodedWhileItComes(t *testing.T) {
+	const mib = 1 << 20
+	var chunks []chunk
+	total := int64(0)
+	for i := range int64(12) {
+		n := (i%3 + 1) * mib
+		chunks = append(chunks, chunk{off: 4 + total, len: n})
+		total += n
+	}
+	half := func(plan []rangeio.Range) (come int64) {
+		seen := make([]int64, len(chunks))
+		for _, x := range plan {
+			k := slices.IndexFunc(chunks, func(c chunk) bool { return c.off <= x.Off && x.End() <= c.off+c.len })
+			if k < 0 || x.Off != chunks[k].off+seen[k] || x.Len < min(leastPartBytes, chunks[k].len) {
+				t.Fatalf("%v is no next part of a column, or too small", x)
+			}
+			seen[k] += x.Len
+			come += x.Len
+			if !slices.ContainsFunc(chunks, func(c chunk) bool { return 2*seen[slices.Index(chunks, c)] < c.len }) {
+				return come
+			}
+		}
+		t.Fatal("the plan is not of all columns")
+		return 0
+	}
+	if come := half(lastButOnePlan(chunks)); come > total*3/4 {
+		t.Errorf("half of the rows are there after %d of %d bytes", come, total)
+	}
+}
+
 // united is how many bytes ranges cover, what several cover counted once.
 func united(ranges []rangeio.Range) int64 {
 	total, end := int64(0), int64(0)
