@@ -139,47 +139,42 @@ func TestAnnouncedRangesBecomeFewRequests(t *testing.T) {
 	}
 }
 
-func TestInOrderNoGapIsReadAlongThatIsAnnouncedForLater(t *testing.T) {
-	for name, c := range map[string]struct{ expect, want []rangeio.Range }{
-		"halves of columns":     {[]rangeio.Range{{0, 10}, {20, 10}, {10, 10}, {30, 10}}, []rangeio.Range{{0, 10}, {10, 10}, {20, 10}, {30, 10}}},
-		"neighbours":            {[]rangeio.Range{{0, 10}, {10, 10}, {30, 5}, {20, 10}}, []rangeio.Range{{0, 20}, {20, 10}, {30, 5}}},
-		"a gap that nobody has": {[]rangeio.Range{{0, 10}, {15, 10}, {30, 10}}, []rangeio.Range{{0, 40}}},
-		"a part of a gap":       {[]rangeio.Range{{0, 10}, {18, 10}, {12, 3}}, []rangeio.Range{{0, 10}, {12, 3}, {18, 10}}},
-	} {
+// announced is what is announced and the requests that are to come of it.
+type announced map[string]struct{ expect, want []rangeio.Range }
+
+func (cases announced) check(t *testing.T, o rangeio.SchedulerOptions, announce func(*rangeio.Reader, context.Context, []rangeio.Range)) {
+	t.Helper()
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := newOrigin(1000)
-			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 100})})
+			origin := newOrigin(1000)
+			r := rangeio.New(origin, rangeio.Options{Scheduler: scheduler(t, o)})
 			defer closeReader(t, r)
-			r.ExpectInOrder(t.Context(), c.expect)
+			announce(r, t.Context(), c.expect)
 			for _, x := range c.expect {
-				readRange(t, r, o, x)
+				readRange(t, r, origin, x)
 			}
-			if got := o.requests(); !slices.Equal(got, c.want) {
+			if got := origin.requests(); !slices.Equal(got, c.want) {
 				t.Errorf("asked for %v, want %v", got, c.want)
 			}
 		})
 	}
 }
 
+func TestInOrderNoGapIsReadAlongThatIsAnnouncedForLater(t *testing.T) {
+	announced{
+		"halves of columns":     {[]rangeio.Range{{0, 10}, {20, 10}, {10, 10}, {30, 10}}, []rangeio.Range{{0, 10}, {10, 10}, {20, 10}, {30, 10}}},
+		"neighbours":            {[]rangeio.Range{{0, 10}, {10, 10}, {30, 5}, {20, 10}}, []rangeio.Range{{0, 20}, {20, 10}, {30, 5}}},
+		"a gap that nobody has": {[]rangeio.Range{{0, 10}, {15, 10}, {30, 10}}, []rangeio.Range{{0, 40}}},
+		"a part of a gap":       {[]rangeio.Range{{0, 10}, {18, 10}, {12, 3}}, []rangeio.Range{{0, 10}, {12, 3}, {18, 10}}},
+	}.check(t, rangeio.SchedulerOptions{Gap: 10, FixedGap: true, Max: 100}, (*rangeio.Reader).ExpectInOrder)
+}
+
 func TestOfAllThatIsAnnouncedGapsAreASmallShare(t *testing.T) {
-	for name, c := range map[string]struct{ expect, want []rangeio.Range }{
+	announced{
 		"small ones":              {[]rangeio.Range{{0, 40}, {41, 40}, {82, 40}}, []rangeio.Range{{0, 122}}},
 		"the smallest of several": {[]rangeio.Range{{0, 40}, {45, 40}, {86, 40}, {130, 10}}, []rangeio.Range{{0, 40}, {45, 95}}},
 		"none that is too large":  {[]rangeio.Range{{0, 10}, {15, 10}}, []rangeio.Range{{0, 10}, {15, 10}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := newOrigin(1000)
-			r := rangeio.New(o, rangeio.Options{Scheduler: scheduler(t, rangeio.SchedulerOptions{Gap: 10, Max: 200})})
-			defer closeReader(t, r)
-			r.ExpectAll(t.Context(), c.expect)
-			for _, x := range c.expect {
-				readRange(t, r, o, x)
-			}
-			if got := o.requests(); !slices.Equal(got, c.want) {
-				t.Errorf("asked for %v, want %v", got, c.want)
-			}
-		})
-	}
+	}.check(t, rangeio.SchedulerOptions{Gap: 10, Max: 200}, (*rangeio.Reader).ExpectAll)
 }
 
 func TestLaterAnnouncementsComeBehindEarlierOnes(t *testing.T) {
