@@ -144,20 +144,26 @@ func (w *Writer) sweep() {
 // may refer to.
 func (w *Writer) Abort(_ context.Context, job string) error {
 	w.known.forget(job)
-	w.mu.Lock()
-	st := w.jobs[job]
-	delete(w.jobs, job)
-	w.mu.Unlock()
-	if st == nil {
-		return nil
-	}
-	for _, cancel := range st.cancels {
-		cancel()
-	}
-	for _, forget := range st.forgets {
+	for _, forget := range w.stop(job) {
 		forget()
 	}
 	return nil
+}
+
+// stop cancels the attempts of a job and returns what may be dropped. An attempt
+// that ends takes itself out of its job, so the lock is held until all are told.
+func (w *Writer) stop(job string) (forgets []func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.jobs[job]
+	if st == nil {
+		return nil
+	}
+	delete(w.jobs, job)
+	for _, cancel := range st.cancels {
+		cancel()
+	}
+	return st.forgets
 }
 
 // keyedMutex is one lock per name; locks nobody holds take no memory.
