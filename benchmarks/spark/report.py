@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.measure.judge import Ratio, ratio
 from benchmarks.measure.results import Verdict, judged
-from benchmarks.spark.rounds import EMBEDDED, OURS, READY, REFERENCE, Cell, Sample
+from benchmarks.spark.rounds import EMBEDDED, FLOORS, OURS, READY, REFERENCE, Cell, Sample
 
 VERSIONS = ("pyspark", "pyarrow", "pyspark_huggingface", "datasets", "huggingface_hub")
 # How many times faster than pyspark_huggingface, by question and milliseconds of round trip.
@@ -70,10 +70,20 @@ def _paired(cell: Cell, name: str, other: str) -> bool:
 def _beside(cell: Cell, name: str, where: str) -> Iterator[Verdict]:
     wanted = _FASTER.get((cell.question, cell.rtt_ms))
     if wanted is not None:
-        yield judged(where, _ratio(cell, REFERENCE, name), wanted, f"  ({cell.turns.noise()})" if cell.turns.loaded else "")
+        note = _of_floor(cell, wanted) + (f"  ({cell.turns.noise()})" if cell.turns.loaded else "")
+        yield judged(where, _ratio(cell, REFERENCE, name), wanted, note)
     if cell.question == "full":
         theirs, ours = (max(sample.python_peak for sample in cell.samples[reader]) for reader in (REFERENCE, name))
         yield Verdict(f"{where}, largest Python worker", f"{ours / theirs:.2f}", f"≤ {1 / _MEMORY:g}× of theirs", ours * _MEMORY <= theirs)
+
+
+def _of_floor(cell: Cell, wanted: float) -> str:
+    """What the ratio would be for a source that has nothing left to do, and whether even that misses the target."""
+    floor = FLOORS.get(cell.question, READY)
+    if not _paired(cell, floor, REFERENCE):
+        return ""
+    most = _ratio(cell, REFERENCE, floor)
+    return f"  ({floor}: {most.text()}{'' if most.meets(wanted) else ', out of reach here'})"
 
 
 def as_json(cells: list[Cell]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from benchmarks.spark.processes import cpu_of_tree
 
 OURS, EMBEDDED, REFERENCE, READY, LOCAL = "hubflight", "embedded", "pyspark_huggingface", "ready batches", "local parquet"
 DROP = "drop rows"
+FLOORS = {"append": DROP}
+"""What shows, by question, how much of the time no Python source can save; everywhere else it is `READY`."""
 READERS = (OURS, EMBEDDED, REFERENCE, READY, DROP, LOCAL)
 _OUR_PACKAGES, _THEIR_PACKAGES = ("pyspark_hubflight", "pyspark_hubflight_py"), ("pyspark_huggingface",)
 _FOREIGN = {
@@ -120,9 +122,8 @@ class Bench:
             answer = self._ask(name, "read", repeat=1, **self._question(name, repository, case))
             cell.traffic[name] = self.rig.traffic() - before
             repeat[name] = turns.repeats(answer["wall"], _MOST_REPEATS)
-        often = (OURS, REFERENCE, READY) if case.name == "full" and not self.rig.rtt_ms else (OURS, REFERENCE)
         question = {name: {"repeat": repeat[name], **self._question(name, repository, case)} for name in good}
-        self._take(cell, often, good, rounds, lambda name: self._timed(name, "read", **question[name]))
+        self._take(cell, (OURS, REFERENCE, READY), good, rounds, lambda name: self._timed(name, "read", **question[name]))
         return cell
 
     def show(self, repository: Repository, rounds: int) -> Cell:
@@ -136,7 +137,7 @@ class Bench:
             cell.traffic[name] = self.rig.traffic() - before
             repeat[name] = turns.repeats(answer["wall"], _MOST_REPEATS)
         question = {name: {"repeat": repeat[name], **self._question(name, repository, case)} for name in self.readers}
-        self._take(cell, (OURS, REFERENCE), self.readers, rounds, lambda name: self._timed(name, "show", **question[name]))
+        self._take(cell, (OURS, REFERENCE, READY), self.readers, rounds, lambda name: self._timed(name, "show", **question[name]))
         return cell
 
     def cold(self, repository: Repository, rounds: int) -> Cell:
@@ -150,13 +151,14 @@ class Bench:
             if name == EMBEDDED:
                 self._end_embedded()
             self._ask(name, "hello")  # Spark itself has started
+            question = self._question(name, repository, case)  # may read what the ready batches are
             before = self.rig.traffic()
-            sample = self._timed(name, "plan", **self._question(name, repository, case))
+            sample = self._timed(name, "plan", **question)
             cell.traffic[name] = self.rig.traffic() - before
             return sample
 
         those = [name for name in self.readers if name != LOCAL]
-        self._take(cell, (OURS, EMBEDDED, REFERENCE), those, rounds, fresh)
+        self._take(cell, (OURS, EMBEDDED, REFERENCE, READY), those, rounds, fresh)
         return cell
 
     def writes(self, repository: Repository, rounds: int) -> Cell:
@@ -184,7 +186,7 @@ class Bench:
                 got = self._ask(LOCAL, "check", path=files, columns=None, filters=None, options={"recursiveFileLookup": "true"})
             if not self._same(cell, name, got, want):
                 writers.remove(name)
-        self._take(cell, (OURS, REFERENCE), writers, rounds, once)
+        self._take(cell, (OURS, REFERENCE, DROP), writers, rounds, once)
         return cell
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ from benchmarks.hub.rig import Traffic
 from benchmarks.measure.processes import clean_environment
 from benchmarks.measure.turns import Turns
 from benchmarks.spark import processes, report
-from benchmarks.spark.rounds import EMBEDDED, OURS, READY, REFERENCE, Cell, Sample, cases
+from benchmarks.spark.rounds import DROP, EMBEDDED, FLOORS, OURS, READY, REFERENCE, Cell, Sample, cases
 
 ROOT = Path(__file__).resolve().parents[2]
 _MIB = 1 << 20
@@ -36,6 +36,26 @@ def test_time_memory_and_ready_batches_are_judged_each_by_its_target(flights: re
     assert [(verdict.wanted, verdict.met) for verdict in found] == [("≥ 1×", False), ("≤ 0.5× of theirs", False), ("≥ 0.909091×", True)]
     better = {**samples, OURS: [_sample(0.8, 50)] * 9}
     assert all(verdict.met for verdict in report.verdicts([Cell(flights, "full", 0, turns=Turns(better))]))
+
+
+@pytest.mark.parametrize(("question", "floor"), [("cold load + plan", READY), ("2 columns", READY), ("append", DROP)])
+def test_a_target_says_what_a_source_without_work_of_its_own_would_reach(
+    flights: repositories.Repository, question: str, floor: str
+) -> None:
+    samples = {OURS: [_sample(0.6)] * 9, REFERENCE: [_sample(1.0)] * 9, floor: [_sample(0.5)] * 9}
+    (found,) = report.verdicts([Cell(flights, question, 30, turns=Turns(samples))])
+    assert (found.measured, found.wanted, found.met) == ("1.67 [1.67–1.67]", "≥ 2×", False)
+    assert found.note == f"  ({floor}: 2.00 [2.00–2.00])"
+    samples[floor] = [_sample(0.55)] * 9
+    (found,) = report.verdicts([Cell(flights, question, 30, turns=Turns(samples))])
+    assert found.note == f"  ({floor}: 1.82 [1.82–1.82], out of reach here)"
+
+
+def test_without_its_floor_measured_in_the_same_rounds_a_target_says_nothing_of_it(flights: repositories.Repository) -> None:
+    samples = {OURS: [_sample(0.6)] * 9, REFERENCE: [_sample(1.0)] * 9, READY: [_sample(0.5)] * 3}
+    for question in ("cold load + plan", "append"):
+        (found,) = report.verdicts([Cell(flights, question, 30, turns=Turns(samples))])
+        assert found.note == ""
 
 
 def test_bytes_beyond_the_columns_and_wrong_rows_are_misses(flights: repositories.Repository) -> None:
@@ -86,3 +106,8 @@ def test_a_small_run_measures_with_real_spark_and_finds_equal_rows(tmp_path: Pat
         assert all(cell["samples"].values())
         assert cell["traffic"][OURS]["hub_requests"] + cell["traffic"][OURS]["cdn_requests"] > 0
         assert cell["samples"][OURS][0]["python_peak"] > _MIB
+        assert FLOORS.get(cell["question"], READY) in cell["samples"]
+    verdicts = json.loads(written.read_text(encoding="utf-8"))["verdicts"]
+    faster = [verdict for verdict in verdicts if verdict["wanted"] in ("≥ 1×", "≥ 1.3×", "≥ 1.5×", "≥ 2×")]
+    assert len(faster) == 2 * 2 * 5 * 2  # with one round the embedded server is judged, too
+    assert all("ready batches: " in verdict["note"] or "drop rows: " in verdict["note"] for verdict in faster)
