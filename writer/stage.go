@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -45,7 +46,9 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 		return StageResult{}, err
 	}
 	failpoint.Here(failpoint.StageAnswers)
-	w.remember(r.Job, s.forgets)
+	if !w.remember(r.Job, s.forgets) {
+		return StageResult{}, source.Errorf(source.KindCanceled, "stage", "the job has ended before this attempt")
+	}
 	w.known.note(token, s.ref, s.request.Revision, r.Job, len(s.records))
 	return StageResult{Type: "result", V: Version, Files: s.records}, nil
 }
@@ -150,7 +153,7 @@ func stagePath(t target, dir string, r StageRequest) string {
 // whole runs the attempt and waits for its last upload. Of an encoder and an upload
 // that both end in an error, one has stopped the other: the first one's counts.
 func (s *stage) whole(ctx context.Context, in Batches, progress func(int64)) error {
-	err := s.run(ctx, in, progress)
+	err := s.recovered(ctx, in, progress)
 	if err != nil {
 		s.stop(err)
 	}
@@ -194,6 +197,17 @@ func (s *stage) landed() error {
 	}
 	<-s.flying.done
 	return s.flying.err
+}
+
+// recovered is run, of which a panic is an error: the upload under way has to be waited
+// for, and what is stored forgotten.
+func (s *stage) recovered(ctx context.Context, in Batches, progress func(int64)) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = source.Errorf(source.KindInternal, "stage", "panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return s.run(ctx, in, progress)
 }
 
 // run reads, encodes and puts until the input ends.

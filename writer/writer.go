@@ -114,16 +114,23 @@ func (w *Writer) enter(ctx context.Context, job string) (context.Context, func()
 	}
 }
 
-// remember keeps what an abort of the job may drop.
-func (w *Writer) remember(job string, forgets []func()) {
+// remember keeps what an abort of the job may drop. It reports false if the job was
+// aborted or committed since the attempt began: then nobody drops it any more but the
+// attempt itself.
+func (w *Writer) remember(job string, forgets []func()) bool {
 	if len(forgets) == 0 {
-		return
+		return true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if st := w.jobs[job]; st != nil && len(st.forgets)+len(forgets) <= maxForgets {
+	st := w.jobs[job]
+	if st == nil {
+		return false
+	}
+	if len(st.forgets)+len(forgets) <= maxForgets {
 		st.forgets = append(st.forgets, forgets...)
 	}
+	return true
 }
 
 // sweep drops jobs that nobody has touched for a day, so that the table stays

@@ -157,7 +157,7 @@ func (s *Sink) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.recover(ctx), s.wrap("lock", unlock()))
+	return f.locked(unlock, func() error { return f.recover(ctx) })
 }
 
 // abandoned is how long staged files of a job that nobody commits are kept: longer

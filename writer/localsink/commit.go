@@ -22,12 +22,12 @@ func (s *Sink) Commit(ctx context.Context, job writer.Job, report func(writer.Co
 		return writer.CommitResult{}, err
 	}
 	defer f.close()
+	var result committed
 	unlock, err := f.lock(ctx, lockWait)
-	if err != nil {
-		return writer.CommitResult{}, err
+	if err == nil {
+		err = f.locked(unlock, func() (err error) { result, err = f.commit(ctx, job); return err })
 	}
-	result, err := f.commit(ctx, job)
-	if err = errors.Join(err, s.wrap("lock", unlock())); err != nil {
+	if err != nil {
 		return writer.CommitResult{}, err
 	}
 	for i, path := range result.paths {

@@ -45,6 +45,13 @@ func (f *folder) tryLock() (unlock func() error, err error) {
 		WithHint("write to a local disk and copy the files")
 }
 
+// locked does something with the lock held and gives it back, also if that panics: nobody
+// else could commit then.
+func (f *folder) locked(unlock func() error, do func() error) (err error) {
+	defer func() { err = errors.Join(err, f.sink.wrap("lock", unlock())) }()
+	return do()
+}
+
 // lock waits for the lock until the context or the deadline ends.
 func (f *folder) lock(ctx context.Context, deadline time.Duration) (unlock func() error, err error) {
 	ends := time.Now().Add(deadline)

@@ -10,7 +10,9 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"crypto/rand"
 
@@ -31,6 +33,8 @@ type Sink struct {
 	store *localfs.Store
 	log   *slog.Logger
 	fault func(step string) error // of tests: takes the place of a step
+
+	impatient atomic.Bool // forget has waited for the lock in vain
 }
 
 var _ writer.Sink = (*Sink)(nil)
@@ -66,8 +70,7 @@ func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 	defer f.close()
 	// Finishing what a dead process left also finds out whether locks work.
 	if unlock, err := f.tryLock(); err == nil {
-		err = errors.Join(f.recover(ctx), unlock())
-		if err != nil {
+		if err := f.locked(unlock, func() error { return f.recover(ctx) }); err != nil {
 			return writer.Base{}, err
 		}
 	} else if !errors.Is(err, errHeld) {
@@ -106,37 +109,67 @@ func (s *Sink) Put(ctx context.Context, u writer.Upload) (writer.Stored, error) 
 		return writer.Stored{}, err
 	}
 	defer f.close()
-	dir := path.Join(area, u.Job)
-	if err := f.root.MkdirAll(dir, private); err != nil {
-		return writer.Stored{}, s.wrap("stage", err)
+	// Every attempt has a copy of its own, so that dropping one does not take
+	// another's.
+	name := path.Join(area, u.Job, u.OID+"."+unique())
+	for try := 1; ; try++ {
+		err := f.put(ctx, name, u)
+		if err == nil {
+			return writer.Stored{Forget: func() { s.forget(name) }}, nil
+		}
+		// An attempt that is forgotten takes the job's folder with it if it is empty.
+		if source.KindOf(err) != source.KindNotFound || try == putTries {
+			return writer.Stored{}, err
+		}
+	}
+}
+
+const putTries = 3
+
+// put writes a staged file, and the job's folder if it is not there.
+func (f *folder) put(ctx context.Context, name string, u writer.Upload) error {
+	if err := f.root.MkdirAll(path.Dir(name), private); err != nil {
+		return f.sink.wrap("stage", err)
 	}
 	in, err := u.Open()
 	if err != nil {
-		return writer.Stored{}, err
+		return err
 	}
 	defer func() { _ = in.Close() }() // only read
-	// Every attempt has a copy of its own, so that dropping one does not take
-	// another's.
-	name := path.Join(dir, u.OID+"."+unique())
-	if err := f.write(ctx, name, in, u.Size); err != nil {
-		return writer.Stored{}, err
-	}
-	return writer.Stored{Forget: func() { s.forget(name) }}, nil
+	return f.write(ctx, name, in, u.Size)
 }
 
-// forget removes a staged file of an attempt that is not committed. A commit of
-// the job that has begun has an intent, and then nothing is removed.
+// forgetWait is how long dropping a file waits for a commit to end.
+const forgetWait = time.Second
+
+// forget removes a staged file of an attempt that is not committed. It takes the lock,
+// because a commit that prepares its intent may have chosen this very copy: of equal
+// content any will do. A commit that was interrupted has an intent, and then nothing is
+// removed. Nor is it while somebody commits for long: what nobody commits is dropped
+// when it is old.
 func (s *Sink) forget(name string) {
 	f, err := s.open()
 	if err != nil {
 		return
 	}
 	defer f.close()
-	if _, err := f.root.Stat(path.Join(path.Dir(name), intentName)); err == nil {
+	wait := forgetWait
+	if s.impatient.Load() {
+		wait = 0
+	}
+	unlock, err := f.lock(context.Background(), wait)
+	if err != nil {
+		s.impatient.Store(true) // an abort may have thousands to drop
 		return
 	}
-	_ = f.root.Remove(name)
-	_ = f.root.Remove(path.Dir(name)) // if it is empty
+	_ = f.locked(unlock, func() error {
+		if _, err := f.root.Stat(path.Join(path.Dir(name), intentName)); err == nil {
+			return nil
+		}
+		_ = f.root.Remove(name)
+		_ = f.root.Remove(path.Dir(name)) // if it is empty
+		return nil
+	})
 }
 
 func unique() string {

@@ -39,6 +39,9 @@ var regressions = []regression{
 	{"an upload that storage had answered for and not kept was not_found, as if the dataset were not there", "the first upload", "every request of every shape of job answered with garbage", "TestEveryRequestOfAJobMayFail"},
 	{"a disk that became full behind a folder's intent left the folder unreadable until there was room", "the first local sink", "a disk with a page left", "TestADiskThatIsFullAtAnyStepOfACommitLeavesTheOldStateOrTheNew"},
 	{"a full disk at a folder's lock was taken for somebody else's commit and waited for, two minutes", "the first local sink", "every step of a commit refused in turn", "TestADiskThatIsFullAtAnyStepOfACommitLeavesTheOldStateOrTheNew"},
+	{"an attempt that ends while its job is aborted left its files in the staging area for two weeks", "the first abort", "an audit by reading", "TestWhatAnAttemptHasStagedIsDroppedIfItsJobIsAbortedInThatMoment"},
+	{"a folder's commit failed as not_found because a losing attempt took back the copy that it had chosen", "the first local sink", "an audit by reading", "TestACopyThatACommitHasChosenIsNotDropped"},
+	{"an attempt failed because another one's last file took the folder of the job with it", "the first local sink", "an audit by reading", "TestAnAttemptPutsItsFileThoughTheFolderOfItsJobGoesMeanwhile"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
