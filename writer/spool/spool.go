@@ -51,23 +51,57 @@ func Open(dir string, max int64) (*Spool, error) {
 		return nil, fail(err)
 	}
 	removeDead(dir)
-	own, err := os.MkdirTemp(dir, folderPrefix)
+	for try := 1; ; try++ {
+		own, lock, err := claim(dir)
+		if err == nil {
+			return &Spool{dir: own, lock: lock, max: max, freed: make(chan struct{})}, nil
+		}
+		if !errors.Is(err, errTaken) || try == claims {
+			return nil, fail(err)
+		}
+	}
+}
+
+// claims is how many folders are made before nobody can start here.
+const claims = 100
+
+// errTaken: somebody who looks for dead folders was faster than the lock.
+var errTaken = errors.New("the new folder was taken for a dead one")
+
+// claim makes a folder and locks it. Until it is locked it looks like a dead one's, so
+// that it may be gone, with its lock, by the time that the lock is held.
+func claim(dir string) (own string, lock *os.File, err error) {
+	own, err = os.MkdirTemp(dir, folderPrefix)
 	if err != nil {
-		return nil, fail(err)
+		return "", nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(own, lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	var held bool
-	if err == nil {
-		held, err = filelock.TryLock(lock)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(own))
+		}
+	}()
+	name := filepath.Join(own, lockName)
+	if lock, err = os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return "", nil, err
 	}
-	if err == nil && !held { // somebody sweeps for dead folders, and has this one in hand
-		err = errors.Join(errors.New("the new folder was taken for a dead one"), lock.Close())
+	held, err := filelock.TryLock(lock)
+	if err == nil && (!held || !leadsTo(name, lock)) {
+		err = errTaken
 	}
 	if err != nil {
-		_ = os.RemoveAll(own)
-		return nil, fail(err)
+		return "", nil, errors.Join(err, lock.Close())
 	}
-	return &Spool{dir: own, lock: lock, max: max, freed: make(chan struct{})}, nil
+	return own, lock, nil
+}
+
+// leadsTo reports whether a name still is that of an open file.
+func leadsTo(name string, file *os.File) bool {
+	mine, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(name)
+	return err == nil && os.SameFile(mine, now)
 }
 
 // removeDead deletes the folders whose lock nobody holds. One that has no lock

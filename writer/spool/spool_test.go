@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -277,4 +278,31 @@ func TestErrorsDoNotNameTheServersFolders(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Servers that start at the same time look for what dead ones left at the same time.
+func TestSpoolsThatAreOpenedAtTheSameTimeLeaveEachOtherAlone(t *testing.T) {
+	dir := t.TempDir()
+	var opening sync.WaitGroup
+	for range 4 {
+		opening.Go(func() {
+			for range 50 {
+				s, err := Open(dir, step)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f, err := s.Create(t.Context())
+				if err != nil {
+					t.Error(err)
+				} else if err := f.Remove(); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	opening.Wait()
 }
