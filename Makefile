@@ -103,8 +103,8 @@ nightly-prune: ## queries with every layer of pruning off and on, streams cut an
 # The write protocol: KILLS is how many times a server is killed, each time at another step.
 KILLS ?= 1800
 .PHONY: nightly-kill
-nightly-kill: ## servers killed at every step of a write (KILLS=)
-	@HUBFLIGHT_KILLS=$(KILLS) go test -timeout 4h -run KilledAnywhere -v ./cmd/hubflight | grep -Ev '^ *(=== |--- PASS)'
+nightly-kill: ## servers that look for races, killed at every step of a write (KILLS=)
+	@HUBFLIGHT_KILLS=$(KILLS) go test -race -timeout 4h -run KilledAnywhere -v ./cmd/hubflight | grep -Ev '^ *(=== |--- PASS)'
 
 .PHONY: nightly-write
 nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files

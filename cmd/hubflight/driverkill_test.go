@@ -27,7 +27,7 @@ func (m *mortal) driver(args ...string) *exec.Cmd {
 		m.t.Fatal(err)
 	}
 	p := exec.CommandContext(m.t.Context(), m.program, append(args, "--server", strings.TrimSpace(string(location)))...)
-	p.Env = []string{"HOME=" + m.dir, "PATH=" + os.Getenv("PATH"), "GORACE=" + noRaceSleep}
+	p.Env = []string{"HOME=" + m.dir, "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}
 	return p
 }
 

@@ -113,7 +113,7 @@ func TestHubRefusesWhatItCannotUse(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no folder":      {nil, "--dir is missing"},
+		"no folder":      {[]string{}, "--dir is missing"},
 		"a bad token":    {[]string{"--dir", dir, "--token-file", bad}, `line 2 is not "TOKEN public|read|write"`},
 		"no tokens":      {[]string{"--dir", dir, "--token-file", empty}, "it holds no token"},
 		"a bad fault":    {[]string{"--dir", dir, "--faults", fault}, "fault script: line 2: "},

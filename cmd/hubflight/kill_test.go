@@ -26,11 +26,13 @@ import (
 	"github.com/hubflight/hubflight/writer"
 )
 
-// faultyProgram builds the program with its failpoints.
+// faultyProgram builds the program with its failpoints. With full counts it looks
+// for races as this test does: that takes half as much time again.
 func faultyProgram(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "hubflight-faults")
-	if out, err := exec.Command("go", "build", "-tags", "faults", "-o", program, ".").CombinedOutput(); err != nil {
+	race := "-race=" + strconv.FormatBool(raceBuilt() && os.Getenv("HUBFLIGHT_KILLS") != "")
+	if out, err := exec.Command("go", "build", race, "-tags", "faults", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
@@ -65,7 +67,7 @@ func (m *mortal) start() {
 	m.t.Helper()
 	_ = os.Remove(m.path("port"))
 	p := exec.Command(m.program, "serve", "--server.address", "127.0.0.1:0", "--server.port_file", m.path("port"), "--local.roots", m.path("sets"), "--write.spool_dir", m.path("spool"))
-	p.Env = []string{"HF_ENDPOINT=" + m.hub.HubURL, "HUBFLIGHT_FAILPOINT=" + m.path("failpoint"), "HOME=" + m.dir, "PATH=" + os.Getenv("PATH")}
+	p.Env = []string{"HF_ENDPOINT=" + m.hub.HubURL, "HUBFLIGHT_FAILPOINT=" + m.path("failpoint"), "HOME=" + m.dir, "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}
 	if err := p.Start(); err != nil {
 		m.t.Fatal(err)
 	}

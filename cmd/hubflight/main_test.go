@@ -27,15 +27,11 @@ import (
 // TestMain makes this test binary the program itself when it is started under
 // the program's name, as the scripts do.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hubflight": main})
+	testscript.Main(raceWatch{m}, map[string]func(){"hubflight": main, "racy": racy})
 }
 
 // canary is the Hub token of every script: it must not be printed, ever.
 const canary = "hf_canaryCanaryCanary"
-
-// noRaceSleep is for GORACE: with -race every program would end with a second of
-// sleep, and the scripts start a hundred of them.
-const noRaceSleep = "atexit_sleep_ms=0"
 
 // TestScripts runs testdata/script/*.txtar: whole programs, told as a user would
 // type them. Beside testscript's own commands there are
@@ -58,7 +54,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HF_TOKEN", canary)
 			env.Setenv("HF_ENDPOINT", "http://127.0.0.1:1") // nobody is there: no script reaches the real Hub by mistake
 			env.Setenv("HOME", env.WorkDir)
-			env.Setenv("GORACE", noRaceSleep)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 	})

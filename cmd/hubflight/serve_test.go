@@ -38,7 +38,7 @@ func serveUnread(t *testing.T, grace string) *served {
 	port := filepath.Join(root, ".port")
 	p := &served{stderr: &bytes.Buffer{}, exited: make(chan error, 1), Cmd: exec.Command(self)}
 	p.Args = []string{"hubflight", "serve", "--server.address", "127.0.0.1:0", "--server.port_file", port, "--local.roots", root, "--server.drain_grace", grace}
-	p.Env = append(os.Environ(), "HF_TOKEN="+canary, "HF_ENDPOINT=http://127.0.0.1:1", "GORACE="+noRaceSleep)
+	p.Env = append(os.Environ(), "HF_TOKEN="+canary, "HF_ENDPOINT=http://127.0.0.1:1")
 	p.Stderr = p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
