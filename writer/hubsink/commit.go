@@ -61,6 +61,9 @@ type committer struct {
 // error of the Hub as it is; pause decides whether there is another round.
 func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 	if c.rounds++; c.rounds == 1 {
+		if result, tried, err := c.straight(ctx); tried {
+			return result, err
+		}
 		c.ahead = c.look(ctx)
 		defer func() { c.ahead.end(); c.ahead = nil }()
 	}
@@ -69,6 +72,7 @@ func (c *committer) round(ctx context.Context) (writer.CommitResult, error) {
 		return writer.CommitResult{}, c.reading(err)
 	}
 	head := info.Sha
+	c.sink.memory.see(c.sink.headKey(c.branch), head)
 	past, known, err := c.history(ctx, head)
 	if err != nil {
 		return writer.CommitResult{}, err
@@ -129,6 +133,7 @@ func (c *committer) carryOut(ctx context.Context, head string, past writer.Past,
 		result.Head = oid
 		result.Commits = append(result.Commits, oid)
 		c.posted++
+		c.sink.memory.see(c.sink.headKey(c.branch), oid)
 		c.advanced, c.pauses, c.parent = c.sink.clock.Now(), 0, ""
 		c.report(writer.CommitEvent{Progress: &writer.CommitProgress{Commit: oid, Index: b.Index, Of: b.Of, Operations: b.Operations()}})
 	}

@@ -15,13 +15,13 @@ const (
 	maxListed = 50_000
 	// maxText is the largest text that is kept; maxTexts bounds their number.
 	maxText, maxTexts = 256 << 10, 64
-	// maxModes bounds the answers about how files are kept.
-	maxModes = 1024
+	// maxModes bounds the answers about how files are kept, maxHeads the branches.
+	maxModes, maxHeads = 1024, 1024
 )
 
 // Memory is what the sinks of one process remember of the Hub's answers: those that
-// cannot change, and how it keeps the files of a job. Each is remembered for the token
-// that it was given to. The zero value remembers nothing yet; it is safe for
+// cannot change, how it keeps the files of a job, and where branches were when they were
+// last seen. Each is remembered for the token that it was given to. The zero value remembers nothing yet; it is safe for
 // concurrent use.
 //
 // Nothing depends on it: a replica that did not begin a job, or one that was started
@@ -32,6 +32,13 @@ type Memory struct {
 	listed   int // files in all of them
 	texts    map[textKey][]byte
 	modes    map[modeKey]*asked
+	heads    map[headKey]string
+}
+
+// headKey is a branch as one caller sees it.
+type headKey struct {
+	token        source.TokenID
+	repo, branch string
 }
 
 // listingKey is one caller's view of a commit, which has the same files for ever.
@@ -186,6 +193,24 @@ func (m *Memory) keep(key textKey, text []byte) {
 		m.texts = map[textKey][]byte{}
 	}
 	m.texts[key] = text
+}
+
+// head is where a branch was when it was last seen, "" if that is not known. It may be
+// elsewhere by now.
+func (m *Memory) head(key headKey) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heads[key]
+}
+
+// see remembers where a branch is; "" forgets it.
+func (m *Memory) see(key headKey, commit string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.heads == nil || len(m.heads) >= maxHeads {
+		m.heads = map[headKey]string{}
+	}
+	m.heads[key] = commit
 }
 
 // mode is the answer about files of a kind: ask's, or what another one's was. Of many

@@ -70,6 +70,14 @@ var (
 
 // Begin implements writer.Sink.
 func (s *Sink) Begin(ctx context.Context, p writer.Prepare) (writer.Base, error) {
+	base, err := s.begin(ctx, p)
+	if err == nil {
+		s.memory.see(s.headKey(base.Revision), base.Commit)
+	}
+	return base, err
+}
+
+func (s *Sink) begin(ctx context.Context, p writer.Prepare) (writer.Base, error) {
 	if err := s.refuseRevision(p); err != nil {
 		return writer.Base{}, err
 	}
@@ -207,6 +215,8 @@ func (s *Sink) pullRequest(ctx context.Context, p writer.Prepare) (writer.Base, 
 func (s *Sink) snapshot(revision, commit string) source.Snapshot {
 	return source.Snapshot{Name: s.repo, Revision: revision, Commit: commit}
 }
+
+func (s *Sink) headKey(branch string) headKey { return headKey{s.token.ID(), s.repo, branch} }
 
 // At implements writer.Sink.
 func (s *Sink) At(ctx context.Context, revision, commit string) (*writer.State, error) {
