@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -150,8 +151,35 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	err = os.Chmod(path, 0o600)
+	var made os.FileInfo
+	if err == nil {
+		made, err = os.Lstat(path)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return l, nil
+	if unix, ok := l.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false)
+	}
+	return &ownSocket{Listener: l, path: path, made: made}, nil
+}
+
+// ownSocket is a unix socket whose path goes with it, unless that is another server's by
+// now: somebody may have cleaned the folder up, and a new server have come.
+type ownSocket struct {
+	net.Listener
+	path string
+	made os.FileInfo
+	once sync.Once
+}
+
+// Close implements net.Listener. The path goes first: what it leads to answers.
+func (s *ownSocket) Close() error {
+	s.once.Do(func() {
+		if leadsTo(s.path, s.made) {
+			_ = os.Remove(s.path) // what is left the next server replaces
+		}
+	})
+	return s.Listener.Close()
 }
