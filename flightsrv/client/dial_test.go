@@ -1,11 +1,17 @@
 package client
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -116,6 +122,58 @@ func TestWaitsGrowAndOnlyPassingTroubleIsTriedAgain(t *testing.T) {
 	for _, kind := range []source.Kind{source.KindInvalid, source.KindChanged, source.KindCorrupt, source.KindDenied, source.KindInternal} {
 		if _, again := retryWait(source.Errorf(kind, "read", "no"), 0); again {
 			t.Errorf("%s is tried again", kind)
+		}
+	}
+}
+
+// A server that is broken may ask for a wait that no clock can add up, or that is over.
+func TestNoServersWishForAWaitIsTakenForNone(t *testing.T) {
+	for _, asked := range []*durationpb.Duration{{Seconds: -5}, {Seconds: 315_576_000_000}, {Seconds: math.MinInt64}, {Seconds: math.MaxInt64}} {
+		busy, err := status.New(codes.Unavailable, "[busy] open stream: full").WithDetails(&errdetails.RetryInfo{RetryDelay: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait, again := retryWait(fromStatus("read", busy.Err()), 0)
+		if !again || wait < 100*time.Millisecond || wait > 2*longestWait {
+			t.Errorf("asked to wait for %v it waits %s, again: %t", asked, wait, again)
+		}
+	}
+}
+
+// What readers had queued is released before the scan is over.
+func TestNothingIsReleasedBehindTheEndOfAScan(t *testing.T) {
+	parts := make([]Partition, 3)
+	for name, merge := range map[string]func(ctx context.Context, running *sync.WaitGroup, read func(Partition, chan<- result), yield func(result) bool){
+		"ordered": func(_ context.Context, running *sync.WaitGroup, read func(Partition, chan<- result), yield func(result) bool) {
+			ordered(parts, len(parts), running, read, yield)
+		},
+		"as they come": func(ctx context.Context, running *sync.WaitGroup, read func(Partition, chan<- result), yield func(result) bool) {
+			unordered(ctx, parts, len(parts), running, read, yield)
+		},
+	} {
+		for range 20 {
+			alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			read := func(_ Partition, out chan<- result) {
+				for ctx.Err() == nil {
+					b := array.NewInt64Builder(alloc)
+					b.Append(1)
+					column := b.NewArray()
+					rec := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil), []arrow.Array{column}, 1)
+					column.Release()
+					b.Release()
+					if !send(ctx, out, result{rec: rec}) {
+						rec.Release()
+					}
+				}
+			}
+			merge(ctx, &running, read, func(r result) bool { r.rec.Release(); return false })
+			cancel()
+			running.Wait()
+			if left := alloc.CurrentAlloc(); left != 0 {
+				t.Fatalf("%s: %d bytes are left", name, left)
+			}
 		}
 	}
 }

@@ -106,7 +106,7 @@ func ordered(parts []Partition, parallel int, running *sync.WaitGroup, read func
 		}
 		for r := range outs[i] {
 			if !yield(r) {
-				drain(outs[i:started])
+				drain(running, outs[i:started])
 				return
 			}
 		}
@@ -137,7 +137,7 @@ func unordered(ctx context.Context, parts []Partition, parallel int, running *sy
 	running.Go(func() { readers.Wait(); close(out) })
 	for r := range out {
 		if !yield(r) {
-			drain([]chan result{out})
+			drain(running, []chan result{out})
 			return
 		}
 	}
@@ -145,15 +145,15 @@ func unordered(ctx context.Context, parts []Partition, parallel int, running *sy
 
 // drain releases what readers had already queued when the consumer left. It runs
 // beside them: their sends end when the context is cancelled.
-func drain(outs []chan result) {
+func drain(running *sync.WaitGroup, outs []chan result) {
 	for _, out := range outs {
-		go func() {
+		running.Go(func() {
 			for r := range out {
 				if r.rec != nil {
 					r.rec.Release()
 				}
 			}
-		}()
+		})
 	}
 }
 
@@ -237,6 +237,10 @@ func send(ctx context.Context, out chan<- result, r result) bool {
 	}
 }
 
+// longestWait bounds what a server may ask for: a broken one could ask for centuries,
+// which no clock can add up.
+const longestWait = 24 * time.Hour
+
 // retryWait says whether a failure may pass by itself, and how long to wait:
 // what the server asks for, else doubling from 100 ms to 10 s, with jitter.
 func retryWait(err error, attempt int) (time.Duration, bool) {
@@ -244,8 +248,8 @@ func retryWait(err error, attempt int) (time.Duration, bool) {
 	if !errors.As(err, &e) || (e.Kind != source.KindBusy && e.Kind != source.KindUpstream) {
 		return 0, false
 	}
-	wait := e.RetryAfter
-	if wait == 0 {
+	wait := min(e.RetryAfter, longestWait)
+	if wait <= 0 {
 		wait = min(100*time.Millisecond<<min(attempt, 10), 10*time.Second)
 	}
 	return wait + time.Duration(rand.Int64N(int64(wait)/2+1)), true
