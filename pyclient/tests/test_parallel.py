@@ -15,6 +15,7 @@ import pytest
 
 import hubflight
 from flightserver import FlightServer
+from hubflight import reading
 from hubflight.progress import Bar
 
 if TYPE_CHECKING:
@@ -164,3 +165,23 @@ def test_a_parallel_reader_by_tickets_as_in_ray(client: Client, seeds: dict[str,
 
 def _sum_of(server: hubflight.Server, partition: hubflight.Partition) -> int:
     return sum(pc.sum(batch["hour"]).as_py() for batch in hubflight.read_partition(server, partition))
+
+
+def test_a_pause_before_the_next_attempt_ends_with_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    pausing = threading.Event()
+
+    class Slow:
+        def wait(self, *_: object) -> float:
+            pausing.set()
+            return 3600.0
+
+    monkeypatch.setattr(reading, "PATIENT", Slow())
+    stop = reading.Stop()
+    server = hubflight.connect("grpc://127.0.0.1:1").server  # nobody is there
+    rows = reading.read_partition(server, reading.Partition(b"ticket"), stop=stop)
+    thread = threading.Thread(target=list, args=(rows,), daemon=True)
+    thread.start()
+    assert pausing.wait(60)
+    stop.give()
+    thread.join(30)
+    assert not thread.is_alive()

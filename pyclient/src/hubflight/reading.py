@@ -148,17 +148,28 @@ def read_partition(
         pause = PATIENT.wait(error, attempt, since)
         if pause is None:
             raise error
-        time.sleep(pause)
+        if stop is None:
+            time.sleep(pause)
+        elif stop.wait(pause):
+            return
         attempt, turn = attempt + 1, turn + 1
 
 
 class Stop:
-    """Ends a reading from another thread: at once, also while it waits for the server."""
+    """Ends a reading from another thread: at once, also while it waits for the server or to try again."""
 
     def __init__(self) -> None:
-        self.given = False
+        self._given = threading.Event()
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+
+    @property
+    def given(self) -> bool:
+        return self._given.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits so long at most; whether the reading is to end."""
+        return self._given.wait(seconds)
 
     def watch(self, stream: _Stream) -> None:
         with self._lock:
@@ -168,7 +179,7 @@ class Stop:
 
     def give(self) -> None:
         with self._lock:
-            self.given = True
+            self._given.set()
             for stream in self._streams:
                 stream.close()
 
