@@ -36,30 +36,41 @@ func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 	r.expect(ctx, ranges, nil, math.MaxInt64)
 }
 
-// ExpectAll is Expect for all that will be read, so that requests hide behind each
-// other: of gaps, the smallest are read along, up to a share of what is wanted.
+// ExpectAll is ExpectInOrder for all that will be read, so that requests hide behind
+// each other: of gaps that nobody announces, the smallest are read along, up to a share
+// of what is wanted.
 func (r *Reader) ExpectAll(ctx context.Context, ranges []Range) {
-	r.expect(ctx, ranges, nil, affordable(ranges))
+	later := sorted(ranges)
+	r.expect(ctx, ranges, later, affordable(ranges, later))
 }
 
 // ExpectInOrder is Expect for ranges whose order is worth requests of their own: a
 // gap that is announced for later is not read along, so that what is needed first
 // does not come with what is needed last.
 func (r *Reader) ExpectInOrder(ctx context.Context, ranges []Range) {
-	later := slices.Clone(ranges)
-	slices.SortFunc(later, func(a, b Range) int { return cmp.Compare(a.Off, b.Off) })
-	r.expect(ctx, ranges, later, math.MaxInt64)
+	r.expect(ctx, ranges, sorted(ranges), math.MaxInt64)
+}
+
+// sorted is a copy by offset.
+func sorted(ranges []Range) []Range {
+	out := slices.Clone(ranges)
+	slices.SortFunc(out, func(a, b Range) int { return cmp.Compare(a.Off, b.Off) })
+	return out
 }
 
 // affordable is the largest gap to be read along if all gaps up to it together are at
-// most one byte for every gapShare bytes that are wanted.
-func affordable(ranges []Range) int64 {
+// most one byte for every gapShare bytes that are wanted. What is in later, which is
+// sorted, is no gap.
+func affordable(ranges, later []Range) int64 {
 	var gaps []int64
 	wanted, most := int64(0), int64(0)
 	for i, x := range ranges {
 		wanted += x.Len
-		if i > 0 && x.Off > ranges[i-1].End() {
-			gaps = append(gaps, x.Off-ranges[i-1].End())
+		if i == 0 || x.Off <= ranges[i-1].End() {
+			continue
+		}
+		if gap := between(ranges[i-1], x); !touches(later, gap) {
+			gaps = append(gaps, gap.Len)
 		}
 	}
 	slices.Sort(gaps)
@@ -131,7 +142,6 @@ func (r *Reader) pump() {
 func (r *Reader) start(b *block) {
 	p := &r.plan
 	b.state, b.err, b.filled, b.drained = blockFetching, nil, 0, false
-	b.data = r.scheduler.buffer(b.Len)
 	p.inFlight++
 	p.due += b.Len
 	p.held += b.Len
@@ -142,6 +152,9 @@ func (r *Reader) start(b *block) {
 // run is the goroutine of one fetch.
 func (r *Reader) run(b *block, wants []Range) {
 	defer r.plan.running.Done()
+	// Here, because large buffers take their time, which the next requests need not wait
+	// for. Nobody looks at it before he is told, under r.mu, that some of it is filled.
+	b.data = r.scheduler.buffer(b.Len)
 	partial, err := r.fetchBlock(b, wants)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -171,9 +171,11 @@ func TestInOrderNoGapIsReadAlongThatIsAnnouncedForLater(t *testing.T) {
 
 func TestOfAllThatIsAnnouncedGapsAreASmallShare(t *testing.T) {
 	announced{
-		"small ones":              {[]rangeio.Range{{0, 40}, {41, 40}, {82, 40}}, []rangeio.Range{{0, 122}}},
-		"the smallest of several": {[]rangeio.Range{{0, 40}, {45, 40}, {86, 40}, {130, 10}}, []rangeio.Range{{0, 40}, {45, 95}}},
-		"none that is too large":  {[]rangeio.Range{{0, 10}, {15, 10}}, []rangeio.Range{{0, 10}, {15, 10}}},
+		"small ones":               {[]rangeio.Range{{0, 40}, {41, 40}, {82, 40}}, []rangeio.Range{{0, 122}}},
+		"the smallest of several":  {[]rangeio.Range{{0, 40}, {45, 40}, {86, 40}, {130, 10}}, []rangeio.Range{{0, 40}, {45, 95}}},
+		"none that is too large":   {[]rangeio.Range{{0, 10}, {15, 10}}, []rangeio.Range{{0, 10}, {15, 10}}},
+		"none that comes later":    {[]rangeio.Range{{0, 100}, {104, 90}, {100, 4}}, []rangeio.Range{{0, 100}, {100, 4}, {104, 90}}},
+		"what comes later is none": {[]rangeio.Range{{0, 100}, {105, 40}, {153, 43}, {100, 5}}, []rangeio.Range{{0, 100}, {100, 5}, {105, 91}}},
 	}.check(t, rangeio.SchedulerOptions{Gap: 10, Max: 200}, (*rangeio.Reader).ExpectAll)
 }
 

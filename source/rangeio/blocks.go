@@ -115,10 +115,11 @@ func (m *runner) add(x Range) {
 // merge makes the run longer by a part that no block holds, or begins the next
 // run. Over a gap that is another block's, wholly or partly, nothing is merged.
 func (m *runner) merge(x Range) {
-	if gap := x.Off - m.run.End(); m.run.Len > 0 && gap >= 0 && gap <= m.gap && m.pays(gap, x.Len) && !m.comesLater(Range{m.run.End(), gap}) {
+	gap := between(m.run, x)
+	if m.run.Len > 0 && gap.Len >= 0 && gap.Len <= m.gap && m.pays(gap.Len, x.Len) && !touches(m.later, gap) {
 		if b, next := m.plan.at(m.run.End()); b == nil && next >= x.Off {
 			m.run.Len = x.End() - m.run.Off
-			m.waste += gap
+			m.waste += gap.Len
 			m.wants = append(m.wants, x)
 			return
 		}
@@ -127,10 +128,13 @@ func (m *runner) merge(x Range) {
 	m.run, m.wants, m.waste = x, []Range{x}, 0
 }
 
-// comesLater reports whether some of a gap is announced by itself.
-func (m *runner) comesLater(gap Range) bool {
-	i := sort.Search(len(m.later), func(i int) bool { return m.later[i].End() > gap.Off })
-	return i < len(m.later) && m.later[i].Off < gap.End()
+// between is what lies behind a and in front of b.
+func between(a, b Range) Range { return Range{a.End(), b.Off - a.End()} }
+
+// touches reports whether some of a gap is in one of the ranges, which are sorted.
+func touches(ranges []Range, gap Range) bool {
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].End() > gap.Off })
+	return i < len(ranges) && ranges[i].Off < gap.End()
 }
 
 // pays reports whether the run would still be mostly wanted bytes with n more of

@@ -4,16 +4,16 @@
 //
 // Flow: a Reader wraps one open file. Whoever scans the file tells it with Expect
 // what will be read, in the order of need, at once or piece by piece as it becomes
-// known. Ranges with small gaps between them become one run (with ExpectInOrder,
-// unless a gap is announced for later; with ExpectAll, as long as gaps are a small
-// share of all), runs are cut into blocks of at most 8 MiB,
-// and the blocks are fetched ahead of the reads, several at a time, as far as the
-// budget of the Scheduler, which all Readers of a process share, allows; but no
-// more bytes are under way than keep a line busy, because all of them share it,
-// and what is needed first would come last. ReadAt copies from the blocks, from
-// the beginning of one while its end is still on the way; what nobody announced is
-// fetched as it is asked for. A read at the end of the file (a footer) is made a
-// little longer than asked, in proportion to the file, and remembered.
+// known. Ranges with small gaps between them become one run (with ExpectInOrder and
+// ExpectAll, unless a gap is announced for later; with ExpectAll, as long as gaps are
+// a small share of all), runs are cut into blocks of at most 8 MiB, and the blocks are
+// fetched ahead of the reads, several at a time, as far as the budget of the
+// Scheduler, which all Readers of a process share, allows; but no more bytes are under
+// way than keep a line busy, because all of them share it, and what is needed first
+// would come last. ReadAt copies from the blocks, from the beginning of one while its
+// end is still on the way; what nobody announced is fetched as it is asked for. A read
+// at the end of the file (a footer) is made a little longer than asked, in proportion
+// to the file, and remembered.
 //
 // A Disk cache, if there is one, is asked before the origin. It is keyed by the
 // content's sha256, so whoever opens a Reader with a cache must say how to confirm

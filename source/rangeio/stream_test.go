@@ -116,7 +116,7 @@ func (s *trickle) StreamAt(ctx context.Context, p []byte, off int64, filled func
 
 func TestNoMoreIsAskedForThanKeepsTheLineBusy(t *testing.T) {
 	const block, blocks = 8 << 20, 7
-	for _, c := range []struct{ readers, first int }{{1, 4}, {2, 2}, {4, 1}} {
+	for _, c := range []struct{ readers, first, come int }{{1, 2, 0}, {2, 1, 0}, {4, 1, block / 2}, {8, 1, block / 2}} {
 		s := &trickle{newOrigin(block * blocks), make(chan func(int), blocks), make(chan struct{})}
 		plan := scheduler(t, rangeio.SchedulerOptions{})
 		for range c.readers - 1 {
@@ -133,8 +133,13 @@ func TestNoMoreIsAskedForThanKeepsTheLineBusy(t *testing.T) {
 		if n := len(s.requests()); n != c.first {
 			t.Errorf("%d readers: %d requests at once, want %d", c.readers, n, c.first)
 		}
-		// When some of what is under way has come, one more is asked for, and no more than that.
-		under[0](block / 2)
+		// As soon as less is under way than that, one more is asked for, and no more than that.
+		held := plan.Held()
+		under[0](c.come)
+		if more := plan.Held() - held; more != 0 {
+			t.Errorf("%d readers: %d bytes more are asked for when %d have come", c.readers, more, c.come)
+		}
+		under[0](c.come + 1)
 		<-s.steps
 		if n := len(s.requests()); n != c.first+1 {
 			t.Errorf("%d readers: %d requests after a part of one, want %d", c.readers, n, c.first+1)
