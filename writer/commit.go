@@ -42,11 +42,25 @@ func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequ
 	if err != nil {
 		return CommitResult{}, err
 	}
+	unlock = sync.OnceFunc(unlock)
 	defer unlock()
 	failpoint.Here(failpoint.CommitStarts)
-	result, err := sink.Commit(ctx, job, beat.report)
+	var items []CommitEvent
+	result, err := sink.Commit(ctx, job, func(e CommitEvent) {
+		if e.Item == nil {
+			beat.report(e)
+			return
+		}
+		items = append(items, e)
+	})
 	if err != nil {
 		return CommitResult{}, err
+	}
+	// A caller may be slow to take what there is to tell of every file, or not take it
+	// at all. Others need not wait for that.
+	unlock()
+	for _, e := range items {
+		beat.report(e)
 	}
 	failpoint.Here(failpoint.CommitAnswers)
 	w.known.forget(job.ID)
