@@ -31,12 +31,19 @@ func shardFiles(t testing.TB, first int) map[string][]byte {
 	return files
 }
 
-// hubPlanner plans over the embedded Hub, with a disk cache if dir is set.
+// hubPlanner plans over the embedded Hub, with a disk cache if dir is set. A busy
+// machine is not taken for a Hub that stalls.
 func hubPlanner(t testing.TB, run *hubtest.Running, dir string) *Planner {
 	t.Helper()
+	return stallPlanner(t, run, dir, 0)
+}
+
+// stallPlanner is a hubPlanner that gives up what makes no progress for a time.
+func stallPlanner(t testing.TB, run *hubtest.Running, dir string, stall time.Duration) *Planner {
+	t.Helper()
 	client, err := hub.New(hub.Options{
-		Endpoint: run.HubURL, AllowPrivateCDN: true, StallTimeout: 300 * time.Millisecond,
-		Retry: hub.RetryOptions{Attempts: 3, Base: time.Millisecond, Max: 5 * time.Millisecond, Elapsed: 2 * time.Second},
+		Endpoint: run.HubURL, AllowPrivateCDN: true, StallTimeout: stall,
+		Retry: hub.RetryOptions{Attempts: 3, Base: time.Millisecond, Max: 5 * time.Millisecond, Elapsed: time.Minute},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +224,7 @@ func TestWhicheverRequestFailsRowsAreRightOrThereIsAnError(t *testing.T) {
 			run := shardHub(t)
 			survived := 0
 			for i := 1; ; i++ {
-				p := hubPlanner(t, run, "")
+				p := stallPlanner(t, run, "", fault.Stall/2)
 				fault.Nth = i
 				armed := run.Fault(fault)
 				ids, err := planAndScan(t.Context(), p, request(t))
