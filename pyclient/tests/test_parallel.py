@@ -185,3 +185,22 @@ def test_a_pause_before_the_next_attempt_ends_with_the_reading(monkeypatch: pyte
     stop.give()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_where_the_machine_has_no_more_threads_those_that_run_end(wide: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, dataset, _ = wide
+    start, started = threading.Thread.start, 0
+
+    def few(thread: threading.Thread) -> None:
+        nonlocal started
+        if thread.name.startswith("hubflight-read"):
+            started += 1
+            if started == 3:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", few)
+    with pytest.raises(RuntimeError, match="new thread"):
+        next(dataset.to_batches(parallel=4))
+    assert started == 3
+    assert threads() == 0

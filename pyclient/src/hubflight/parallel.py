@@ -70,10 +70,10 @@ class _Reading:
             threading.Thread(target=self._work, name=f"hubflight-read-{i}", daemon=True)
             for i in range(min(parallel, len(partitions)))
         ]
-        for thread in self._threads:
-            thread.start()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        for thread in self._threads:
+            thread.start()
         for out in self._out:  # without an order they are all the same one, and every end in it counts
             while (item := out.get()) is not _END:
                 if isinstance(item, BaseException):
@@ -87,7 +87,8 @@ class _Reading:
         for _ in self._threads:
             self._turns.release()
         for thread in self._threads:
-            thread.join(timeout=30.0)
+            if thread.ident is not None:  # it was started
+                thread.join(timeout=30.0)
 
     def _work(self) -> None:
         while True:
