@@ -190,10 +190,11 @@ func writeToBadDisk(t *testing.T, d badDisk) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	groups := writer.Encoding{RowGroupBytes: small} // the last one's pages may stay in memory
 	stage := func(rows int) (writer.StageResult, error) {
 		schema, batches := noise(rows)
 		return f.Client.Stage(t.Context(), writer.StageRequest{V: 1, Job: job, Dataset: name, Revision: begun.Revision, Base: begun.Base,
-			Mode: writer.ModeAppend, Attempt: "0"}, schema, batches, nil)
+			Mode: writer.ModeAppend, Attempt: "0", Encoding: groups}, schema, batches, nil)
 	}
 	for range 2 {
 		_, err := stage(4000)

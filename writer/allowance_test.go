@@ -33,7 +33,14 @@ func TestAFileHoldsMoreAsLongAsThereIsAnAllowance(t *testing.T) {
 	if !first.leased || !second.leased || third.leased || without.leased || all.free.Load() != 1 {
 		t.Errorf("%v, %v, %v and %v hold more, %d bytes are left", first.leased, second.leased, third.leased, without.leased, all.free.Load())
 	}
-	if err := first.finish(remove); err != nil {
+	var sent encoded
+	if err := first.finish(func(f encoded) error { sent = f; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if all.free.Load() != 1 {
+		t.Error("the lease of a file that is not sent yet has ended, and its pages are in memory")
+	}
+	if err := errorsJoin(reread(t.Context(), sent, rec.Schema()), sent.file.Remove()); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.abandon(); err != nil {

@@ -309,14 +309,33 @@ func (e *encoder) finish(done func(encoded) error) error {
 	if e.parquet == nil {
 		return nil
 	}
-	if err := guarded(e.parquet.Close); err != nil {
+	if err := guarded(e.end); err != nil {
 		return err
 	}
-	e.unlease()
 	out := encoded{file: e.file, rows: e.rows, numBytes: e.numBytes}
 	e.parquet, e.file = nil, nil
 	e.rows, e.numBytes, e.groupRows, e.groupBytes = 0, 0, 0, 0
 	return done(out)
+}
+
+// end ends the open file. With a lease its last pages stay in memory until the
+// file is removed, and the lease until then: what is sent from there need not be
+// written and read.
+func (e *encoder) end() error {
+	if !e.leased {
+		return e.parquet.Close()
+	}
+	release, err := e.parquet.CloseKeeping(e.file)
+	if err != nil {
+		return err
+	}
+	more := e.more
+	e.leased = false
+	e.file.OnRemove(func() {
+		release()
+		more.giveBack(heldMore)
+	})
+	return nil
 }
 
 // empty makes a file with the schema and without a row group: one of 0 rows makes

@@ -13,7 +13,8 @@
 //   - What is held is the compressed pages of the open group, one open page and one dictionary (of DictionaryPageSizeLimit) per column. With
 //     SpillTo no more than a bound of these pages is in memory; the others wait in scratch. That changes no byte of the file.
 //
-// The memory of waiting pages is none of the collector's (slabs), so every File ends with Close or Release.
+// The memory of waiting pages is none of the collector's (slabs), so every File ends with Close or Release. CloseKeeping hands that of the last
+// group on to the writer, which then need not copy it.
 //
 // A File is used by one goroutine and keeps nothing of a batch after Write. It does not cut groups or files: its caller does.
 //

@@ -188,6 +188,31 @@ func (f *File) Release() {
 // Close ends the open group and writes the footer, and releases the File. It does not close the writer below.
 func (f *File) Close() error {
 	defer f.Release()
+	return f.end()
+}
+
+// Keeper is a writer that takes memory in the place of bytes.
+type Keeper interface {
+	// Keep appends parts, which stay as they are until they are given back, one after the other: all of them, or it fails.
+	Keep(parts [][]byte) error
+}
+
+// CloseKeeping is Close for a writer which keeps the open group's pages that are in memory, in the place of writing them. Their memory is given
+// back by release, which is nil with an error.
+func (f *File) CloseKeeping(to Keeper) (release func(), err error) {
+	f.out.keeper = to
+	if err := f.end(); err != nil {
+		f.Release()
+		return nil, err
+	}
+	kept := f.slabs
+	f.slabs = &slabs{}
+	f.Release()
+	return kept.release, nil
+}
+
+// end is Close without Release.
+func (f *File) end() error {
 	if err := f.EndGroup(); err != nil {
 		return err
 	}
@@ -218,8 +243,9 @@ func (f *File) Close() error {
 
 // counted is a writer that knows where it is.
 type counted struct {
-	w io.Writer
-	n int64
+	w      io.Writer
+	n      int64
+	keeper Keeper // nil: slabs are written
 }
 
 func (c *counted) Write(p []byte) (int, error) {
@@ -251,6 +277,13 @@ func (c *counted) writeAll(parts [][]byte) error {
 		c.n += int64(len(p))
 	}
 	return g.WriteAll(parts)
+}
+
+func (c *counted) keepAll(parts [][]byte) error {
+	for _, p := range parts {
+		c.n += int64(len(p))
+	}
+	return c.keeper.Keep(parts)
 }
 
 // Tell is the number of bytes written.

@@ -127,9 +127,16 @@ func (q *queue) spill(to Scratch, n int) error {
 	return nil
 }
 
-// drain writes everything and gives the slabs back.
+// drain writes everything and gives the slabs back, unless w keeps them.
 func (q *queue) drain(w *counted, from Scratch) error {
 	err := q.fetch(w, from)
+	if w.keeper != nil {
+		if err == nil {
+			err = w.keepAll(q.full)
+		}
+		q.full, q.away, q.n = nil, nil, 0
+		return err
+	}
 	for part := range slices.Chunk(q.full, drainedSlabs) {
 		if err == nil {
 			err = w.writeAll(part)

@@ -108,6 +108,72 @@ func TestPagesThatWaitInScratchChangeNoByte(t *testing.T) {
 	}
 }
 
+// kept is a writer that takes memory as it is.
+type kept struct {
+	parts [][]byte
+	held  int
+	fail  error
+}
+
+func (k *kept) Write(p []byte) (int, error) {
+	k.parts = append(k.parts, bytes.Clone(p))
+	return len(p), nil
+}
+
+func (k *kept) Keep(parts [][]byte) error {
+	for _, p := range parts {
+		k.held += len(p)
+	}
+	k.parts = append(k.parts, parts...)
+	return k.fail
+}
+
+// TestPagesThatAreKeptAreThoseOfTheFile: only the last group's, those that are in memory, and until they are given back.
+func TestPagesThatAreKeptAreThoseOfTheFile(t *testing.T) {
+	rec := shaped("chat", 1500)
+	defer rec.Release()
+	write := func(out io.Writer, most int64) *File {
+		f, err := New(out, rec.Schema(), parquet.NewWriterProperties(parquet.WithPageIndexEnabled(true), parquet.WithDataPageSize(20_000), parquet.WithDictionaryDefault(false)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.SpillTo(new(pad), most)
+		for i := range 4 {
+			if err := f.Write(rec); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				if err := f.EndGroup(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return f
+	}
+	var plain bytes.Buffer
+	if err := write(&plain, 1<<40).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range []int64{1 << 40, 8 * slabSize} {
+		out := new(kept)
+		release, err := write(out, most).CloseKeeping(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytes.Join(out.parts, nil), plain.Bytes()) {
+			t.Errorf("with %d bytes of memory the file is another one", most)
+		}
+		if all := plain.Len(); out.held == 0 || out.held > all*6/10 || most > 1<<30 && out.held < all*4/10 || most < 1<<30 && int64(out.held) > most+slabSize {
+			t.Errorf("%d bytes of %d are kept", out.held, all)
+		}
+		release()
+	}
+	out := &kept{fail: errors.New("no room")}
+	if release, err := write(out, 1<<40).CloseKeeping(out); !errors.Is(err, out.fail) || release != nil {
+		t.Errorf("the writer's error is lost: %v", err)
+	}
+}
+
 func TestScratchThatFailsFailsTheFile(t *testing.T) {
 	chat := shaped("chat", 1500)
 	defer chat.Release()

@@ -208,14 +208,21 @@ func (s *Spool) give(n int64, file bool) {
 // of times, then removed. It is used by one goroutine, except that readers
 // from Open are independent.
 type File struct {
-	spool *Spool
-	ctx   context.Context // Write is an io.Writer: it has no other way to learn of a cancel
-	f     *os.File
-	sum   hash.Hash
-	size  int64
-	held  int64 // taken from the bound
-	head  []byte
-	gone  bool
+	spool  *Spool
+	ctx    context.Context // Write is an io.Writer: it has no other way to learn of a cancel
+	f      *os.File
+	onDisk int64 // bytes of f
+	sum    hash.Hash
+	size   int64
+	held   int64 // taken from the bound
+	head   []byte
+	pieces pieces
+	giveUp func() // gives back the memory that Keep was given; nil if there is none
+
+	// reading is held by readers while they look at the pieces: a request that has
+	// failed may still read its body when the file is removed.
+	reading sync.RWMutex
+	gone    bool
 
 	side     *os.File // what waits for its place in the file; nil until there is something
 	sideSize int64
@@ -260,16 +267,28 @@ func (f *File) Write(p []byte) (int, error) {
 	if err := f.reserve(len(p)); err != nil {
 		return 0, err
 	}
-	n, err := f.f.WriteAt(p, f.size)
-	f.sum.Write(p[:n])
-	if room := sampleSize - len(f.head); room > 0 {
-		f.head = append(f.head, p[:min(room, n)]...)
-	}
-	f.size += int64(n)
+	n, err := f.f.WriteAt(p, f.onDisk)
+	f.stored(int64(n))
+	f.count(p[:n])
 	if err != nil {
 		return n, fail(err)
 	}
 	return n, nil
+}
+
+// stored notes that n bytes more are on disk.
+func (f *File) stored(n int64) {
+	f.pieces = f.pieces.onDisk(f.onDisk, n)
+	f.onDisk += n
+}
+
+// count makes bytes count for the hash, the sample and the size.
+func (f *File) count(p []byte) {
+	f.sum.Write(p)
+	if room := sampleSize - len(f.head); room > 0 {
+		f.head = append(f.head, p[:min(room, len(p))]...)
+	}
+	f.size += int64(len(p))
 }
 
 // WriteAll appends parts one after the other as Write does, in one go: the file system has less to do for few large writes.
@@ -278,18 +297,32 @@ func (f *File) WriteAll(parts [][]byte) error {
 	if err := f.reserve(n); err != nil {
 		return err
 	}
-	if err := writeAt(f.f, parts, f.size); err != nil {
+	if err := writeAt(f.f, parts, f.onDisk); err != nil {
 		return fail(err)
 	}
+	f.stored(int64(n))
 	for _, p := range parts {
-		f.sum.Write(p)
-		if room := sampleSize - len(f.head); room > 0 {
-			f.head = append(f.head, p[:min(room, len(p))]...)
-		}
+		f.count(p)
 	}
-	f.size += int64(n)
 	return nil
 }
+
+// Keep appends parts where they are in memory: nothing is written. They are not
+// changed any more, and are the file's until Remove, which calls what OnRemove was
+// given. They count for the bound as if they were on disk.
+func (f *File) Keep(parts [][]byte) error {
+	if err := f.reserve(total(parts)); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		f.pieces = f.pieces.inMemory(p)
+		f.count(p)
+	}
+	return nil
+}
+
+// OnRemove sets what Remove calls when nobody reads the file any more.
+func (f *File) OnRemove(giveUp func()) { f.giveUp = giveUp }
 
 // Append keeps parts beside the file, which cannot be written to it yet, one after the other, and returns where they are. They count for the
 // bound.
@@ -364,8 +397,15 @@ func (f *File) OID() string { return hex.EncodeToString(f.sum.Sum(nil)) }
 // Sample is the first 512 bytes, or all if there are fewer.
 func (f *File) Sample() []byte { return f.head }
 
-// ReadAt reads what was written.
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+// ReadAt reads what was written. Of a file that is removed it fails.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	f.reading.RLock()
+	defer f.reading.RUnlock()
+	if f.gone {
+		return 0, os.ErrClosed
+	}
+	return f.pieces.readAt(f.f, p, off)
+}
 
 // Open returns an independent reader of the whole file. Its Close does not
 // remove the file.
@@ -373,15 +413,20 @@ func (f *File) Open() (io.ReadSeekCloser, error) {
 	return struct {
 		*io.SectionReader
 		io.Closer
-	}{io.NewSectionReader(f.f, 0, f.size), io.NopCloser(nil)}, nil
+	}{io.NewSectionReader(f, 0, f.size), io.NopCloser(nil)}, nil
 }
 
 // Remove deletes the file and gives its room back. It may be called twice.
 func (f *File) Remove() error {
+	f.reading.Lock()
+	defer f.reading.Unlock()
 	if f.gone {
 		return nil
 	}
-	f.gone = true
+	f.gone, f.pieces = true, nil
+	if f.giveUp != nil {
+		f.giveUp()
+	}
 	err := errors.Join(f.finishSide(), f.f.Close(), os.Remove(f.f.Name()))
 	f.spool.give(f.held, true)
 	if errors.Is(err, os.ErrNotExist) {
