@@ -106,6 +106,11 @@ KILLS ?= 1800
 nightly-kill: ## servers that look for races, killed at every step of a write (KILLS=)
 	@HUBFLIGHT_KILLS=$(KILLS) go test -race -timeout 4h -run KilledAnywhere -v ./cmd/hubflight | grep -Ev '^ *(=== |--- PASS)'
 
+.PHONY: nightly-race
+nightly-race: venv ## the Python clients with servers that look for races
+	@go build -race -trimpath -o bin/hubflight-race ./cmd/hubflight
+	@cd pyclient && HUBFLIGHT_BINARY=$(CURDIR)/bin/hubflight-race $(PY) -m pytest -q $(PYTEST_FLAGS) tests
+
 .PHONY: nightly-write
 nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
 	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest ./writer/localsink | grep -Ev '^ *(=== |--- PASS)'

@@ -35,6 +35,15 @@ os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported,
 # Spark's workers get the environment of the JVM's start: servers that they start are ended after the last test.
 os.environ["HUBFLIGHT_EMBEDDED_DIR"] = os.path.join(_home.name, "run")
 os.environ["HUBFLIGHT_LOCAL_ROOTS"] = tempfile.gettempdir()
+# A program that is built with -race writes what it finds there; most are killed, and no exit code would tell of it.
+os.environ["GORACE"] = f"atexit_sleep_ms=0 log_path={_home.name}/race"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A data race in any program that the tests have started fails the run."""
+    for report in Path(_home.name).glob("race.*"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.write(f"\nFAILED: a program that the tests started has met a data race:\n{report.read_text()}")
 
 
 def pytest_unconfigure() -> None:
