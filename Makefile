@@ -108,8 +108,8 @@ nightly-kill: ## servers that look for races, killed at every step of a write (K
 
 .PHONY: nightly-race
 nightly-race: venv ## the Python clients with servers that look for races
-	@go build -race -trimpath -o bin/hubflight-race ./cmd/hubflight
-	@cd pyclient && HUBFLIGHT_BINARY=$(CURDIR)/bin/hubflight-race $(PY) -m pytest -q $(PYTEST_FLAGS) tests
+	@go build -race -trimpath -o bin/race/hubflight ./cmd/hubflight
+	@cd pyclient && HUBFLIGHT_BINARY=$(CURDIR)/bin/race/hubflight $(PY) -m pytest -q $(PYTEST_FLAGS) tests
 
 .PHONY: nightly-write
 nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
