@@ -53,10 +53,23 @@ func keepJob(commit writer.CommitRequest) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name+".tmp", raw, 0o600); err != nil {
+	if err := writeSynced(name+".tmp", raw); err != nil {
 		return errors.Join(err, os.Remove(name+".tmp"))
 	}
 	return os.Rename(name+".tmp", name)
+}
+
+// writeSynced writes a file that only its user may read, and that a power cut leaves whole.
+func writeSynced(name string, raw []byte) error {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(raw)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
 }
 
 // keptJob reads what keepJob wrote.

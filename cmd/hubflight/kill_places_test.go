@@ -65,7 +65,7 @@ func timesOf(p failpoint.Point) int {
 	case failpoint.LocalWritten, failpoint.LocalSynced, failpoint.LocalRenamed:
 		return killPartitions + 2
 	case failpoint.LocalFlushes, failpoint.LocalFlushed:
-		return killPartitions + 2 + 4 // done, twice; data, where files come and go; and .hubflight in the end
+		return killPartitions + 2 + 5 // done, twice; data, where files come and go; .hubflight before the intent and in the end
 	case failpoint.LocalDeletes, failpoint.LocalDeleted:
 		return 2
 	case failpoint.StageStarts, failpoint.StageEncoded, failpoint.StageAsked, failpoint.StageStored, failpoint.StageRecorded, failpoint.StageAnswers,

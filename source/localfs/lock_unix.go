@@ -53,8 +53,7 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 		}
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // descriptors are small
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			err = s.readSettled(read)
-			lock.Close() // gives the lock back
+			err = s.readSettled(lock, read)
 			if !errors.Is(err, errInterrupted) || finished {
 				return err
 			}
@@ -78,9 +77,10 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 
 var errInterrupted = errors.New("a commit to this folder was interrupted half-way")
 
-// readSettled runs with the lock held: a commit that is not finished now has no
-// process to finish it.
-func (s *Store) readSettled(read func() error) error {
+// readSettled runs with the lock held, which it gives back: a commit that is not
+// finished now has no process to finish it.
+func (s *Store) readSettled(lock *os.File, read func() error) error {
+	defer func() { _ = lock.Close() }()
 	items, err := s.readDir(areaName)
 	if err != nil {
 		return read()

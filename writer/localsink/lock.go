@@ -28,6 +28,9 @@ func (f *folder) tryLock() (unlock func() error, err error) {
 		if err := f.root.MkdirAll(area, private); err != nil {
 			return nil, f.sink.wrap("lock", err)
 		}
+		if err := f.syncDir("."); err != nil {
+			return nil, err
+		}
 		file, err = f.root.OpenFile(lockName, os.O_CREATE|os.O_RDWR, 0o600)
 	}
 	if err != nil {

@@ -98,8 +98,12 @@ func (f *folder) reserveAnswer(ctx context.Context, in *intent) error {
 			return f.sink.wrap("commit", err)
 		}
 	}
-	if err := f.syncDir(doneDir); err != nil {
-		return err
+	// The job's folder is an entry of the area: an intent in a folder that a power cut
+	// takes away would never be found.
+	for _, made := range []string{doneDir, area} {
+		if err := f.syncDir(made); err != nil {
+			return err
+		}
 	}
 	_ = f.root.Remove(path.Join(dir, answerName)) // of a process that died
 	// The head that the folder has now is as long as the one that it will have.
