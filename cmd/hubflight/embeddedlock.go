@@ -77,23 +77,17 @@ func tryAcquire(path string) (*fileLock, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	if !leadsTo(path, mine) {
+	if !filelock.LeadsTo(path, mine) {
 		return nil, file.Close()
 	}
 	return &fileLock{file: file, made: mine}, nil
-}
-
-// leadsTo reports whether a path still is that of a file.
-func leadsTo(path string, made os.FileInfo) bool {
-	now, err := os.Lstat(path)
-	return err == nil && os.SameFile(made, now)
 }
 
 // release lets go; repeating it is harmless. Where somebody has cleaned the folder up
 // meanwhile, the path may be another holder's by now, and stays.
 func (l *fileLock) release() {
 	l.once.Do(func() {
-		if leadsTo(l.file.Name(), l.made) {
+		if filelock.LeadsTo(l.file.Name(), l.made) {
 			_ = os.Remove(l.file.Name()) // not possible everywhere while it is open; a file without a holder is harmless
 		}
 		_ = l.file.Close() // the lock is gone with the descriptor in any case

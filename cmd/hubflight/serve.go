@@ -14,6 +14,7 @@ import (
 
 	"github.com/hubflight/hubflight/flightsrv"
 	"github.com/hubflight/hubflight/flightsrv/config"
+	"github.com/hubflight/hubflight/source/filelock"
 )
 
 func newServeCommand() *cobra.Command {
@@ -177,7 +178,7 @@ type ownSocket struct {
 // Close implements net.Listener. The path goes first: what it leads to answers.
 func (s *ownSocket) Close() error {
 	s.once.Do(func() {
-		if leadsTo(s.path, s.made) {
+		if filelock.LeadsTo(s.path, s.made) {
 			_ = os.Remove(s.path) // what is left the next server replaces
 		}
 	})

@@ -42,3 +42,24 @@ func TestALockKeepsOthersOutUntilItsFileIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAPathLeadsToAFileUntilItIsRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	mine, err := open(t, path).Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filelock.LeadsTo(path, mine) {
+		t.Error("the path of a file does not lead to it")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if filelock.LeadsTo(path, mine) {
+		t.Error("a path without a file leads to the removed one")
+	}
+	open(t, path) // the removed file is still open, so that its inode is not this one's
+	if filelock.LeadsTo(path, mine) {
+		t.Error("a path leads to a file whose successor has it")
+	}
+}

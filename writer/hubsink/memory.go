@@ -21,8 +21,8 @@ const (
 
 // Memory is what the sinks of one process remember of the Hub's answers: those that
 // cannot change, how it keeps the files of a job, and where branches were when they were
-// last seen. Each is remembered for the token that it was given to. The zero value remembers nothing yet; it is safe for
-// concurrent use.
+// last seen. Each is remembered for the token that it was given to. The zero value
+// remembers nothing yet; it is safe for concurrent use.
 //
 // Nothing depends on it: a replica that did not begin a job, or one that was started
 // again, asks.

@@ -85,7 +85,7 @@ func claim(dir string) (own string, lock *os.File, err error) {
 		return "", nil, err
 	}
 	held, err := filelock.TryLock(lock)
-	if err == nil && (!held || !leadsTo(name, lock)) {
+	if err == nil && (!held || !isAt(name, lock)) {
 		err = errTaken
 	}
 	if err != nil {
@@ -94,14 +94,10 @@ func claim(dir string) (own string, lock *os.File, err error) {
 	return own, lock, nil
 }
 
-// leadsTo reports whether a name still is that of an open file.
-func leadsTo(name string, file *os.File) bool {
+// isAt reports whether an open file still is what a name leads to.
+func isAt(name string, file *os.File) bool {
 	mine, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(name)
-	return err == nil && os.SameFile(mine, now)
+	return err == nil && filelock.LeadsTo(name, mine)
 }
 
 // removeDead deletes the folders whose lock nobody holds. One that has no lock
