@@ -43,14 +43,14 @@ def _measure(arguments: argparse.Namespace, asked: rig.Rig, measured: report.Mea
 def _weigh(arguments: argparse.Namespace, asked: rig.Rig, shape: str, measured: report.Measured) -> None:
     """One task with the rows of the timings, and with four times as many: files of the size at which writers begin the next one."""
     cache = arguments.cache.resolve()
-    small, large = (tasks.make(shape, 1, cache, arguments.scale * times) for times in (1, 4))
+    tiny, small, large = (tasks.make(shape, 1, cache, arguments.scale * times) for times in (0.01, 1, 4))
     pair = (
-        rounds.peaks(asked, small, arguments.rounds, [rig.OURS]),
-        rounds.peaks(asked, large, arguments.rounds, arguments.writers),
+        rounds.peaks(asked, small, tiny, arguments.rounds, [rig.OURS]),
+        rounds.peaks(asked, large, tiny, arguments.rounds, arguments.writers),
     )
     several = [tasks.make(shape, count, cache, arguments.scale) for count in arguments.tasks if count > 1]
     measured.flat.append(pair)
-    measured.peaks += [pair[1], *(rounds.peaks(asked, what, arguments.rounds, [rig.OURS]) for what in several)]
+    measured.peaks += [pair[1], *(rounds.peaks(asked, what, tiny, arguments.rounds, [rig.OURS]) for what in several)]
     for cell in (pair[0], *measured.peaks[-1 - len(several) :]):
         show(report.peak_table(cell))
     measured.overlaps.append(rounds.overlap(asked, large, min(arguments.rounds, 3)))

@@ -73,14 +73,15 @@ def run(rig: Rig, what: Input, rounds: int, names: Sequence[str], say: Callable[
     return cell
 
 
-def peaks(rig: Rig, what: Input, rounds: int, names: Sequence[str]) -> Cell:
-    """Peaks of processes that have just started; others' load does not change them."""
+def peaks(rig: Rig, what: Input, tiny: Input, rounds: int, names: Sequence[str]) -> Cell:
+    """Peaks of processes that have just started; others' load does not change them.
+
+    A writer's process has written ``tiny`` before, which is too little to matter: what it imports is there, and no more memory than that.
+    """
     cell = Cell(what)
 
     def fresh(name: str) -> Sample:
         rig.retire(name)
-        # Libraries are imported, and connections made, by a job that is too small to matter.
-        tiny = dataclasses.replace(what, files=what.files[:1])
         measure(rig, tiny, name, warm=True)
         sample = measure(rig, what, name)
         rig.retire(name)
