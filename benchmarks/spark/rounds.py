@@ -30,21 +30,24 @@ from benchmarks.measure.processes import Worker, clean_environment
 from benchmarks.spark.processes import cpu_of_tree
 
 OURS, EMBEDDED, REFERENCE, READY, LOCAL = "hubflight", "embedded", "pyspark_huggingface", "ready batches", "local parquet"
-DROP = "drop rows"
-FLOORS = {"append": DROP}
+DROP, ENCODE = "drop rows", "encode rows"
+FLOORS = {"append": ENCODE}
 """What shows, by question, how much of the time no Python source can save; everywhere else it is `READY`."""
-READERS = (OURS, EMBEDDED, REFERENCE, READY, DROP, LOCAL)
+READERS = (OURS, EMBEDDED, REFERENCE, READY, ENCODE, DROP, LOCAL)
+_ONLY_WRITE = (ENCODE, DROP)
 _OUR_PACKAGES, _THEIR_PACKAGES = ("pyspark_hubflight", "pyspark_hubflight_py"), ("pyspark_huggingface",)
 _FOREIGN = {
     OURS: _THEIR_PACKAGES,
     EMBEDDED: _THEIR_PACKAGES,
     REFERENCE: _OUR_PACKAGES,
     READY: _OUR_PACKAGES + _THEIR_PACKAGES,
+    ENCODE: _OUR_PACKAGES + _THEIR_PACKAGES,
     DROP: _OUR_PACKAGES + _THEIR_PACKAGES,
 }
 _FOUND = {
     REFERENCE: "from benchmarks.spark.reference import WorkingHuggingFace as DefaultSource",
     READY: "from benchmarks.spark.sources import ReadyBatches as DefaultSource",
+    ENCODE: "from benchmarks.spark.sources import EncodeRows as DefaultSource",
     DROP: "from benchmarks.spark.sources import DropRows as DefaultSource",
 }
 _MOST_REPEATS = 4
@@ -97,8 +100,8 @@ class Bench:
 
     def __init__(self, rig: Rig, readers: list[str], say: Callable[[str], None]) -> None:
         self.rig, self.say = rig, say
-        self.readers = [name for name in readers if name != DROP]
-        self.writers = [name for name in readers if name in (OURS, EMBEDDED, REFERENCE, DROP)]
+        self.readers = [name for name in readers if name not in _ONLY_WRITE]
+        self.writers = [name for name in readers if name in (OURS, EMBEDDED, REFERENCE, *_ONLY_WRITE)]
         # A unix socket's path is short.
         self._own = Path(tempfile.mkdtemp(prefix="hf-bench-"))
         self._sessions: dict[str, Worker] = {}
@@ -178,7 +181,7 @@ class Bench:
         for name in self.writers:
             before = self.rig.traffic()
             once(name)
-            if name == DROP:
+            if name in _ONLY_WRITE:
                 continue
             cell.traffic[name] = self.rig.traffic() - before
             # Spark's own Parquet reader is shown the files that the writer has committed.
@@ -186,7 +189,7 @@ class Bench:
                 got = self._ask(LOCAL, "check", path=files, columns=None, filters=None, options={"recursiveFileLookup": "true"})
             if not self._same(cell, name, got, want):
                 writers.remove(name)
-        self._take(cell, (OURS, REFERENCE, DROP), writers, rounds, once)
+        self._take(cell, (OURS, REFERENCE, ENCODE), writers, rounds, once)
         return cell
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ FORMATS = {
     "embedded": "hubflight",
     "pyspark_huggingface": "huggingface_working",
     "ready batches": "ready_batches",
+    "encode rows": "encode_rows",
     "drop rows": "drop_rows",
     "local parquet": "parquet",
 }

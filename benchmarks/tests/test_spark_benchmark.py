@@ -15,7 +15,7 @@ from benchmarks.hub.rig import Traffic
 from benchmarks.measure.processes import clean_environment
 from benchmarks.measure.turns import Turns
 from benchmarks.spark import processes, report
-from benchmarks.spark.rounds import DROP, EMBEDDED, FLOORS, OURS, READY, REFERENCE, Cell, Sample, cases
+from benchmarks.spark.rounds import EMBEDDED, ENCODE, FLOORS, OURS, READY, REFERENCE, Cell, Sample, cases
 
 ROOT = Path(__file__).resolve().parents[2]
 _MIB = 1 << 20
@@ -38,7 +38,7 @@ def test_time_memory_and_ready_batches_are_judged_each_by_its_target(flights: re
     assert all(verdict.met for verdict in report.verdicts([Cell(flights, "full", 0, turns=Turns(better))]))
 
 
-@pytest.mark.parametrize(("question", "floor"), [("cold load + plan", READY), ("2 columns", READY), ("append", DROP)])
+@pytest.mark.parametrize(("question", "floor"), [("cold load + plan", READY), ("2 columns", READY), ("append", ENCODE)])
 def test_a_target_says_what_a_source_without_work_of_its_own_would_reach(
     flights: repositories.Repository, question: str, floor: str
 ) -> None:
@@ -110,4 +110,4 @@ def test_a_small_run_measures_with_real_spark_and_finds_equal_rows(tmp_path: Pat
     verdicts = json.loads(written.read_text(encoding="utf-8"))["verdicts"]
     faster = [verdict for verdict in verdicts if verdict["wanted"] in ("≥ 1×", "≥ 1.3×", "≥ 1.5×", "≥ 2×")]
     assert len(faster) == 2 * 2 * 5 * 2  # with one round the embedded server is judged, too
-    assert all("ready batches: " in verdict["note"] or "drop rows: " in verdict["note"] for verdict in faster)
+    assert all("ready batches: " in verdict["note"] or "encode rows: " in verdict["note"] for verdict in faster)
