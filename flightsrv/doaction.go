@@ -70,16 +70,22 @@ func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoAction
 		}
 		return err.WithHint("the actions are %s", strings.Join(names, ", "))
 	}
-	emit := func(v any) error { return sendResult(stream, v) }
 	body := a.GetBody()
 	if len(body) == 0 {
 		body = []byte("{}") // some clients cannot leave a body out, others cannot send one
 	}
-	result, err := act.run(s, stream.Context(), body, emit)
-	if err != nil {
-		return err
+	idle := s.limits.IdleTimeoutGet
+	if a.GetType() == "commit" {
+		idle = s.limits.IdleTimeoutPut // who does not take its progress keeps others from the dataset
 	}
-	return emit(result)
+	return watched(stream.Context(), a.GetType(), idle, func(ctx context.Context, wait await) error {
+		emit := func(v any) error { return wait(func() error { return sendResult(stream, v) }) }
+		result, err := act.run(s, ctx, body, emit)
+		if err != nil {
+			return err
+		}
+		return emit(result)
+	})
 }
 
 // sendResult sends one JSON Result of bounded size.

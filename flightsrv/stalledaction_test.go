@@ -1,0 +1,67 @@
+package flightsrv_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hubflight/hubflight/flightsrv"
+	"github.com/hubflight/hubflight/flightsrv/flighttest"
+	"github.com/hubflight/hubflight/writer"
+)
+
+// A commit tells of every file. Who does not take that is not waited for longer than
+// for any other client that has stopped; what is committed stays so, and asking again
+// tells it.
+func TestACommitWhoseClientTakesNothingIsEnded(t *testing.T) {
+	const files, name = 4000, "demo/stalled-commit"
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: 500 * time.Millisecond}))
+	job := uuid.NewString()
+	begun, err := f.Client.Begin(t.Context(), writer.BeginRequest{V: 1, Job: job, Dataset: name, Mode: writer.ModeAppend, CreateRepo: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, rows := numbered(7)
+	staged, err := f.Client.Stage(t.Context(), writer.StageRequest{V: 1, Job: job, Dataset: name, Revision: begun.Revision, Base: begun.Base,
+		Mode: writer.ModeAppend, Attempt: "0"}, schema, rows, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := writer.CommitRequest{V: 1, Job: job, Dataset: name, Revision: begun.Revision, Base: begun.Base, Mode: writer.ModeAppend, MaxOperations: new(int)}
+	for p := range files { // a file of the same content for each partition
+		file := staged.Files[0]
+		file.Partition = p
+		commit.Files = append(commit.Files, file)
+	}
+	body, err := json.Marshal(commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of a fixed window, so that it does not grow to hold the whole answer.
+	stream, err := raw(t, f, grpc.WithInitialWindowSize(64<<10)).DoAction(t.Context(), &flight.Action{Type: "commit", Body: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); !strings.Contains(f.Log.String(), "code=DeadlineExceeded"); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the call of a client that takes nothing is not ended")
+		}
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "no progress") {
+		t.Errorf("the client is told %v", err)
+	}
+	again, err := f.Client.Commit(t.Context(), commit, nil)
+	if err != nil || !again.Already || again.PathsTotal != files {
+		t.Errorf("asked again: already %v, %d files, %v", again.Already, again.PathsTotal, err)
+	}
+}
