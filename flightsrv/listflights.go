@@ -1,11 +1,14 @@
 package flightsrv
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/wire"
+	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
 )
 
 // ListFlights lists the configs and splits of one dataset. There is no listing
@@ -28,22 +31,32 @@ func (s *Server) ListFlights(criteria *flight.Criteria, stream flight.FlightServ
 	if err != nil {
 		return err
 	}
-	for _, split := range splits {
-		command, err := json.Marshal(ReadCommand{V: wireVersion, Dataset: ref.String(), Config: split.Config, Split: split.Split})
-		if err != nil {
-			return err
+	return watched(ctx, "list flights", s.limits.IdleTimeoutGet, func(_ context.Context, wait await) error {
+		for _, split := range splits {
+			info, err := splitInfo(ref, split)
+			if err != nil {
+				return err
+			}
+			if err := wait(func() error { return stream.Send(info) }); err != nil {
+				return err
+			}
 		}
-		rows := int64(-1)
-		if split.Rows != nil {
-			rows = *split.Rows
-		}
-		err = stream.Send(&flight.FlightInfo{
-			FlightDescriptor: &flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: command},
-			TotalRecords:     rows, TotalBytes: split.Bytes,
-		})
-		if err != nil {
-			return err
-		}
+		return nil
+	})
+}
+
+// splitInfo is a split as something to read: without endpoints, which a plan has.
+func splitInfo(ref source.Ref, split dataset.SplitInfo) (*flight.FlightInfo, error) {
+	command, err := json.Marshal(ReadCommand{V: wireVersion, Dataset: ref.String(), Config: split.Config, Split: split.Split})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	rows := int64(-1)
+	if split.Rows != nil {
+		rows = *split.Rows
+	}
+	return &flight.FlightInfo{
+		FlightDescriptor: &flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: command},
+		TotalRecords:     rows, TotalBytes: split.Bytes,
+	}, nil
 }
