@@ -19,21 +19,22 @@ import (
 // returns its result, which is sent last.
 type action struct {
 	about string
+	locks bool // others wait for its dataset, and so for whoever does not take what it tells
 	run   func(s *Server, ctx context.Context, body []byte, emit func(any) error) (result any, err error)
 }
 
 // actions is everything that ListActions lists and DoAction does.
 func actions() map[string]action {
 	return map[string]action{
-		"version": {"{} → the server's version, wire versions, Hub and limits", (*Server).versionAction},
-		"splits":  {`{"dataset","revision"?} → one item per config and split`, (*Server).splitsAction},
-		"explain": {"a read command → per file and row group: kept or skipped, by which layer, rows and the candidates among them, bytes and how many are read", (*Server).explainAction},
-		"count":   {"a read command → the exact number of rows, from the footers, or with filters from a scan of their columns", (*Server).countAction},
-		"parquet": {`{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, (*Server).parquetAction},
-		"begin":   {"starts a write job: repository, mode, base commit, schema", (*Server).beginAction},
-		"commit":  {"makes a job's staged files visible; repeating it is safe", (*Server).commitAction},
-		"jobs":    {`{"dataset"?,"job"?} → one item per job that is known here or told by the dataset's history`, (*Server).jobsAction},
-		"abort":   {`{"job"} → forgets what is spooled`, (*Server).abortAction},
+		"version": {about: "{} → the server's version, wire versions, Hub and limits", run: (*Server).versionAction},
+		"splits":  {about: `{"dataset","revision"?} → one item per config and split`, run: (*Server).splitsAction},
+		"explain": {about: "a read command → per file and row group: kept or skipped, by which layer, rows and the candidates among them, bytes and how many are read", run: (*Server).explainAction},
+		"count":   {about: "a read command → the exact number of rows, from the footers, or with filters from a scan of their columns", run: (*Server).countAction},
+		"parquet": {about: `{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, run: (*Server).parquetAction},
+		"begin":   {about: "starts a write job: repository, mode, base commit, schema", run: (*Server).beginAction},
+		"commit":  {about: "makes a job's staged files visible; repeating it is safe", run: (*Server).commitAction, locks: true},
+		"jobs":    {about: `{"dataset"?,"job"?} → one item per job that is known here or told by the dataset's history`, run: (*Server).jobsAction},
+		"abort":   {about: `{"job"} → forgets what is spooled`, run: (*Server).abortAction},
 	}
 }
 
@@ -75,8 +76,8 @@ func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoAction
 		body = []byte("{}") // some clients cannot leave a body out, others cannot send one
 	}
 	idle := s.limits.IdleTimeoutGet
-	if a.GetType() == "commit" {
-		idle = s.limits.IdleTimeoutPut // who does not take its progress keeps others from the dataset
+	if act.locks {
+		idle = s.limits.IdleTimeoutPut
 	}
 	return watched(stream.Context(), a.GetType(), idle, func(ctx context.Context, wait await) error {
 		emit := func(v any) error { return wait(func() error { return sendResult(stream, v) }) }

@@ -22,7 +22,7 @@ import (
 // tells it.
 func TestACommitWhoseClientTakesNothingIsEnded(t *testing.T) {
 	const files, name = 4000, "demo/stalled-commit"
-	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: 500 * time.Millisecond}))
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: 3 * time.Second}))
 	job := uuid.NewString()
 	begun, err := f.Client.Begin(t.Context(), writer.BeginRequest{V: 1, Job: job, Dataset: name, Mode: writer.ModeAppend, CreateRepo: true})
 	if err != nil {

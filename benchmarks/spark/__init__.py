@@ -1,7 +1,7 @@
 """What Spark makes of hubflight, beside what people use today: ``make bench-spark`` runs ``python -m benchmarks.spark``.
 
 ================  =================================================================================================
-``sources``       what no Python data source can beat: ready batches from memory, writers that drop their rows or their Parquet
+``sources``       sources with next to no work: ready batches from memory, writers that drop their rows or their Parquet
 ``reference``     pyspark_huggingface with a write that works
 ``session``       the process in which one reader's Spark lives
 ``processes``     CPU seconds and peak memory of a whole tree of processes

@@ -32,7 +32,7 @@ from benchmarks.spark.processes import cpu_of_tree
 OURS, EMBEDDED, REFERENCE, READY, LOCAL = "hubflight", "embedded", "pyspark_huggingface", "ready batches", "local parquet"
 DROP, ENCODE = "drop rows", "encode rows"
 FLOORS = {"append": ENCODE}
-"""What shows, by question, how much of the time no Python source can save; everywhere else it is `READY`."""
+"""A source without any work but what nobody can avoid, by question; everywhere else it is `READY`."""
 READERS = (OURS, EMBEDDED, REFERENCE, READY, ENCODE, DROP, LOCAL)
 _ONLY_WRITE = (ENCODE, DROP)
 _OUR_PACKAGES, _THEIR_PACKAGES = ("pyspark_hubflight", "pyspark_hubflight_py"), ("pyspark_huggingface",)
