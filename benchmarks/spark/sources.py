@@ -1,4 +1,4 @@
-"""What is left when a source has next to no work: one that has its rows ready, and writers that drop what they are given, at once or as Parquet.
+"""What is left when a source has next to no work: rows that are ready, and writers that drop what they get, at once or as Parquet.
 
 They live in a module because Spark's workers import them by name, and the module imports nothing else: what it takes to
 load is part of a cold start.
