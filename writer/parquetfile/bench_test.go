@@ -19,7 +19,7 @@ import (
 // writes is read back once, and has the same size every time.
 func BenchmarkWrite(b *testing.B) {
 	const rows = 50_000
-	for _, shape := range []string{"numbers", "words", "texts", "chat"} {
+	for _, shape := range []string{"ids", "numbers", "words", "texts", "chat"} {
 		rec := shaped(shape, rows)
 		props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy), parquet.WithPageIndexEnabled(true), parquet.WithVersion(parquet.V2_LATEST))
 		var size int64
@@ -52,7 +52,7 @@ type counter int64
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
 
-func sameAsRead(b *testing.B, raw []byte, want arrow.RecordBatch) {
+func sameAsRead(b testing.TB, raw []byte, want arrow.RecordBatch) {
 	b.Helper()
 	table, err := pqarrow.ReadTable(b.Context(), bytes.NewReader(raw), nil, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	if err != nil {
@@ -95,7 +95,7 @@ func writeLibrary(w io.Writer, rec arrow.RecordBatch, props *parquet.WriterPrope
 func shaped(shape string, rows int) arrow.RecordBatch {
 	r := rand.New(rand.NewPCG(1, 1))
 	turn := arrow.StructOf(arrow.Field{Name: "from", Type: arrow.BinaryTypes.String, Nullable: true}, arrow.Field{Name: "value", Type: arrow.BinaryTypes.String, Nullable: true})
-	dt := map[string]arrow.DataType{"numbers": arrow.PrimitiveTypes.Int64, "words": arrow.BinaryTypes.String, "texts": arrow.BinaryTypes.String, "chat": arrow.ListOf(turn)}[shape]
+	dt := map[string]arrow.DataType{"ids": arrow.PrimitiveTypes.Int64, "numbers": arrow.PrimitiveTypes.Int64, "words": arrow.BinaryTypes.String, "texts": arrow.BinaryTypes.String, "chat": arrow.ListOf(turn)}[shape]
 	text := func() string {
 		out := ""
 		for range 5 + r.IntN(30) {
@@ -105,10 +105,14 @@ func shaped(shape string, rows int) arrow.RecordBatch {
 	}
 	build := array.NewBuilder(memory.DefaultAllocator, dt)
 	defer build.Release()
-	for range rows {
+	for i := range rows {
 		switch b := build.(type) {
 		case *array.Int64Builder:
-			b.Append(r.Int64N(5000))
+			if shape == "ids" {
+				b.Append(int64(i))
+			} else {
+				b.Append(r.Int64N(5000))
+			}
 		case *array.StringBuilder:
 			if shape == "words" {
 				b.Append(fmt.Sprintf("N%d", r.IntN(4000)))

@@ -255,7 +255,7 @@ func (v *numbers[T]) read(b []byte) T {
 }
 
 func (v *numbers[T]) pays() bool {
-	return v.dict && len(v.keys)*v.width <= v.limit && (v.tried < triedValues || v.tried >= 2*triedValues || len(v.keys)*4 <= v.tried*triedShare)
+	return v.dict && len(v.keys)*v.width <= v.limit && repeats(len(v.keys), v.tried)
 }
 
 func (v *numbers[T]) giveUp(soon bool) {
@@ -263,8 +263,12 @@ func (v *numbers[T]) giveUp(soon bool) {
 		if v.bloom != nil {
 			v.hash(v.keys)
 		}
-		for _, index := range v.indices {
-			v.plain = v.append(v.plain, v.keys[index:index+1])
+		if len(v.indices) == len(v.keys) { // none came twice
+			v.plain = v.append(v.plain, v.keys)
+		} else {
+			for _, index := range v.indices {
+				v.plain = v.append(v.plain, v.keys[index:index+1])
+			}
 		}
 		v.indices = v.indices[:0]
 	}

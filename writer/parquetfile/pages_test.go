@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	arrowparquet "github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -106,5 +109,62 @@ func TestNaNIsInNoStatisticsAndAZeroIsBoth(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// dataEncodings are those of the only chunk's data pages, in order of their names.
+func dataEncodings(t *testing.T, raw []byte) string {
+	t.Helper()
+	f, err := file.NewParquetReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	chunk, err := f.MetaData().RowGroup(0).ColumnChunk(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, s := range chunk.EncodingStats() {
+		if s.PageType.String() == "DATA_PAGE" {
+			found = append(found, s.Encoding.String())
+		}
+	}
+	slices.Sort(found)
+	return strings.Join(found, " ")
+}
+
+func TestADictionaryHasToPay(t *testing.T) {
+	const plain, numbered, both = "PLAIN", "RLE_DICTIONARY", "PLAIN RLE_DICTIONARY"
+	firstTwice := func(i int) int { return max(i-1, 0) }
+	for name, c := range map[string]struct {
+		rows  int
+		value func(i int) int
+		want  string
+	}{
+		"few values, each once":     {uniqueValues - 1, func(i int) int { return i }, numbered},
+		"many values, each once":    {uniqueValues, func(i int) int { return i }, plain},
+		"many values, one twice":    {2 * uniqueValues, firstTwice, numbered},
+		"more values, one twice":    {2 * triedValues, firstTwice, both},
+		"more values, many twice":   {2 * triedValues, func(i int) int { return i * 7 / 10 }, numbered},
+		"each once but first often": {2 * triedValues, func(i int) int { return max(i-triedValues, 0) }, numbered},
+	} {
+		for kind, dt := range map[string]arrow.DataType{"numbers": arrow.PrimitiveTypes.Int64, "texts": arrow.BinaryTypes.String} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				rec := column(t, dt, c.rows, func(b array.Builder, i int) {
+					switch b := b.(type) {
+					case *array.Int64Builder:
+						b.Append(int64(c.value(i)) << 32)
+					case *array.StringBuilder:
+						b.Append(fmt.Sprint(c.value(i)))
+					}
+				})
+				raw := written(t, rec, arrowparquet.NewWriterProperties(), rec.NumRows(), func() int64 { return 777 })
+				if got := dataEncodings(t, raw); got != c.want {
+					t.Errorf("the pages are %s, want %s", got, c.want)
+				}
+				sameAsRead(t, raw, rec)
+			})
+		}
 	}
 }

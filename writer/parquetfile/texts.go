@@ -313,7 +313,7 @@ func (v *texts) merge(low, high, otherLow, otherHigh []byte) ([]byte, []byte) {
 }
 
 func (v *texts) pays() bool {
-	return v.dict && v.bytes <= v.limit && (v.tried < triedValues || v.tried >= 2*triedValues || len(v.ends)*4 <= v.tried*triedShare)
+	return v.dict && v.bytes <= v.limit && repeats(len(v.ends), v.tried)
 }
 
 func (v *texts) giveUp(soon bool) {

@@ -19,7 +19,21 @@ const (
 	// triedValues is how many values a dictionary gets to show that it pays, and triedShare, in quarters, how many of them may be new.
 	triedValues = 32 << 10
 	triedShare  = 3
+	// uniqueValues is after how many values a dictionary is given up if none has come twice.
+	uniqueValues = 8 << 10
 )
+
+// repeats reports whether values come often enough to be numbered: of so many tried there are so many different ones. After
+// twice triedValues that is settled.
+func repeats(different, tried int) bool {
+	switch {
+	case different == tried:
+		return tried < uniqueValues
+	case tried < triedValues || tried >= 2*triedValues:
+		return true
+	}
+	return different*4 <= tried*triedShare
+}
 
 // levelRoom is left free before PLAIN values: the levels of their page go there, so that the values need not be moved behind them.
 const levelRoom = 4 << 10
