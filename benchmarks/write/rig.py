@@ -28,18 +28,27 @@ class Site:
     """Of its unix socket, which is how clients of this machine reach a server."""
     processes: dict[str, subprocess.Popen[bytes]]
     log: Path
-    folder: Path
+    """The Hub's, with a line for each request that has ended."""
+    skip: int = 0
+    """How many bytes of it are of jobs that do not count."""
 
     def cpu(self, name: str) -> float:
         return cpu_seconds(self.processes[name].pid) if name in self.processes else 0.0
 
+    def begin(self) -> None:
+        """What the Hub has been asked so far does not count."""
+        self.skip = self.log.stat().st_size
+
     def requests(self) -> int:
         """Requests to both origins that have ended."""
-        return len(re.findall(rb"msg=request origin=", self.log.read_bytes()))
+        return len(re.findall(rb"msg=request origin=", self._asked()))
 
     def uploads(self) -> list[tuple[float, float]]:
         """When each PUT of a file, or of a part of one, began and ended, in seconds since the epoch."""
-        return uploads(self.log.read_text(encoding="utf-8"))
+        return uploads(self._asked().decode())
+
+    def _asked(self) -> bytes:
+        return self.log.read_bytes()[self.skip :]
 
 
 @dataclass
@@ -77,7 +86,7 @@ class Rig:
             port, log = folder / "hub.address", folder / "hub.log"
             hub = start([str(self.binary), "hub", "--dir", str(folder / "hub"), "--port-file", str(port), "--verbose"], log, folder)
             stack.callback(stop, hub)
-            site = Site(await_file(hub, port, log), None, {"hub": hub}, log, folder)
+            site = Site(await_file(hub, port, log), None, {"hub": hub}, log)
             if name == OURS:
                 port, log, socket = folder / "server.address", folder / "server.log", folder / "server.sock"
                 command = ["serve", "--server.address", "127.0.0.1:0", "--server.unix", str(socket), "--server.port_file", str(port)]

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -17,7 +18,7 @@ from benchmarks.write.rig import IN_MEMORY, OURS, REFERENCE, Rig, Site, all_cpu,
 from benchmarks.write.tasks import Input
 from benchmarks.write.writers import TOKEN, Question
 
-_DATASET = "bench/written"
+_DATASET, _BEFORE = "bench/written", "bench/before"
 FILE_BYTES = 32 << 20
 """The size of files in a job that shall have several."""
 
@@ -61,7 +62,10 @@ class Cell:
 
 
 def run(rig: Rig, what: Input, rounds: int, names: Sequence[str], say: Callable[[str], None]) -> Cell:
-    """Timings.  A writer whose files do not hold the rows is not measured."""
+    """Timings.  A writer whose files do not hold the rows is not measured.
+
+    Each has written the same rows just before: what processes load and grow in their first job is in nobody's time.
+    """
     cell = Cell(what)
     for name in names:
         _check(rig, cell, name)
@@ -69,7 +73,7 @@ def run(rig: Rig, what: Input, rounds: int, names: Sequence[str], say: Callable[
         say(f"WRONG {wrong}")
     judged = [name for name in (OURS, REFERENCE) if name in cell.written]
     others = [name for name in cell.written if name not in judged]
-    turns.take(judged, others, rounds if judged else 0, lambda name: measure(rig, what, name), cell.turns)
+    turns.take(judged, others, rounds if judged else 0, lambda name: measure(rig, what, name, before=what), cell.turns)
     return cell
 
 
@@ -82,7 +86,7 @@ def peaks(rig: Rig, what: Input, tiny: Input, rounds: int, names: Sequence[str])
 
     def fresh(name: str) -> Sample:
         rig.retire(name)
-        measure(rig, tiny, name, warm=True)
+        measure(rig, tiny, name)
         sample = measure(rig, what, name)
         rig.retire(name)
         return dataclasses.replace(sample, foreign=0.0)
@@ -105,19 +109,26 @@ _count = 0
 
 
 def measure(
-    rig: Rig, what: Input, name: str, warm: bool = False, file_bytes: int | None = None, then: Callable[[Site], None] | None = None
+    rig: Rig, what: Input, name: str, before: Input | None = None, file_bytes: int | None = None, then: Callable[[Site], None] | None = None
 ) -> Sample:
-    """Writes a job to a new Hub.  ``then`` may look at what is in it."""
+    """Writes a job to a new Hub, after the job ``before`` of the same processes.  ``then`` may look at what is in it."""
     worker = rig.worker(name)
+
+    def write(site: Site, job: Input, dataset: str) -> dict[str, Any]:
+        answer = worker.ask(**dataclasses.asdict(_question(site, job, dataset, file_bytes)))
+        if "error" in answer:
+            raise SystemExit(f"{name} gave {answer} for {job.name}; see {worker.log}")
+        return answer
+
     with rig.site(name) as site:
-        question = dataclasses.replace(_question(site, what, warm), file_bytes=file_bytes)
+        if before:
+            write(site, before, _BEFORE)
+        site.begin()
         server = site.processes.get("server")
         client_idle = forget_peak(worker.process.pid)
         server_idle = forget_peak(server.pid) if server else 0
         ours, everybody, server_cpu = all_cpu(site, worker), machine_cpu(), site.cpu("server")
-        answer = worker.ask(**dataclasses.asdict(question))
-        if "error" in answer:
-            raise SystemExit(f"{name} gave {answer} for {what.name}; see {worker.log}")
+        answer = write(site, what, _DATASET)
         load = Load(all_cpu(site, worker) - ours, machine_cpu() - everybody, answer["wall"])
         sample = Sample(
             wall=answer["wall"],
@@ -134,10 +145,10 @@ def measure(
         return sample
 
 
-def _question(site: Site, what: Input, warm: bool) -> Question:
+def _question(site: Site, job: Input, dataset: str, file_bytes: int | None) -> Question:
     global _count
     _count += 1
-    return Question(site.hub, site.server, _DATASET, [str(path) for path in what.files], f"{'warm' if warm else 'job'} {_count}")
+    return Question(site.hub, site.server, dataset, [str(path) for path in job.files], f"job {_count}", file_bytes)
 
 
 def _check(rig: Rig, cell: Cell, name: str) -> None:
