@@ -357,6 +357,28 @@ func TestColumnsAreMatchedByNameOrRefusedByName(t *testing.T) {
 	}
 }
 
+// TestTwoFieldsOfAStructWithOneNameAreRefusedByPath, however deep: they are matched by
+// name, so that both would get the values of the first.
+func TestTwoFieldsOfAStructWithOneNameAreRefusedByPath(t *testing.T) {
+	twice := arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64}, arrow.Field{Name: "y", Type: arrow.PrimitiveTypes.Int64}, arrow.Field{Name: "x", Type: arrow.BinaryTypes.String})
+	for column, dt := range map[string]arrow.DataType{
+		"a.x":           twice,
+		"a.element.x":   arrow.LargeListOf(twice),
+		"a.value.x":     arrow.MapOf(arrow.BinaryTypes.String, twice),
+		"a.s.element.x": arrow.StructOf(arrow.Field{Name: "s", Type: arrow.FixedSizeListOf(2, twice)}),
+	} {
+		_, err := fileSchema(arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt}}, nil), true)
+		if source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), "column="+column+")") || !strings.Contains(err.Error(), "rename") {
+			t.Errorf("%s: got %v", dt, err)
+		}
+	}
+	// The same name at two places is none twice.
+	inner := arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64})
+	if _, err := fileSchema(arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.StructOf(arrow.Field{Name: "x", Type: inner})}}, nil), true); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBatchesAreWrittenRightInSlices: row groups and files end anywhere in a
 // batch, and the library has to get slices of every type right.
 func TestBatchesAreWrittenRightInSlices(t *testing.T) {

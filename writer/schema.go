@@ -97,7 +97,14 @@ func nestedType(dt arrow.DataType, path string, depth int) (arrow.DataType, erro
 			return nil, (&source.Error{Op: "stage", Kind: source.KindUnsupported, Msg: "a struct without fields cannot be written to Parquet"}).WithColumn(path)
 		}
 		fields := make([]arrow.Field, t.NumFields())
+		seen := make(map[string]bool, t.NumFields())
 		for i, f := range t.Fields() {
+			// Fields are matched by name, in a later append and by most readers: of two, one would be taken for both.
+			if seen[f.Name] {
+				return nil, invalid("stage", "two fields of a struct have the same name").WithColumn(path + "." + f.Name).
+					WithHint("rename one of them before writing it")
+			}
+			seen[f.Name] = true
 			var err error
 			if fields[i], err = child(f, f.Name); err != nil {
 				return nil, err
