@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer"
 )
 
 const (
@@ -241,8 +242,9 @@ func unauthenticated(format string, args ...any) *source.Error {
 
 type principalKey struct{}
 
+// withPrincipal also tells the writer, to which a job is its principal's own.
 func withPrincipal(ctx context.Context, p Principal) context.Context {
-	return context.WithValue(ctx, principalKey{}, p)
+	return writer.OnBehalfOf(context.WithValue(ctx, principalKey{}, p), p.Name)
 }
 
 func principalOf(ctx context.Context) Principal {

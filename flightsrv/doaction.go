@@ -33,8 +33,8 @@ func actions() map[string]action {
 		"parquet": {about: `{"dataset","config"?,"split"?,"revision"?,"shape"?:"viewer"|"hub","shard"?} → the files of the conversion to Parquet`, run: (*Server).parquetAction},
 		"begin":   {about: "starts a write job: repository, mode, base commit, schema", run: (*Server).beginAction},
 		"commit":  {about: "makes a job's staged files visible; repeating it is safe", run: (*Server).commitAction, locks: true},
-		"jobs":    {about: `{"dataset"?,"job"?} → one item per job that is known here or told by the dataset's history`, run: (*Server).jobsAction},
-		"abort":   {about: `{"job"} → forgets what is spooled`, run: (*Server).abortAction},
+		"jobs":    {about: `{"dataset"?,"job"?} → one item per job that is the caller's own and known here, or told by the dataset's history`, run: (*Server).jobsAction},
+		"abort":   {about: `{"job"} → forgets what is spooled of a job of the caller's own`, run: (*Server).abortAction},
 	}
 }
 
@@ -265,7 +265,7 @@ func (s *Server) abortAction(ctx context.Context, body []byte, _ func(any) error
 	if err := checkVersion("abort", r.V); err != nil {
 		return nil, err
 	}
-	if err := s.writer.Abort(ctx, r.Job); err != nil {
+	if err := s.writer.Abort(ctx, principalOf(ctx).HubToken, r.Job); err != nil {
 		return nil, err
 	}
 	return map[string]any{"type": "result", "v": wireVersion, "job": r.Job}, nil

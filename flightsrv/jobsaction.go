@@ -8,8 +8,8 @@ import (
 )
 
 // jobsAction tells which write jobs there are: those of a dataset by its history,
-// else those that this server knows of the caller. A caller sees jobs of datasets
-// that it may read, and nobody else's.
+// else those that this server knows of the caller. A caller sees its own jobs, and of
+// others' what the history of a dataset that it may read tells.
 func (s *Server) jobsAction(ctx context.Context, body []byte, emit func(any) error) (any, error) {
 	var r struct {
 		V        int    `json:"v,omitempty"`
@@ -46,10 +46,10 @@ func (s *Server) jobs(ctx context.Context, dataset, revision, job string) ([]wri
 		return s.writer.Jobs(ctx, token, dataset, revision, job)
 	}
 	var items []writer.JobItem
-	for _, item := range s.writer.KnownJobs(token) {
+	for _, item := range s.writer.KnownJobs(ctx, token) {
 		ref, err := s.ref(item.Dataset, "")
 		if err != nil || authorize(ctx, "jobs", ref, false) != nil || job != "" && item.Job != job {
-			continue // another caller's, as far as this one is concerned
+			continue // this caller may not read the dataset any more
 		}
 		if job != "" { // its history knows more
 			return s.writer.Jobs(ctx, token, item.Dataset, item.Revision, job)

@@ -63,10 +63,7 @@ func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequ
 		beat.report(e)
 	}
 	failpoint.Here(failpoint.CommitAnswers)
-	w.known.forget(job.ID)
-	w.mu.Lock()
-	delete(w.jobs, job.ID) // an abort has nothing left to drop
-	w.mu.Unlock()
+	w.done(keyOfJob(ctx, token, job.ID))
 	result.Type, result.V = "result", Version
 	if result.Commits == nil {
 		result.Commits = []string{}

@@ -45,9 +45,42 @@ type Historian interface {
 	Jobs(ctx context.Context, revision, job string) ([]JobItem, error)
 }
 
-// KnownJobs are the jobs that this process has begun or staged for this token,
+// jobOwner is whose a job is as long as no history tells of it: callers of one Hub
+// token may be several principals, and those of one principal may bring their own.
+type jobOwner struct {
+	principal string
+	token     source.TokenID
+}
+
+// jobKey names a job as its owner does. With another caller's id one finds nothing,
+// and takes nothing away.
+type jobKey struct {
+	owner jobOwner
+	job   string
+}
+
+type principalKey struct{}
+
+// OnBehalfOf names the principal for whom the steps of jobs under ctx are carried
+// out. Without it there is one, the unnamed.
+func OnBehalfOf(ctx context.Context, principal string) context.Context {
+	return context.WithValue(ctx, principalKey{}, principal)
+}
+
+func ownerOf(ctx context.Context, token source.HubToken) jobOwner {
+	principal, _ := ctx.Value(principalKey{}).(string)
+	return jobOwner{principal: principal, token: token.ID()}
+}
+
+func keyOfJob(ctx context.Context, token source.HubToken, job string) jobKey {
+	return jobKey{owner: ownerOf(ctx, token), job: job}
+}
+
+// KnownJobs are the jobs that this process has begun or staged for this caller,
 // newest first: what a restart forgets, and no history tells.
-func (w *Writer) KnownJobs(token source.HubToken) []JobItem { return w.known.list(token) }
+func (w *Writer) KnownJobs(ctx context.Context, token source.HubToken) []JobItem {
+	return w.known.list(ownerOf(ctx, token))
+}
 
 // Jobs are the jobs of a dataset: those that its history tells, and those that are
 // known here and have no commit yet. job "" is all of them. Errors: KindNotFound
@@ -70,7 +103,7 @@ func (w *Writer) Jobs(ctx context.Context, token source.HubToken, dataset, revis
 	for i := range items {
 		items[i].Type, items[i].Dataset, items[i].Revision = "item", ref.Name(), rev
 	}
-	for _, k := range w.known.list(token) {
+	for _, k := range w.known.list(ownerOf(ctx, token)) {
 		if k.Dataset != ref.Name() || job != "" && k.Job != job {
 			continue
 		}
@@ -92,33 +125,29 @@ func (w *Writer) Jobs(ctx context.Context, token source.HubToken, dataset, revis
 // were touched longest ago are forgotten.
 type knownJobs struct {
 	mu   sync.Mutex
-	jobs map[string]knownJob
+	jobs map[jobKey]knownJob
 }
 
 type knownJob struct {
-	item  JobItem
-	token source.HubToken
-	at    time.Time
+	item JobItem
+	at   time.Time
 }
 
 const maxKnown = 1000
 
-// note records a step of a job. Another caller's job of the same id is left alone.
-func (k *knownJobs) note(token source.HubToken, ref source.Ref, revision, job string, staged int) {
+// note records a step of a job.
+func (k *knownJobs) note(job jobKey, ref source.Ref, revision string, staged int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	was, ok := k.jobs[job]
-	if ok && was.token != token {
-		return
-	}
+	was := k.jobs[job]
 	if k.jobs == nil {
-		k.jobs = map[string]knownJob{}
+		k.jobs = map[jobKey]knownJob{}
 	}
 	now := time.Now()
 	was.item.Staged += staged
-	was.item = JobItem{Type: "item", Job: job, Dataset: ref.Name(), Revision: cmp.Or(revision, was.item.Revision), State: JobOpen,
+	was.item = JobItem{Type: "item", Job: job.job, Dataset: ref.Name(), Revision: cmp.Or(revision, was.item.Revision), State: JobOpen,
 		Commits: []string{}, Updated: now.UTC().Format(time.RFC3339), Staged: was.item.Staged}
-	was.token, was.at = token, now
+	was.at = now
 	k.jobs[job] = was
 	if len(k.jobs) > maxKnown {
 		oldest := job
@@ -132,18 +161,18 @@ func (k *knownJobs) note(token source.HubToken, ref source.Ref, revision, job st
 }
 
 // forget drops a job that is committed or aborted.
-func (k *knownJobs) forget(job string) {
+func (k *knownJobs) forget(job jobKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.jobs, job)
 }
 
-func (k *knownJobs) list(token source.HubToken) []JobItem {
+func (k *knownJobs) list(owner jobOwner) []JobItem {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var mine []knownJob
-	for _, j := range k.jobs {
-		if j.token == token {
+	for key, j := range k.jobs {
+		if key.owner == owner {
 			mine = append(mine, j)
 		}
 	}

@@ -25,7 +25,8 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 	if err := r.Validate(); err != nil {
 		return StageResult{}, err
 	}
-	ctx, leave := w.enter(ctx, r.Job)
+	key := keyOfJob(ctx, token, r.Job)
+	ctx, leave := w.enter(ctx, key)
 	defer leave()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -46,10 +47,10 @@ func (w *Writer) Stage(ctx context.Context, token source.HubToken, r StageReques
 		return StageResult{}, err
 	}
 	failpoint.Here(failpoint.StageAnswers)
-	if !w.remember(r.Job, s.forgets) {
+	if !w.remember(key, s.forgets) {
 		return StageResult{}, source.Errorf(source.KindCanceled, "stage", "the job has ended before this attempt")
 	}
-	w.known.note(token, s.ref, s.request.Revision, r.Job, len(s.records))
+	w.known.note(key, s.ref, s.request.Revision, len(s.records))
 	return StageResult{Type: "result", V: Version, Files: s.records}, nil
 }
 

@@ -40,7 +40,7 @@ type Writer struct {
 	held     *allowance // of pages in memory
 
 	mu   sync.Mutex
-	jobs map[string]*jobState // attempts that are running or staged here
+	jobs map[jobKey]*jobState // attempts that are running or staged here
 }
 
 const defaultSpoolBytes = 8 << 30
@@ -67,7 +67,7 @@ func New(o Options) (*Writer, error) {
 		return nil, err
 	}
 	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger,
-		held: newAllowance(allHeldMore), jobs: map[string]*jobState{}}, nil
+		held: newAllowance(allHeldMore), jobs: map[jobKey]*jobState{}}, nil
 }
 
 // Close removes the spool. Attempts that still run fail.
@@ -89,7 +89,7 @@ const (
 
 // enter registers a running attempt; the returned function ends it. A context
 // that Abort cancels is returned with it.
-func (w *Writer) enter(ctx context.Context, job string) (context.Context, func()) {
+func (w *Writer) enter(ctx context.Context, job jobKey) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,7 +117,7 @@ func (w *Writer) enter(ctx context.Context, job string) (context.Context, func()
 // remember keeps what an abort of the job may drop. It reports false if the job was
 // aborted or committed since the attempt began: then nobody drops it any more but the
 // attempt itself.
-func (w *Writer) remember(job string, forgets []func()) bool {
+func (w *Writer) remember(job jobKey, forgets []func()) bool {
 	if len(forgets) == 0 {
 		return true
 	}
@@ -146,20 +146,29 @@ func (w *Writer) sweep() {
 	}
 }
 
-// Abort stops the attempts of a job that run here and drops what only they could
-// refer to. It never fails, also for unknown jobs, and never touches what a commit
-// may refer to.
-func (w *Writer) Abort(_ context.Context, job string) error {
-	w.known.forget(job)
-	for _, forget := range w.stop(job) {
+// Abort stops the attempts of a caller's own job that run here and drops what only
+// they could refer to. It never fails, also for unknown jobs, of which another
+// caller's is one, and never touches what a commit may refer to.
+func (w *Writer) Abort(ctx context.Context, token source.HubToken, job string) error {
+	key := keyOfJob(ctx, token, job)
+	w.known.forget(key)
+	for _, forget := range w.stop(key) {
 		forget()
 	}
 	return nil
 }
 
+// done forgets a job that is committed: an abort has nothing left to drop.
+func (w *Writer) done(job jobKey) {
+	w.known.forget(job)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.jobs, job)
+}
+
 // stop cancels the attempts of a job and returns what may be dropped. An attempt
 // that ends takes itself out of its job, so the lock is held until all are told.
-func (w *Writer) stop(job string) (forgets []func()) {
+func (w *Writer) stop(job jobKey) (forgets []func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := w.jobs[job]

@@ -20,7 +20,7 @@ func TestAJobIsAbortedWhileItsAttemptsEnd(t *testing.T) {
 	}
 	defer func() { _ = w.Close() }()
 	for i := range 200 {
-		job := strconv.Itoa(i)
+		job := keyOfJob(t.Context(), source.HubToken{}, strconv.Itoa(i))
 		var ends sync.WaitGroup
 		start, dropped := make(chan struct{}), 0
 		for range 8 {
@@ -36,7 +36,7 @@ func TestAJobIsAbortedWhileItsAttemptsEnd(t *testing.T) {
 		w.remember(job, []func(){func() { dropped++ }})
 		ends.Go(func() {
 			<-start
-			if err := w.Abort(t.Context(), job); err != nil {
+			if err := w.Abort(t.Context(), source.HubToken{}, job.job); err != nil {
 				t.Error(err)
 			}
 		})

@@ -51,7 +51,7 @@ func TestWhatAnAttemptHasStagedIsDroppedIfItsJobIsAbortedInThatMoment(t *testing
 	before := len(b.below())
 	var w *writer.Writer
 	w = b.telling(func() {
-		if err := w.Abort(t.Context(), theJob); err != nil {
+		if err := w.Abort(t.Context(), source.HubToken{}, theJob); err != nil {
 			t.Error(err)
 		}
 	})

@@ -301,7 +301,7 @@ func TestAbortStopsAttemptsAndNeverFails(t *testing.T) {
 		failed <- err
 	}()
 	<-in.reached
-	if err := errors.Join(j.w.Abort(t.Context(), j.begin.Job), j.w.Abort(t.Context(), "nobody's")); err != nil {
+	if err := errors.Join(j.w.Abort(t.Context(), j.token, j.begin.Job), j.w.Abort(t.Context(), j.token, "nobody's")); err != nil {
 		t.Error(err)
 	}
 	select {

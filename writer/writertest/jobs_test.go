@@ -33,8 +33,9 @@ func TestJobsAreToldByTheHistoryAndByWhoStagedThem(t *testing.T) {
 	equal(t, "jobs", []string{items[0].Job, items[1].Job}, []string{two.begin.Job, one.begin.Job})
 	equal(t, "states", []string{items[0].State, items[1].State}, []string{writer.JobOpen, writer.JobComplete})
 	equal(t, "staged and commits", []int{items[0].Staged, len(items[1].Commits)}, []int{2, 2})
-	equal(t, "known", r.w.KnownJobs(r.token)[0].Job, two.begin.Job)
-	equal(t, "known to others", len(r.w.KnownJobs(source.NewHubToken("hf_somebody"))), 0)
+	equal(t, "known", r.w.KnownJobs(t.Context(), r.token)[0].Job, two.begin.Job)
+	equal(t, "known to another principal", len(r.w.KnownJobs(writer.OnBehalfOf(t.Context(), "bob"), r.token)), 0)
+	equal(t, "known to others", len(r.w.KnownJobs(t.Context(), source.NewHubToken("hf_somebody"))), 0)
 
 	// It stops half-way; another replica tells how far it came.
 	ctx, cancel := context.WithCancel(t.Context())

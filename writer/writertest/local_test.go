@@ -155,7 +155,7 @@ func TestALocalAbortForgetsWhatIsStaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "staged", len(r.leftovers()), 1)
-	if err := j.w.Abort(t.Context(), j.begin.Job); err != nil {
+	if err := j.w.Abort(t.Context(), j.token, j.begin.Job); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "left over", r.leftovers(), []string{})

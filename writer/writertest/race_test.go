@@ -335,7 +335,7 @@ func TestSpeculativeAttemptsNeverShow(t *testing.T) {
 		if _, err := j.Stage(0, "late", rows(7, 8)); err != nil {
 			t.Errorf("seed %d: a late attempt: %v", seed, err)
 		}
-		if err := j.w.Abort(t.Context(), j.begin.Job); err != nil {
+		if err := j.w.Abort(t.Context(), j.token, j.begin.Job); err != nil {
 			t.Error(err)
 		}
 		equal(t, fmt.Sprintf("seed %d: rows", seed), r.read("main", "", ""), want)
