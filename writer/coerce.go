@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/big"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
@@ -135,6 +138,9 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 		if arrow.IsFloating(from.ID()) && to.ID() == arrow.FLOAT16 {
 			return halfCast, nil
 		}
+		if rescales(from, to) {
+			return decimalCast(from, to), nil
+		}
 		if leafCastable(from, to) && compute.CanCast(from, to) {
 			return leafCast(from, to), nil
 		}
@@ -155,7 +161,7 @@ func leafCastable(from, to arrow.DataType) bool {
 	case f == arrow.NULL:
 		return true
 	case arrow.IsInteger(f):
-		return arrow.IsInteger(t) || arrow.IsFloating(t) || arrow.IsDecimal(t)
+		return arrow.IsInteger(t) || arrow.IsFloating(t)
 	case arrow.IsFloating(f):
 		return arrow.IsFloating(t)
 	case arrow.IsDecimal(f):
@@ -235,6 +241,100 @@ func halfCast(ctx context.Context, a arrow.Array) (arrow.Array, error) {
 		b.Append(h)
 	}
 	return b.NewArray(), nil
+}
+
+// rescales reports whether a conversion to a decimal may move the point.
+func rescales(from, to arrow.DataType) bool {
+	t, ok := to.(arrow.DecimalType)
+	if !ok {
+		return false
+	}
+	if f, ok := from.(arrow.DecimalType); ok {
+		return f.GetScale() != t.GetScale()
+	}
+	return arrow.IsInteger(from.ID())
+}
+
+// decimalCast is ours because the library's asks of a type to have room for every
+// integer, instead of for those that are there, and because it panics on a value that
+// leaves its 128 or 256 bits, in a goroutine of its own: that ends the process.
+func decimalCast(from, to arrow.DataType) cast {
+	t := to.(arrow.DecimalType) // as rescales has found
+	shift := t.GetScale()
+	if f, ok := from.(arrow.DecimalType); ok {
+		shift -= f.GetScale()
+	}
+	power := func(n int32) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
+	limit, factor := power(t.GetPrecision()), power(max(shift, -shift))
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		at, err := wholeNumbers(a)
+		if err != nil {
+			return nil, err
+		}
+		b := array.NewBuilder(compute.GetAllocator(ctx), to)
+		defer b.Release()
+		b.Reserve(a.Len())
+		var v, rest big.Int
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				b.AppendNull()
+				continue
+			}
+			at(i, &v)
+			if shift >= 0 {
+				v.Mul(&v, factor)
+			} else if v.QuoRem(&v, factor, &rest); rest.Sign() != 0 {
+				return nil, fmt.Errorf("the value %s is not exact as %s", a.ValueStr(i), to)
+			}
+			if v.CmpAbs(limit) >= 0 {
+				return nil, fmt.Errorf("the value %s is too large for %s", a.ValueStr(i), to)
+			}
+			switch b := b.(type) {
+			case *array.Decimal128Builder:
+				b.Append(decimal128.FromBigInt(&v))
+			case *array.Decimal256Builder:
+				b.Append(decimal256.FromBigInt(&v))
+			default:
+				return nil, source.Errorf(source.KindInternal, "stage", "%s is no decimal that can be written", to)
+			}
+		}
+		return b.NewArray(), nil
+	}
+}
+
+// wholeNumbers gives the values of integers, and of decimals without their point.
+func wholeNumbers(a arrow.Array) (func(i int, v *big.Int), error) {
+	switch a := a.(type) {
+	case *array.Decimal128:
+		return func(i int, v *big.Int) { v.Set(a.Value(i).BigInt()) }, nil
+	case *array.Decimal256:
+		return func(i int, v *big.Int) { v.Set(a.Value(i).BigInt()) }, nil
+	case *array.Int8:
+		return signed(a), nil
+	case *array.Int16:
+		return signed(a), nil
+	case *array.Int32:
+		return signed(a), nil
+	case *array.Int64:
+		return signed(a), nil
+	case *array.Uint8:
+		return unsigned(a), nil
+	case *array.Uint16:
+		return unsigned(a), nil
+	case *array.Uint32:
+		return unsigned(a), nil
+	case *array.Uint64:
+		return unsigned(a), nil
+	}
+	return nil, source.Errorf(source.KindInternal, "stage", "%s is no array of whole numbers", a.DataType())
+}
+
+func signed[T int8 | int16 | int32 | int64](a interface{ Value(i int) T }) func(int, *big.Int) {
+	return func(i int, v *big.Int) { v.SetInt64(int64(a.Value(i))) }
+}
+
+func unsigned[T uint8 | uint16 | uint32 | uint64](a interface{ Value(i int) T }) func(int, *big.Int) {
+	return func(i int, v *big.Int) { v.SetUint64(uint64(a.Value(i))) }
 }
 
 func bitWidth(dt arrow.DataType) int {

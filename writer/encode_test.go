@@ -238,6 +238,10 @@ var (
 	structOfList = arrow.LargeListOf(arrow.StructOf(arrow.Field{Name: "value", Type: arrow.PrimitiveTypes.Uint8, Nullable: true}, arrow.Field{Name: "from", Type: arrow.BinaryTypes.LargeString, Nullable: true}))
 )
 
+func decimal38(scale int32) arrow.DataType {
+	return &arrow.Decimal128Type{Precision: 38, Scale: scale}
+}
+
 func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 	for name, c := range map[string]struct {
 		from, to arrow.DataType
@@ -253,6 +257,15 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 		"int as float, not exact":   {arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Float64, `[9007199254740993]`, ""},
 		"decimal as uint64":         {&arrow.Decimal128Type{Precision: 20}, arrow.PrimitiveTypes.Uint64, `["18446744073709551615"]`, `[18446744073709551615]`},
 		"decimal with a fraction":   {&arrow.Decimal128Type{Precision: 20, Scale: 1}, arrow.PrimitiveTypes.Int64, `["1.5"]`, ""},
+		"int as a narrow decimal":   {arrow.PrimitiveTypes.Int64, &arrow.Decimal128Type{Precision: 5, Scale: 2}, `[1,-3,null,999]`, `["1.00","-3.00",null,"999.00"]`},
+		"int out of its precision":  {arrow.PrimitiveTypes.Int64, &arrow.Decimal128Type{Precision: 5, Scale: 2}, `[1,-1000]`, ""},
+		"the largest uint64":        {arrow.PrimitiveTypes.Uint64, &arrow.Decimal256Type{Precision: 76, Scale: 56}, `[18446744073709551615]`, `["18446744073709551615"]`},
+		"an int of too many zeros":  {arrow.PrimitiveTypes.Int8, &arrow.Decimal256Type{Precision: 76, Scale: 75}, `[9,10]`, ""},
+		"decimal of more digits":    {decimal38(0), decimal38(2), `["-999999999999999999999999999999999999",null]`, `["-999999999999999999999999999999999999.00",null]`},
+		"more than 128 bits":        {decimal38(0), decimal38(2), `["99999999999999999999999999999999999999"]`, ""},
+		"more than 256 bits":        {&arrow.Decimal256Type{Precision: 76}, &arrow.Decimal256Type{Precision: 76, Scale: 40}, `["9999999999999999999999999999999999999999999999999999999999999999999999999999"]`, ""},
+		"decimal of fewer digits":   {decimal38(20), &arrow.Decimal256Type{Precision: 40, Scale: 1}, `["-1.5"]`, `["-1.5"]`},
+		"decimal that is not exact": {decimal38(2), decimal38(1), `["1.25"]`, ""},
 		"strings":                   {arrow.BinaryTypes.String, arrow.BinaryTypes.LargeString, `["a",null]`, `["a",null]`},
 		"µs as ns":                  {&arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, `["2024-01-31T12:00:00.000001Z"]`, `["2024-01-31T12:00:00.000001Z"]`},
 		"µs as ms, not exact":       {&arrow.TimestampType{Unit: arrow.Microsecond}, &arrow.TimestampType{Unit: arrow.Millisecond}, `["2024-01-31 12:00:00.000001"]`, ""},

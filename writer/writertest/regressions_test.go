@@ -42,6 +42,9 @@ var regressions = []regression{
 	{"an attempt that ends while its job is aborted left its files in the staging area for two weeks", "the first abort", "an audit by reading", "TestWhatAnAttemptHasStagedIsDroppedIfItsJobIsAbortedInThatMoment"},
 	{"a folder's commit failed as not_found because a losing attempt took back the copy that it had chosen", "the first local sink", "an audit by reading", "TestACopyThatACommitHasChosenIsNotDropped"},
 	{"an attempt failed because another one's last file took the folder of the job with it", "the first local sink", "an audit by reading", "TestAnAttemptPutsItsFileThoughTheFolderOfItsJobGoesMeanwhile"},
+	{"a decimal that left its 128 bits when its point was moved ended the server: the library panics in a goroutine of its own", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
+	{"begin took integers for a decimal that has no room for all of them, and then no integer could be staged", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
+	{"a struct with two fields of one name was written with the values of the first in both", "the first conversions", "review", "TestTwoFieldsOfAStructWithOneNameAreRefusedByPath"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
