@@ -114,6 +114,9 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 	if typeText(from) == typeText(to) && from.ID() != arrow.STRUCT && !arrow.IsNested(from.ID()) {
 		return same, nil
 	}
+	if from.ID() == arrow.NULL {
+		return nullCast(to), nil
+	}
 	switch t := to.(type) {
 	case *arrow.StructType:
 		if f, ok := from.(*arrow.StructType); ok {
@@ -158,8 +161,6 @@ func same(_ context.Context, a arrow.Array) (arrow.Array, error) {
 func leafCastable(from, to arrow.DataType) bool {
 	f, t := from.ID(), to.ID()
 	switch {
-	case f == arrow.NULL:
-		return true
 	case arrow.IsInteger(f):
 		return arrow.IsInteger(t) || arrow.IsFloating(t)
 	case arrow.IsFloating(f):
@@ -168,6 +169,8 @@ func leafCastable(from, to arrow.DataType) bool {
 		return arrow.IsDecimal(t) || arrow.IsInteger(t)
 	case isText(f):
 		return isText(t)
+	case f == arrow.FIXED_SIZE_BINARY && t == arrow.FIXED_SIZE_BINARY:
+		return false // of another length: none is what it was
 	case isBytes(f):
 		return isBytes(t)
 	}
@@ -241,6 +244,14 @@ func halfCast(ctx context.Context, a arrow.Array) (arrow.Array, error) {
 		b.Append(h)
 	}
 	return b.NewArray(), nil
+}
+
+// nullCast makes any type of a column that has no value: a batch of rows without one
+// comes without its type, too.
+func nullCast(to arrow.DataType) cast {
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		return array.MakeArrayOfNull(compute.GetAllocator(ctx), to, a.Len()), nil
+	}
 }
 
 // rescales reports whether a conversion to a decimal may move the point.

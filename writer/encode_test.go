@@ -266,6 +266,7 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 		"more than 256 bits":        {&arrow.Decimal256Type{Precision: 76}, &arrow.Decimal256Type{Precision: 76, Scale: 40}, `["9999999999999999999999999999999999999999999999999999999999999999999999999999"]`, ""},
 		"decimal of fewer digits":   {decimal38(20), &arrow.Decimal256Type{Precision: 40, Scale: 1}, `["-1.5"]`, `["-1.5"]`},
 		"decimal that is not exact": {decimal38(2), decimal38(1), `["1.25"]`, ""},
+		"bytes of another length":   {&arrow.FixedSizeBinaryType{ByteWidth: 3}, &arrow.FixedSizeBinaryType{ByteWidth: 2}, `["AAAA"]`, ""},
 		"strings":                   {arrow.BinaryTypes.String, arrow.BinaryTypes.LargeString, `["a",null]`, `["a",null]`},
 		"µs as ns":                  {&arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, `["2024-01-31T12:00:00.000001Z"]`, `["2024-01-31T12:00:00.000001Z"]`},
 		"µs as ms, not exact":       {&arrow.TimestampType{Unit: arrow.Microsecond}, &arrow.TimestampType{Unit: arrow.Millisecond}, `["2024-01-31 12:00:00.000001"]`, ""},
@@ -273,6 +274,11 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 		"text for a number":         {arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int64, `["1"]`, ""},
 		"float for an int":          {arrow.PrimitiveTypes.Float64, arrow.PrimitiveTypes.Int64, `[1]`, ""},
 		"nulls for anything":        {arrow.Null, arrow.BinaryTypes.String, `[null,null]`, `[null,null]`},
+		"nulls for lists":           {arrow.Null, listOfStruct, `[null,null]`, `[null,null]`},
+		"nulls for fixed lists":     {arrow.Null, arrow.FixedSizeListOf(2, arrow.LargeListOf(arrow.BinaryTypes.String)), `[null,null]`, `[null,null]`},
+		"nulls for structs":         {arrow.Null, arrow.StructOf(arrow.Field{Name: "x", Type: structOfList, Nullable: true}), `[null,null]`, `[null,null]`},
+		"nulls for maps":            {arrow.Null, arrow.MapOf(arrow.BinaryTypes.String, decimal38(0)), `[null]`, `[null]`},
+		"lists of nulls":            {arrow.ListOf(arrow.Null), structOfList, `[[null],[],null]`, `[[null],[],null]`},
 		"lists of structs by name":  {listOfStruct, structOfList, `[[{"from":"a","value":1},null],null,[]]`, `[[{"from":"a","value":1},null],null,[]]`},
 		"a fixed size that fits":    {arrow.ListOf(arrow.PrimitiveTypes.Float64), arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Float32), `[[1,2],null,[3,null]]`, `[[1,2],null,[3,null]]`},
 		"a fixed size that doesn't": {arrow.ListOf(arrow.PrimitiveTypes.Float64), arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Float32), `[[1]]`, ""},
@@ -389,6 +395,18 @@ func TestTwoFieldsOfAStructWithOneNameAreRefusedByPath(t *testing.T) {
 	inner := arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64})
 	if _, err := fileSchema(arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.StructOf(arrow.Field{Name: "x", Type: inner})}}, nil), true); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatNoValueOfATypeCanBeIsRefusedBeforeRowsAreSent: begin compares types and has
+// no rows.
+func TestWhatNoValueOfATypeCanBeIsRefusedBeforeRowsAreSent(t *testing.T) {
+	schema := func(dt arrow.DataType) *arrow.Schema {
+		return arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: true}}, nil)
+	}
+	_, err := newCoercion(schema(&arrow.FixedSizeBinaryType{ByteWidth: 3}), schema(&arrow.FixedSizeBinaryType{ByteWidth: 2}))
+	if source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), "fixed_size_binary[3]") || !strings.Contains(err.Error(), "fixed_size_binary[2]") {
+		t.Errorf("got %v", err)
 	}
 }
 

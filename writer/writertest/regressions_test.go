@@ -45,6 +45,7 @@ var regressions = []regression{
 	{"a decimal that left its 128 bits when its point was moved ended the server: the library panics in a goroutine of its own", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"begin took integers for a decimal that has no room for all of them, and then no integer could be staged", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"a struct with two fields of one name was written with the values of the first in both", "the first conversions", "review", "TestTwoFieldsOfAStructWithOneNameAreRefusedByPath"},
+	{"a column without a value, which has no type, could be appended to numbers and not to lists or structs", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
