@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	pqschema "github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/scan"
@@ -135,15 +137,15 @@ func (e Encoding) properties(schema *arrow.Schema) (*parquet.WriterProperties, e
 			continue
 		}
 		options = append(options, s.all(s.on.All))
-		paths, err := leaves(schema, s.on.Columns, s.key)
+		_, below, err := leaves(schema, s.on.Columns, s.key)
 		if err != nil {
 			return nil, err
 		}
-		for _, path := range paths {
-			options = append(options, s.each(path, true))
+		for _, leaf := range slices.Concat(below...) {
+			options = append(options, s.each(leaf.Path(), true))
 		}
 	}
-	blooms, err := leaves(schema, e.BloomColumns, "bloom_columns")
+	blooms, err := bloomPaths(schema, e.BloomColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -153,26 +155,59 @@ func (e Encoding) properties(schema *arrow.Schema) (*parquet.WriterProperties, e
 	return parquet.NewWriterProperties(options...), nil
 }
 
-// leaves returns the Parquet paths below the named columns.
-func leaves(schema *arrow.Schema, columns []string, key string) ([]string, error) {
+// leaves returns the Parquet schema and, for each of the named columns, what is below
+// it.
+func leaves(schema *arrow.Schema, columns []string, key string) (*pqschema.Schema, [][]*pqschema.Column, error) {
 	if len(columns) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	pq, err := pqarrow.ToParquet(schema, nil, pqarrow.DefaultWriterProps())
 	if err != nil {
-		return nil, source.Errorf(source.KindUnsupported, "stage", "the schema has no Parquet form: %w", err)
+		return nil, nil, source.Errorf(source.KindUnsupported, "stage", "the schema has no Parquet form: %w", err)
 	}
-	var out []string
-	for _, column := range columns {
-		found := false
+	out := make([][]*pqschema.Column, len(columns))
+	for k, column := range columns {
 		for i := range pq.NumColumns() {
 			path := pq.Column(i).ColumnPath()
 			if len(path) > 0 && (path[0] == column || path.String() == column) {
-				out, found = append(out, path.String()), true
+				out[k] = append(out[k], pq.Column(i))
 			}
 		}
-		if !found {
-			return nil, invalid("stage", "%s names a column that is not there; there are %s", key, columnNames(schema)).WithColumn(column)
+		if out[k] == nil {
+			return nil, nil, invalid("stage", "%s names a column that is not there; there are %s", key, columnNames(schema)).WithColumn(column)
+		}
+	}
+	return pq, out, nil
+}
+
+// bloomPaths returns the leaves that get a bloom filter: those of the named columns
+// without booleans, of whose two values it could tell nothing.
+func bloomPaths(schema *arrow.Schema, columns []string) ([]string, error) {
+	pq, below, err := leaves(schema, columns, "bloom_columns")
+	if err != nil || pq == nil {
+		return nil, err
+	}
+	named := map[string]int{}
+	for i := range pq.NumColumns() {
+		named[pq.Column(i).Path()]++
+	}
+	var out []string
+	for k, column := range columns {
+		had := len(out)
+		for _, leaf := range below[k] {
+			if leaf.PhysicalType() == parquet.Types.Boolean {
+				continue
+			}
+			path := leaf.Path()
+			if named[path] > 1 { // a filter belongs to a path
+				return nil, invalid("stage", "bloom_columns: a column with dots in its name and a field of a struct are both %s", path).WithColumn(column).
+					WithHint("rename one of them, or leave it out")
+			}
+			out = append(out, path)
+		}
+		if len(out) == had {
+			return nil, invalid("stage", "bloom_columns names a column of booleans, which cannot have a bloom filter").WithColumn(column).
+				WithHint("leave it out: statistics say which of the two values are there")
 		}
 	}
 	return out, nil

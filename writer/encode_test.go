@@ -182,6 +182,30 @@ func TestFilesHavePageIndexStatisticsAndTheirCodec(t *testing.T) {
 	}
 }
 
+func TestABloomFilterIsThereForEveryLeafThatCanHaveOne(t *testing.T) {
+	point := arrow.StructOf(arrow.Field{Name: "b", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, arrow.Field{Name: "ok", Type: arrow.FixedWidthTypes.Boolean, Nullable: true})
+	in := fromJSON(t, memory.DefaultAllocator, point, `[{"b":1,"ok":true},{"b":2,"ok":false}]`)
+	defer in.Release()
+	group := encodeAll(t, Encoding{BloomColumns: []string{"a"}}, false, in.Schema(), in)[0].MetaData().RowGroup(0)
+	for i, want := range []bool{true, false} {
+		chunk, err := group.ColumnChunk(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := chunk.BloomFilterOffset() != 0; got != want {
+			t.Errorf("column %s: a filter %v", chunk.PathInSchema(), got)
+		}
+	}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "a", Type: point}, {Name: "a.b", Type: arrow.PrimitiveTypes.Int64}, {Name: "flag", Type: arrow.FixedWidthTypes.Boolean},
+		{Name: "flags", Type: arrow.ListOf(arrow.FixedWidthTypes.Boolean)}, {Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	for column, want := range map[string]string{"flag": "booleans", "flags": "booleans", "a.ok": "booleans", "a.b": "both a.b", "a": "both a.b", "m": "not there"} {
+		_, err := Encoding{BloomColumns: []string{"n", column}}.properties(schema)
+		if source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "column="+column+")") {
+			t.Errorf("%s: got %v", column, err)
+		}
+	}
+}
+
 func TestFeaturesAreKeptAndForeignMetadataIsNot(t *testing.T) {
 	features := `{"info":{"features":{"i":{"dtype":"int64"},"gone":{}}}}`
 	meta := arrow.MetadataFrom(map[string]string{"huggingface": features, "hubflight": "{}", "pandas": "{}", "mine": "x"})

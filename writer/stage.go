@@ -103,6 +103,9 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 		return nil, err
 	}
 	enc := newEncoder(r.Encoding.with(w.defaults), schema, w.spool, r.Naming == NamingFile)
+	if _, err := enc.encoding.properties(schema); err != nil { // before rows are taken
+		return nil, err
+	}
 	enc.more = w.held
 	return &stage{
 		request: r, ref: ref, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),

@@ -165,7 +165,7 @@ type Encoding struct {
 	WriteStatistics *Switch `json:"write_statistics,omitempty"`
 	// PageIndex is true by default.
 	PageIndex *bool `json:"page_index,omitempty"`
-	// BloomColumns get a bloom filter each.
+	// BloomColumns get a bloom filter each; booleans cannot have one.
 	BloomColumns []string `json:"bloom_columns,omitempty"`
 	// KeepFeatures keeps the `huggingface` schema metadata; true by default.
 	KeepFeatures *bool `json:"keep_features,omitempty"`

@@ -61,3 +61,28 @@ func TestABloomFilterHasEveryValue(t *testing.T) {
 		})
 	}
 }
+
+// TestABooleanColumnHasNoBloomFilter: nothing is hashed into it, so it would deny every value.
+func TestABooleanColumnHasNoBloomFilter(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "flag", Type: arrow.FixedWidthTypes.Boolean, Nullable: true}, {Name: "i", Type: arrow.PrimitiveTypes.Int64, Nullable: true}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	b.Field(0).(*array.BooleanBuilder).AppendValues([]bool{true, false}, nil)
+	b.Field(1).(*array.Int64Builder).AppendValues([]int64{1, 2}, nil)
+	rec := b.NewRecordBatch()
+	defer rec.Release()
+	props := parquet.NewWriterProperties(parquet.WithBloomFilterEnabled(true), parquet.WithAdaptiveBloomFilterEnabled(true))
+	f, err := file.NewParquetReader(bytes.NewReader(written(t, rec, props, 2, func() int64 { return 100 })))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true} {
+		chunk, err := f.MetaData().RowGroup(0).ColumnChunk(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := chunk.BloomFilterOffset() != 0; got != want {
+			t.Errorf("column %d: a filter %v", i, got)
+		}
+	}
+}

@@ -54,6 +54,11 @@ type dictionary interface {
 	restart(use bool)                       // for another chunk
 }
 
+// hashed are values that a bloom filter can have.
+type hashed interface {
+	hashInto(bloom metadata.BloomFilterBuilder)
+}
+
 // chunk writes one column of the open row group.
 type chunk struct {
 	column     *schema.Column
@@ -106,7 +111,8 @@ func newChunk(column *schema.Column, dt arrow.DataType, props *parquet.WriterPro
 	if c.values, err = newValues(column, dt, settings{limit: limit, stats: c.stats}); err != nil {
 		return nil, err
 	}
-	if props.BloomFilterEnabledFor(path) {
+	// A filter into which nothing is hashed would say of every value that it is not there.
+	if _, ok := c.values.(hashed); ok && props.BloomFilterEnabledFor(path) {
 		c.newBloom = func() metadata.BloomFilterBuilder {
 			return metadata.NewAdaptiveBlockSplitBloomFilter(uint32(min(props.MaxBloomFilterBytes(), 128<<20)), //nolint:gosec // 128 MiB
 				props.BloomFilterCandidatesFor(path), props.BloomFilterFPPFor(path), column, memory.DefaultAllocator)
@@ -123,11 +129,7 @@ func (c *chunk) reset() error {
 	c.bloom = nil
 	if c.newBloom != nil {
 		c.bloom = c.newBloom()
-		if b, ok := c.values.(interface {
-			hashInto(metadata.BloomFilterBuilder)
-		}); ok {
-			b.hashInto(c.bloom)
-		}
+		c.values.(hashed).hashInto(c.bloom)
 	}
 	return nil
 }

@@ -60,6 +60,24 @@ func TestBeginCreatesNothingForASchemaThatCannotBeWritten(t *testing.T) {
 	equal(t, "requests", len(r.hub.Requests()), 0)
 }
 
+// TestAStageTakesNoRowsForAFileThatCannotBe: what its columns alone tell is told before
+// a client has sent gigabytes.
+func TestAStageTakesNoRowsForAFileThatCannotBe(t *testing.T) {
+	r := newRig(t, oldData(t))
+	j := r.job(writer.ModeAppend, nil)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	j.stage = func(s *writer.StageRequest) { s.BloomColumns = []string{"nowhere"} }
+	in := rows(1)
+	_, err := j.Stage(0, "0", in)
+	wantKind(t, err, source.KindInvalid)
+	equal(t, "batches left", len(in.recs), 1)
+	for _, rec := range in.recs {
+		rec.Release()
+	}
+}
+
 func TestAnUploadThatFailsIsATypedErrorAndNothingIsVisible(t *testing.T) {
 	r := newRig(t, oldData(t))
 	j := r.job(writer.ModeAppend, nil)

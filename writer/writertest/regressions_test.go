@@ -46,6 +46,8 @@ var regressions = []regression{
 	{"begin took integers for a decimal that has no room for all of them, and then no integer could be staged", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"a struct with two fields of one name was written with the values of the first in both", "the first conversions", "review", "TestTwoFieldsOfAStructWithOneNameAreRefusedByPath"},
 	{"a column without a value, which has no type, could be appended to numbers and not to lists or structs", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
+	{"a bloom filter of a boolean column was empty: it denied every value", "the first own encoder", "review", "TestABooleanColumnHasNoBloomFilter"},
+	{"bloom_columns for a.b, with a column of this name and a struct a with a field b, failed in the encoder after the rows were sent", "the first own encoder", "review", "TestABloomFilterIsThereForEveryLeafThatCanHaveOne"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
