@@ -32,9 +32,10 @@ func (s *Server) DoPut(stream flight.FlightService_DoPutServer) error {
 	if err != nil {
 		return err
 	}
-	return watched(stream.Context(), "stage", s.limits.IdleTimeoutPut, func(ctx context.Context, wait await) error {
+	quit := make(chan error, 1)
+	return interruptible(stream.Context(), "stage", s.limits.IdleTimeoutPut, quit, func(ctx context.Context, wait await) error {
 		defer leave()
-		in := &guardedStream{stream: stream, wait: wait, slots: s.attach(ctx)}
+		in := &guardedStream{stream: stream, call: ctx, quit: quit, wait: wait, slots: s.attach(ctx)}
 		defer in.slots.close()
 		first, err := in.receive()
 		if err != nil {
@@ -156,7 +157,10 @@ func (p *putSender) event(e writer.CommitEvent) {
 
 // batches is a DoPut stream as the writer reads it. Every message passes the
 // guard before arrow-go sees it.
-type batches struct{ reader *flight.Reader }
+type batches struct {
+	reader *flight.Reader
+	stream *guardedStream
+}
 
 // guardedStream hands messages from the client to arrow-go's reader, checked. The
 // body of a message, wherever it lies, is good until the next one is received.
@@ -164,6 +168,8 @@ type guardedStream struct {
 	stream interface {
 		RecvMsg(m any) error
 	}
+	call   context.Context // ends when the client is gone
+	quit   chan<- error    // of one: ends the call
 	in     frame.Inbound
 	slots  inSlots
 	wait   await
@@ -186,7 +192,19 @@ func newBatches(g *guardedStream) (*batches, error) {
 	if err != nil {
 		return nil, putError(err)
 	}
-	return &batches{reader: reader}, nil
+	return &batches{reader: reader, stream: g}, nil
+}
+
+// giveUp ends the call whose attempt has ended while its client may keep silent:
+// aborted, or its files cannot be stored. A client that is gone ends Recv itself.
+func (g *guardedStream) giveUp(attempt context.Context) {
+	if g.call.Err() != nil {
+		return
+	}
+	select {
+	case g.quit <- context.Cause(attempt):
+	default: // it has ended already
+	}
 }
 
 // Recv implements flight.DataStreamReader.
@@ -241,6 +259,7 @@ func (b *batches) Next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	defer context.AfterFunc(ctx, func() { b.stream.giveUp(ctx) })()
 	err = guard(func() error {
 		var err error
 		rec, err = b.reader.Read()

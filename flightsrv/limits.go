@@ -150,6 +150,12 @@ type await func(exchange func() error) error
 // which owns everything it uses, and outlives this call only for as long as grpc
 // takes to fail its pending message.
 func watched(ctx context.Context, op string, idle time.Duration, work func(context.Context, await) error) error {
+	return interruptible(ctx, op, idle, nil, work)
+}
+
+// interruptible is watched for work that may have a reason of its own not to wait for
+// the peer any longer: what comes out of quit ends the call too.
+func interruptible(ctx context.Context, op string, idle time.Duration, quit <-chan error, work func(context.Context, await) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	expired := make(chan struct{})
@@ -163,6 +169,8 @@ func watched(ctx context.Context, op string, idle time.Duration, work func(conte
 	go func() { done <- guard(func() error { return work(ctx, wait) }) }()
 	select {
 	case err := <-done:
+		return err
+	case err := <-quit:
 		return err
 	case <-expired:
 		return source.Errorf(source.KindDeadline, op, "the client made no progress for %s", idle)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -63,5 +64,45 @@ func TestACommitWhoseClientTakesNothingIsEnded(t *testing.T) {
 	again, err := f.Client.Commit(t.Context(), commit, nil)
 	if err != nil || !again.Already || again.PathsTotal != files {
 		t.Errorf("asked again: already %v, %d files, %v", again.Already, again.PathsTotal, err)
+	}
+}
+
+// A client that keeps its stream open and sends nothing is told at once that its job
+// was aborted, and not after the two minutes in which it has to send something.
+func TestAnAbortEndsAnAttemptWhoseClientSendsNothing(t *testing.T) {
+	f := flighttest.New(t)
+	job := uuid.NewString()
+	stream, err := raw(t, f).DoPut(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, rows := numbered(7)
+	w := flight.NewRecordWriter(stream, ipc.WithSchema(schema))
+	w.SetFlightDescriptor(command(`{"v":1,"op":"stage","job":"` + job + `","dataset":"demo/aborted","mode":"append"}`))
+	for rec := range rows {
+		if err := w.Write(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := stream.Recv()
+		ended <- err
+	}()
+	for began := time.Now(); ; {
+		if err := f.Client.Abort(t.Context(), job); err != nil { // until the attempt has begun, there is nothing to abort
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if status.Code(err) != codes.Canceled || !strings.Contains(err.Error(), "the job was aborted") {
+				t.Errorf("the attempt ends with %v", err)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the attempt goes on")
+		}
 	}
 }

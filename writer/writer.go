@@ -75,8 +75,8 @@ func (w *Writer) Close() error { return w.spool.Close() }
 
 // jobState is what this process knows of a job: only conveniences.
 type jobState struct {
-	cancels map[int]context.CancelFunc // running attempts
-	forgets []func()                   // staged files that an abort may drop
+	cancels map[int]context.CancelCauseFunc // running attempts
+	forgets []func()                        // staged files that an abort may drop
 	next    int
 	touched time.Time
 }
@@ -90,13 +90,13 @@ const (
 // enter registers a running attempt; the returned function ends it. A context
 // that Abort cancels is returned with it.
 func (w *Writer) enter(ctx context.Context, job jobKey) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sweep()
 	st := w.jobs[job]
 	if st == nil {
-		st = &jobState{cancels: map[int]context.CancelFunc{}}
+		st = &jobState{cancels: map[int]context.CancelCauseFunc{}}
 		w.jobs[job] = st
 	}
 	id := st.next
@@ -106,7 +106,7 @@ func (w *Writer) enter(ctx context.Context, job jobKey) (context.Context, func()
 	return ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		cancel()
+		cancel(nil)
 		delete(st.cancels, id)
 		if len(st.cancels) == 0 && len(st.forgets) == 0 && w.jobs[job] == st {
 			delete(w.jobs, job)
@@ -177,7 +177,7 @@ func (w *Writer) stop(job jobKey) (forgets []func()) {
 	}
 	delete(w.jobs, job)
 	for _, cancel := range st.cancels {
-		cancel()
+		cancel(source.Errorf(source.KindCanceled, "stage", "the job was aborted"))
 	}
 	return st.forgets
 }
