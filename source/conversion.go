@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,6 +10,11 @@ import (
 // ConvertedRevision is the branch on which the Hub keeps the Parquet conversion
 // of a dataset.
 const ConvertedRevision = "refs/convert/parquet"
+
+// ErrConversionPending is the cause of the KindBusy that says that a conversion is
+// still being computed. A Hub that limits its caller is busy too, and says nothing
+// about the conversion.
+var ErrConversionPending = errors.New("the conversion is pending")
 
 // Conversion is what the dataset viewer says about a dataset's conversion to
 // Parquet. Its JSON form is the viewer's own.

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -209,5 +210,31 @@ func TestATicketOfARewrittenConversionNeverGivesOtherRows(t *testing.T) {
 	again := mustPlan(t, p, csvRequest())
 	if got := idsOf(t, p, again.Partitions[0], 0, -1); !slices.Equal(got, between(900, 910)) {
 		t.Errorf("planned again, got rows %v", got)
+	}
+}
+
+func TestAListingSaysNoConversionOnlyWhereThereIsNone(t *testing.T) {
+	list := func(t *testing.T, state hubtest.State, origin, shape string) (ParquetListing, error) {
+		t.Helper()
+		run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t)), hubtest.Converted(csvRepo, hubtest.Conversion{State: state}))
+		if origin != "" {
+			run.Fault(hubtest.Fault{Path: "/parquet", Origin: origin, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}})
+		}
+		return p.Parquet(t.Context(), source.HubToken{}, ParquetRequest{Ref: source.Ref{Repo: csvRepo}, Shape: shape, Shard: -1})
+	}
+	t.Run("a conversion under way is the reason", func(t *testing.T) {
+		l, err := list(t, hubtest.NotReady, "", ShapeViewer)
+		if err != nil || len(l.Conversion.Files) != 0 || !strings.Contains(l.Reason, "pending") {
+			t.Errorf("got %+v, %v", l, err)
+		}
+	})
+	for shape, origin := range map[string]string{ShapeViewer: "viewer", ShapeHub: "hub"} {
+		t.Run("a limit of the "+shape+" is no reason", func(t *testing.T) {
+			l, err := list(t, hubtest.Fresh, origin, shape)
+			wantError(t, err, source.KindBusy, csvRepo)
+			if wait := source.AsError("", err).RetryAfter; wait < time.Hour || l.Reason != "" {
+				t.Errorf("got a wait of %s and the reason %q", wait, l.Reason)
+			}
+		})
 	}
 }

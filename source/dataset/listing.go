@@ -3,6 +3,7 @@ package dataset
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,10 +91,10 @@ func (p *Planner) Parquet(ctx context.Context, token source.HubToken, r ParquetR
 // noListing tells a dataset without a conversion from an accident.
 func noListing(err error) bool {
 	switch source.KindOf(err) {
-	case source.KindNotFound, source.KindUnsupported, source.KindBusy:
+	case source.KindNotFound, source.KindUnsupported:
 		return true
 	}
-	return false
+	return errors.Is(err, source.ErrConversionPending)
 }
 
 // ofDefault reports, as an error, a revision that the conversion is not of.

@@ -40,7 +40,8 @@ const (
 // token as the Hub, and redirects of it are not followed.
 //
 // Errors: KindNotFound if it has no conversion for this caller, KindBusy if it is
-// still being computed, KindUnsupported if converting failed, KindUpstream if the
+// still being computed (with source.ErrConversionPending as a cause) or the viewer
+// limits this caller, KindUnsupported if converting failed, KindUpstream if the
 // viewer cannot be reached.
 func (d *Dataset) Conversion(ctx context.Context) (c source.Conversion, known bool, err error) {
 	if d.client.endpoint.viewer == nil {
@@ -112,7 +113,7 @@ func (d *Dataset) refusedByViewer(resp *http.Response) *source.Error {
 	}
 	switch status := resp.StatusCode; {
 	case a.code == codeNotReady:
-		e.RetryAfter = max(askedWait(resp), conversionWait)
+		e.RetryAfter, e.Err = max(askedWait(resp), conversionWait), fmt.Errorf("%w: %w", source.ErrConversionPending, a)
 		return say(source.KindBusy, "the Parquet conversion is pending: the dataset viewer is still computing it")
 	case status == http.StatusNotImplemented:
 		return say(source.KindNotFound, "the dataset viewer does not convert this dataset: %s", a.text)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -91,6 +92,7 @@ func TestTheViewersRefusalsAreToldApart(t *testing.T) {
 		"failed":         {500, "DatasetGenerationError", `{"error":"bad csv"}`, source.KindUnsupported, 1},
 		"disabled":       {501, "DatasetInBlockListError", `{"error":"disabled"}`, source.KindNotFound, 1},
 		"hidden":         {401, "ExternalUnauthenticatedError", `{"error":"?"}`, source.KindNotFound, 1},
+		"limited":        {429, "", `{"error":"slow"}`, source.KindBusy, 3},
 		"an accident":    {502, "", `<html>`, source.KindUpstream, 3},
 		"a plain 500":    {500, "", ``, source.KindUpstream, 3},
 		"a redirect":     {302, "", ``, source.KindUpstream, 1},
@@ -111,6 +113,9 @@ func TestTheViewersRefusalsAreToldApart(t *testing.T) {
 			_, known, err := client.Dataset("a/b", source.NewHubToken("hf_secret")).Conversion(t.Context())
 			if !known || source.KindOf(err) != c.kind || asked != c.asked {
 				t.Errorf("asked %d times, known %v, %v; want [%s]", asked, known, err, c.kind)
+			}
+			if pending := errors.Is(err, source.ErrConversionPending); pending != (name == "not ready") {
+				t.Errorf("the conversion is said to be pending: %v", pending)
 			}
 			if err != nil && strings.Contains(err.Error(), "hf_secret") {
 				t.Errorf("the error shows the token: %v", err)
