@@ -85,7 +85,8 @@ func newJobsResumeCommand() *cobra.Command {
 
 Nothing is uploaded again, commits that are there are not repeated, and any server
 of the same Hub or folder will do. A job that is finished by now gives its first
-answer.`,
+answer. One that cannot be committed at all, because others changed what it builds on
+or its files are not stored any more, is given up.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			commit, err := keptJob(args[0])
@@ -93,7 +94,7 @@ answer.`,
 				return err
 			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				result, err := commitKept(ctx, cmd, c, commit)
+				result, err := commitStaged(ctx, cmd, c, commit, true)
 				if err != nil {
 					return err
 				}

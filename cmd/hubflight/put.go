@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/google/uuid"
@@ -133,7 +134,7 @@ func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Clie
 		result, err := c.Stage(ctx, writer.StageRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base,
 			Mode: b.Mode, Config: b.Config, Split: b.Split, Partition: i, Attempt: "0"}, in.schema, watched(in.rows, bar), nil)
 		if err != nil {
-			_ = c.Abort(context.WithoutCancel(ctx), b.Job) // nothing is visible in any case
+			abortJob(ctx, c, b.Job)
 			return writer.CommitResult{}, err
 		}
 		staged = append(staged, result.Files...)
@@ -141,26 +142,54 @@ func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Clie
 	drawn()
 	commit := writer.CommitRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base, Mode: b.Mode,
 		Config: b.Config, Split: b.Split, Files: staged, Message: f.message}
-	if err := keepJob(commit); err != nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "the job is not kept for hubflight jobs resume: %v\n", err)
+	unkept := keepJob(commit)
+	if unkept != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the job is not kept for hubflight jobs resume: %v\n", unkept)
 	}
-	return commitKept(ctx, cmd, c, commit)
+	return commitStaged(ctx, cmd, c, commit, unkept == nil)
 }
 
-// commitKept commits a kept job. A commit may be repeated; one that does not succeed
-// here can be taken up later.
-func commitKept(ctx context.Context, cmd *cobra.Command, c *client.Client, commit writer.CommitRequest) (writer.CommitResult, error) {
+// commitStaged commits a job. A commit may be repeated; one that does not succeed here
+// can be taken up later, if it is kept and need not fail again. Otherwise the job is
+// given up, with what is staged for it.
+func commitStaged(ctx context.Context, cmd *cobra.Command, c *client.Client, commit writer.CommitRequest, kept bool) (writer.CommitResult, error) {
 	for again := 0; ; again++ {
 		result, err := c.Commit(ctx, commit, nil)
 		if err == nil {
 			dropJob(commit.Job)
 			return result, nil
 		}
-		if kind := source.KindOf(err); again == 2 || ctx.Err() != nil || kind != source.KindUnknownOutcome && kind != source.KindUpstream {
+		kind := source.KindOf(err)
+		if again < 2 && ctx.Err() == nil && (kind == source.KindUnknownOutcome || kind == source.KindUpstream) {
+			continue
+		}
+		if kept && !failsAgain(kind) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "the rows are stored; to commit them: hubflight jobs resume %s\n", commit.Job)
 			return result, err
 		}
+		dropJob(commit.Job)
+		abortJob(ctx, c, commit.Job)
+		fmt.Fprintf(cmd.ErrOrStderr(), "the job is given up; put the files again, unless it has committed some of them: hubflight jobs show %s %s\n", commit.Job, commit.Dataset)
+		return result, err
 	}
+}
+
+// failsAgain reports whether a commit that ended so would end so whenever the same
+// files are committed. A right that is missing can be given, and another server asked.
+func failsAgain(kind source.Kind) bool {
+	switch kind {
+	case source.KindInvalid, source.KindExists, source.KindLimit, source.KindConflict, source.KindStagedLost:
+		return true
+	}
+	return false
+}
+
+// abortJob drops what is staged, also if the user does not wait for it any more.
+// Nothing that is visible goes with it, and without it nothing is wrong.
+func abortJob(ctx context.Context, c *client.Client, job string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_ = c.Abort(ctx, job)
 }
 
 func printCommit(cmd *cobra.Command, asJSON bool, job string, r writer.CommitResult) error {
