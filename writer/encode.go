@@ -283,7 +283,11 @@ func (e *encoder) slice(ctx context.Context, rec arrow.RecordBatch, at, n, perRo
 	part := rec.NewSlice(at, at+n)
 	defer part.Release()
 	return guarded(func() error {
-		if e.groupRows >= e.encoding.RowGroupRows || e.groupBytes >= e.encoding.RowGroupBytes {
+		if e.groupFull() {
+			if e.lastGroup() { // of a file that is never cut
+				return (&source.Error{Op: "stage", Kind: source.KindLimit, Msg: fmt.Sprintf("one file cannot have more than %d row groups", parquetfile.MaxGroups)}).
+					WithHint("raise row_group_rows or row_group_bytes")
+			}
 			if err := e.parquet.EndGroup(); err != nil {
 				return err
 			}
@@ -330,13 +334,21 @@ func (e *encoder) ensure(ctx context.Context) error {
 	})
 }
 
-// full reports whether the open file has reached its size: what is on disk plus
-// what the open row group holds, compressed.
+// groupFull reports whether the open row group has reached its size.
+func (e *encoder) groupFull() bool {
+	return e.groupRows >= e.encoding.RowGroupRows || e.groupBytes >= e.encoding.RowGroupBytes
+}
+
+// lastGroup reports whether no row group can follow the open one.
+func (e *encoder) lastGroup() bool { return e.parquet.Groups() >= parquetfile.MaxGroups-1 }
+
+// full reports whether the open file has reached its size, what is on disk plus
+// what the open row group holds, compressed, or its row groups.
 func (e *encoder) full() bool {
 	if e.whole || e.parquet == nil {
 		return false
 	}
-	return e.file.Size()+e.parquet.Buffered() >= e.encoding.MaxBytesPerFile
+	return e.file.Size()+e.parquet.Buffered() >= e.encoding.MaxBytesPerFile || e.groupFull() && e.lastGroup()
 }
 
 // finish closes the open file and gives it to done.

@@ -138,6 +138,40 @@ func TestRowGroupsAreCutByRowsAndByBytesAndNeverEmpty(t *testing.T) {
 	}
 }
 
+func TestAFileThatHasAllItsRowGroupsIsFollowedByAnother(t *testing.T) {
+	const most, more = 1<<15 - 1, 2
+	b := array.NewInt64Builder(memory.DefaultAllocator)
+	defer b.Release()
+	for i := range most + more {
+		b.Append(int64(i))
+	}
+	a := b.NewInt64Array()
+	defer a.Release()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "i", Type: a.DataType(), Nullable: true}}, nil)
+	rec := array.NewRecordBatch(schema, []arrow.Array{a}, int64(a.Len()))
+	defer rec.Release()
+	off := false
+	e := Encoding{RowGroupRows: 1, PageIndex: &off, WriteStatistics: &Switch{}, UseDictionary: &Switch{}}
+	files := encodeAll(t, e, false, schema, rec)
+	if len(files) != 2 || files[0].NumRowGroups() != most || files[1].NumRowGroups() != more || files[0].NumRows()+files[1].NumRows() != most+more {
+		t.Errorf("%d files", len(files))
+	}
+
+	sp, err := spool.Open(t.TempDir(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sp.Close() }()
+	whole := newEncoder(e.with(Encoding{}), schema, sp, true)
+	err = whole.write(t.Context(), rec, nil)
+	if source.KindOf(err) != source.KindLimit || !strings.Contains(err.Error(), "row_group_rows") {
+		t.Errorf("one file: got %v", err)
+	}
+	if err := whole.abandon(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFilesAreCutNearTheirSize(t *testing.T) {
 	rec := numbers(5000)
 	defer rec.Release()

@@ -15,8 +15,8 @@ import (
 
 const magic = "PAR1"
 
-// maxGroups is the most row groups of a file: their ordinals are of 16 bits.
-const maxGroups = 1<<15 - 1
+// MaxGroups is the most row groups of a file: their ordinals are of 16 bits.
+const MaxGroups = 1<<15 - 1
 
 // File is one Parquet file that is being written.
 type File struct {
@@ -134,13 +134,16 @@ func (f *File) Buffered() int64 {
 	return n
 }
 
+// Groups is the number of row groups that are complete.
+func (f *File) Groups() int { return f.groups }
+
 // EndGroup writes the open group, if it has rows.
 func (f *File) EndGroup() error {
 	if f.rows == 0 {
 		return nil
 	}
-	if f.groups == maxGroups {
-		return fmt.Errorf("a file cannot have more than %d row groups", maxGroups)
+	if f.groups == MaxGroups {
+		return fmt.Errorf("a file cannot have more than %d row groups", MaxGroups)
 	}
 	group := f.meta.AppendRowGroup()
 	blooms := make(map[string]metadata.BloomFilterBuilder)
@@ -169,7 +172,7 @@ func (f *File) EndGroup() error {
 	}
 	group.SetNumRows(int(f.rows))
 	f.blooms.AppendRowGroup(group, blooms)
-	err := group.Finish(0, int16(f.groups)) //nolint:gosec // at most maxGroups
+	err := group.Finish(0, int16(f.groups)) //nolint:gosec // at most MaxGroups
 	f.groups++
 	f.rows = 0
 	return err

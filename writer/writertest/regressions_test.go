@@ -48,6 +48,7 @@ var regressions = []regression{
 	{"a column without a value, which has no type, could be appended to numbers and not to lists or structs", "the first conversions", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"a bloom filter of a boolean column was empty: it denied every value", "the first own encoder", "review", "TestABooleanColumnHasNoBloomFilter"},
 	{"bloom_columns for a.b, with a column of this name and a struct a with a field b, failed in the encoder after the rows were sent", "the first own encoder", "review", "TestABloomFilterIsThereForEveryLeafThatCanHaveOne"},
+	{"a file whose rows are groups of their own failed as internal after 32,767 of them", "the first encoder", "review", "TestAFileThatHasAllItsRowGroupsIsFollowedByAnother"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
