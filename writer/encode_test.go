@@ -624,9 +624,11 @@ func TestAFixedSizeListKeepsItsTypeForArrowReaders(t *testing.T) {
 }
 
 func TestTypesThatParquetDoesNotHaveAreRefusedByPath(t *testing.T) {
-	in := arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.StructOf(arrow.Field{Name: "d", Type: arrow.FixedWidthTypes.Duration_s})}}, nil)
-	if _, err := fileSchema(in, true); source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "column=s.d") {
-		t.Errorf("got %v", err)
+	for _, dt := range []arrow.DataType{arrow.FixedWidthTypes.Duration_s, &arrow.FixedSizeBinaryType{ByteWidth: 0}, arrow.MapOf(arrow.Null, arrow.PrimitiveTypes.Int64)} {
+		in := arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.StructOf(arrow.Field{Name: "d", Type: dt})}}, nil)
+		if _, err := fileSchema(in, true); source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "column=s.d") {
+			t.Errorf("%s: got %v", dt, err)
+		}
 	}
 }
 

@@ -67,6 +67,12 @@ func fileType(dt arrow.DataType, path string, depth int) (arrow.DataType, error)
 			return &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: t.TimeZone}, nil
 		}
 		return t, nil
+	case *arrow.FixedSizeBinaryType:
+		if t.ByteWidth < 1 {
+			return nil, (&source.Error{Op: "stage", Kind: source.KindUnsupported, Msg: fmt.Sprintf("values of %d bytes cannot be written to Parquet", t.ByteWidth)}).
+				WithColumn(path).WithHint("cast the column to binary before writing it")
+		}
+		return t, nil
 	case *arrow.StructType, *arrow.ListType, *arrow.LargeListType, *arrow.FixedSizeListType, *arrow.MapType:
 		return nestedType(dt, path, depth)
 	}
@@ -78,7 +84,7 @@ func fileType(dt arrow.DataType, path string, depth int) (arrow.DataType, error)
 	case arrow.DATE64:
 		return arrow.FixedWidthTypes.Date32, nil
 	case arrow.NULL, arrow.BOOL, arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
-		arrow.FLOAT16, arrow.FLOAT32, arrow.FLOAT64, arrow.STRING, arrow.LARGE_STRING, arrow.BINARY, arrow.LARGE_BINARY, arrow.FIXED_SIZE_BINARY,
+		arrow.FLOAT16, arrow.FLOAT32, arrow.FLOAT64, arrow.STRING, arrow.LARGE_STRING, arrow.BINARY, arrow.LARGE_BINARY,
 		arrow.DATE32, arrow.TIME32, arrow.TIME64, arrow.DECIMAL128, arrow.DECIMAL256:
 		return dt, nil
 	}
@@ -115,6 +121,10 @@ func nestedType(dt arrow.DataType, path string, depth int) (arrow.DataType, erro
 		key, err := child(t.KeyField(), "key")
 		if err != nil {
 			return nil, err
+		}
+		if key.Type.ID() == arrow.NULL {
+			return nil, (&source.Error{Op: "stage", Kind: source.KindUnsupported, Msg: "a map whose keys have no type cannot be written to Parquet"}).
+				WithColumn(path).WithHint("cast the column before writing it")
 		}
 		item, err := child(t.ItemField(), "value")
 		if err != nil {
