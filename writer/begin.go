@@ -192,20 +192,32 @@ func (c *schemaCache) of(ctx context.Context, token source.HubToken, ref source.
 	}
 	var s *arrow.Schema
 	if files := p.existing(); len(files) > 0 {
-		file := schemaKey{token: token.ID(), ref: ref.Name(), file: files[0].Identity()}
-		known, ok := c.get(file)
-		if !ok {
-			var err error
-			if known, err = readSchema(ctx, p.State.Store, files[0]); err != nil {
-				return nil, err
-			}
-			c.put(file, known)
+		var err error
+		if s, err = c.reader(token, ref)(ctx, p.State.Store, files[0]); err != nil {
+			return nil, err
 		}
-		s = known
 	}
 	c.put(key, s)
 	return s, nil
 }
+
+// reader returns a schemaReader of one caller, which reads no content twice.
+func (c *schemaCache) reader(token source.HubToken, ref source.Ref) schemaReader {
+	return func(ctx context.Context, store source.Store, f source.File) (*arrow.Schema, error) {
+		key := schemaKey{token: token.ID(), ref: ref.Name(), file: f.Identity()}
+		if s, ok := c.get(key); ok {
+			return s, nil
+		}
+		s, err := readSchema(ctx, store, f)
+		if err == nil {
+			c.put(key, s)
+		}
+		return s, err
+	}
+}
+
+// schemaReader is readSchema, or what is remembered of it.
+type schemaReader func(ctx context.Context, store source.Store, f source.File) (*arrow.Schema, error)
 
 // readSchema is the schema of a file as it would be written again.
 func readSchema(ctx context.Context, store source.Store, f source.File) (s *arrow.Schema, err error) {

@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequ
 		return CommitResult{}, invalid("commit", "nothing was staged, so the schema of an empty dataset is not known").
 			WithHint("stage one attempt without rows")
 	}
+	job.schemas = w.schemas.reader(token, job.Ref)
 	sink, err := w.open(ctx, job.Ref, token)
 	if err != nil {
 		return CommitResult{}, err
@@ -163,9 +165,13 @@ func (w *Writer) Write(ctx context.Context, token source.HubToken, r WriteReques
 	return w.Commit(ctx, token, r.commit(begun, staged.Files), report)
 }
 
-// PlanJob is NewPlan with what it needs from files: whether an overwrite changes
-// the schema under features that the card declares.
+// PlanJob is NewPlan with what it needs from files: whether the rows that a job is
+// added to still have its columns, and whether an overwrite changes the schema under
+// features that the card declares.
 func PlanJob(ctx context.Context, s *State, job Job, past Past) (*Plan, error) {
+	if err := sameColumns(ctx, s, job, past); err != nil {
+		return nil, err
+	}
 	in := PlanInput{State: s, Job: job, Past: past}
 	if (job.Mode == ModeOverwrite || job.ReplaceFormat) && job.Naming == NamingDataset && len(job.Files) > 0 && s.Readme != nil {
 		drop, err := changesFeatures(ctx, s, job)
@@ -175,6 +181,52 @@ func PlanJob(ctx context.Context, s *State, job Job, past Past) (*Plan, error) {
 		in.DropFeatures = drop
 	}
 	return NewPlan(in)
+}
+
+// sameColumns refuses to put a job's files beside others of another schema: a split of
+// two cannot be loaded. At the job's base they are what it was staged for; but since then
+// somebody may have been the first to write into an empty split, or have overwritten it.
+// A job of several commits is looked at before the first of them and whenever somebody
+// else has come between two: what the others have written counts, not its own files.
+func sameColumns(ctx context.Context, s *State, job Job, past Past) error {
+	if !joins(job, past) || len(job.Files) == 0 || past.Switched || s.At.Commit == job.Base {
+		return nil
+	}
+	p := &planner{PlanInput: PlanInput{State: s, Job: job}}
+	if err := p.look(); err != nil {
+		return err
+	}
+	var own map[string]bool
+	if past.Names != nil {
+		own = setOf(past.Names.Paths(len(job.Files)))
+	}
+	there := p.existing()
+	i := slices.IndexFunc(there, func(f source.File) bool { return !own[f.Path] })
+	if i < 0 {
+		return nil
+	}
+	schema, err := job.schemas(ctx, s.Store, there[i])
+	if err != nil {
+		return err
+	}
+	if schemaHash(schema) == job.Files[0].SchemaHash {
+		return nil
+	}
+	return (&source.Error{Op: "commit", Kind: source.KindConflict, Ref: s.At.Short(), Path: there[i].Path,
+		Msg: "the rows that are there by now have other columns or types than this job's; their columns are " + columnNames(schema)}).
+		WithHint("repeat the write as a new job")
+}
+
+// joins reports whether a job's files come beside those that others have written by
+// now. Modes that want an empty target do that from their second commit on.
+func joins(job Job, past Past) bool {
+	switch job.Mode {
+	case ModeAppend:
+		return job.Naming != NamingFile
+	case ModeErrorIfExists, ModeIgnore:
+		return job.Naming != NamingFile && past.Names != nil
+	}
+	return false
 }
 
 func changesFeatures(ctx context.Context, s *State, job Job) (bool, error) {

@@ -39,7 +39,9 @@
 //     parent, so that at most one of two attempts at the same batch can land.
 //  7. Somebody else was faster, or the answer was lost: back to 4. Everything is
 //     computed anew from the new head; what the job already committed is found
-//     in the history and not repeated.
+//     in the history and not repeated. If others' rows that an append would come
+//     beside have other columns by now, that is KindConflict, before the first
+//     commit and between two: a split of two schemas cannot be loaded.
 //  8. What cannot be settled within the deadline is KindConflict if nothing was
 //     in doubt, and KindUnknownOutcome if an answer is still missing. Nothing is
 //     ever deleted to tidy up after it: asking again with the same body settles it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
 	"github.com/hubflight/hubflight/writer/spool"
 )
 
@@ -647,6 +649,58 @@ func TestNaNAndInfinitySurviveNarrowing(t *testing.T) {
 	got := out.(*array.Float32).Float32Values()
 	if !math.IsNaN(float64(got[0])) || !math.IsInf(float64(got[1]), 1) || !math.IsInf(float64(got[2]), -1) || !math.Signbit(float64(got[3])) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestAFileOfEveryTypeHasTheSchemaItWasStagedWith: appends that began together compare
+// theirs with that of the first one's file.
+func TestAFileOfEveryTypeHasTheSchemaItWasStagedWith(t *testing.T) {
+	plain := []arrow.DataType{arrow.Null, arrow.FixedWidthTypes.Boolean, arrow.PrimitiveTypes.Int8, arrow.PrimitiveTypes.Int16, arrow.PrimitiveTypes.Int32,
+		arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Uint8, arrow.PrimitiveTypes.Uint16, arrow.PrimitiveTypes.Uint32, arrow.PrimitiveTypes.Uint64,
+		arrow.FixedWidthTypes.Float16, arrow.PrimitiveTypes.Float32, arrow.PrimitiveTypes.Float64, arrow.BinaryTypes.String, arrow.BinaryTypes.LargeString,
+		arrow.BinaryTypes.StringView, arrow.BinaryTypes.Binary, arrow.BinaryTypes.LargeBinary, arrow.BinaryTypes.BinaryView,
+		&arrow.FixedSizeBinaryType{ByteWidth: 3}, arrow.FixedWidthTypes.Date32, arrow.FixedWidthTypes.Date64, arrow.FixedWidthTypes.Time32s,
+		arrow.FixedWidthTypes.Time32ms, arrow.FixedWidthTypes.Time64us, arrow.FixedWidthTypes.Time64ns, arrow.FixedWidthTypes.Timestamp_s,
+		arrow.FixedWidthTypes.Timestamp_ms, &arrow.TimestampType{Unit: arrow.Microsecond}, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "Europe/Berlin"},
+		&arrow.Decimal128Type{Precision: 9, Scale: 2}, &arrow.Decimal128Type{Precision: 38, Scale: 0}, &arrow.Decimal256Type{Precision: 50, Scale: 5},
+		&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}}
+	types := slices.Clone(plain)
+	for _, dt := range plain {
+		if dt.ID() == arrow.NULL {
+			continue // no list of them can be made here
+		}
+		types = append(types, arrow.ListOf(dt), arrow.LargeListOf(dt), arrow.FixedSizeListOf(2, dt), arrow.MapOf(arrow.BinaryTypes.String, dt),
+			arrow.StructOf(arrow.Field{Name: "x", Type: dt, Nullable: true}))
+	}
+	for _, dt := range types {
+		given := arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: true}}, nil)
+		schema, err := fileSchema(given, true)
+		if err != nil {
+			t.Errorf("%s: %v", dt, err)
+			continue
+		}
+		column := array.MakeArrayOfNull(memory.DefaultAllocator, schema.Field(0).Type, 1)
+		rec := array.NewRecordBatch(schema, []arrow.Array{column}, 1)
+		column.Release()
+		sp, err := spool.Open(t.TempDir(), 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		enc := newEncoder(Encoding{}.with(Encoding{}), schema, sp, true)
+		done := func(f encoded) error {
+			footer, err := scan.ReadFooter(t.Context(), spoolReader{f.file}, source.File{Path: "a.parquet", Size: f.file.Size()})
+			if err == nil {
+				var read *arrow.Schema
+				if read, err = fileSchema(footer.Schema(), true); err == nil && schemaHash(read) != schemaHash(schema) {
+					t.Errorf("%s is read as %s", schema.Field(0).Type, read.Field(0).Type)
+				}
+			}
+			return errorsJoin(err, f.file.Remove())
+		}
+		if err := errorsJoin(enc.write(t.Context(), rec, done), enc.finish(done), enc.abandon(), sp.Close()); err != nil {
+			t.Errorf("%s: %v", dt, err)
+		}
+		rec.Release()
 	}
 }
 

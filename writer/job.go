@@ -41,6 +41,9 @@ type Job struct {
 	Files []StagedFile
 	// Digest stands for the list of all staged files and what is done with them.
 	Digest string
+
+	// schemas reads the schemas of files that are there.
+	schemas schemaReader
 }
 
 // Rows is the number of rows of all files.

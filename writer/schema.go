@@ -213,9 +213,12 @@ func schemaHash(s *arrow.Schema) string {
 }
 
 // typeText writes a type without what files of equal rows may differ in: child
-// names of lists, nullability, metadata.
+// names of lists, nullability, metadata; nor seconds of a day, which Parquet does not
+// have, so that a file says milliseconds.
 func typeText(dt arrow.DataType) string {
 	switch t := dt.(type) {
+	case *arrow.Time32Type:
+		return arrow.FixedWidthTypes.Time32ms.String()
 	case *arrow.StructType:
 		parts := make([]string, t.NumFields())
 		for i, f := range t.Fields() {

@@ -49,6 +49,7 @@ var regressions = []regression{
 	{"a bloom filter of a boolean column was empty: it denied every value", "the first own encoder", "review", "TestABooleanColumnHasNoBloomFilter"},
 	{"bloom_columns for a.b, with a column of this name and a struct a with a field b, failed in the encoder after the rows were sent", "the first own encoder", "review", "TestABloomFilterIsThereForEveryLeafThatCanHaveOne"},
 	{"a file whose rows are groups of their own failed as internal after 32,767 of them", "the first encoder", "review", "TestAFileThatHasAllItsRowGroupsIsFollowedByAnother"},
+	{"two jobs with different columns that began on an empty split both succeeded, and nothing loaded the split any more", "the first append", "two such jobs raced", "TestTwoThatWriteDifferentColumnsLeaveASplitOfOne"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.

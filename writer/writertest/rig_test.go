@@ -112,7 +112,8 @@ type job struct {
 	staged  []writer.StagedFile
 	message string
 	maxOps  *int
-	stage   func(*writer.StageRequest) // changes a stage request
+	stage   func(*writer.StageRequest)  // changes a stage request
+	rows    func(ids ...int64) *batches // of StageAll; nil is rows
 	w       *writer.Writer
 }
 
@@ -180,8 +181,12 @@ func (j *job) Run(partitions ...[]int64) (writer.CommitResult, error) {
 }
 
 func (j *job) StageAll(partitions ...[]int64) error {
+	make := rows
+	if j.rows != nil {
+		make = j.rows
+	}
 	for i, ids := range partitions {
-		files, err := j.Stage(i, "0", rows(ids...))
+		files, err := j.Stage(i, "0", make(ids...))
 		if err != nil {
 			return err
 		}
