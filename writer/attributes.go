@@ -23,28 +23,35 @@ func (p *planner) writeAttributes(plan *Plan) {
 		case f.Mode != UploadLFS:
 			mixed = true
 		case !isLFS(p.State.Attributes, plan.Paths[i]):
-			patterns = append(patterns, plan.Paths[i])
+			patterns = append(patterns, literalPattern(plan.Paths[i]))
 		}
 	}
 	switch {
 	case len(patterns) == 0:
 		return
 	case plan.Names.Width == 0:
-		patterns = []string{plan.Names.Prefix + plan.Names.Suffix}
+		patterns = []string{literalPattern(plan.Names.Prefix + plan.Names.Suffix)}
 	case !mixed || len(patterns) > maxRules:
-		patterns = []string{plan.Names.Prefix + "*" + plan.Names.Suffix}
+		patterns = []string{literalPattern(plan.Names.Prefix) + "*" + literalPattern(plan.Names.Suffix)}
 	}
 	text := string(p.State.Attributes)
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
 	for _, pattern := range patterns {
-		// Git takes white space for the end of a pattern; this is git-lfs's own way
-		// to write it.
-		text += strings.ReplaceAll(pattern, " ", "[[:space:]]") + " filter=lfs diff=lfs merge=lfs -text\n"
+		if strings.ContainsAny(pattern[:1], `#!"`) {
+			pattern = `\` + pattern // a comment, a negation, a quoted pattern
+		}
+		text += pattern + " filter=lfs diff=lfs merge=lfs -text\n"
 	}
 	plan.Batches[0].Attributes = []byte(text)
 }
+
+// literalPattern is what git reads as this part of a path. White space is for it the
+// end of a pattern; that is git-lfs's own way to write it.
+func literalPattern(path string) string { return literals.Replace(path) }
+
+var literals = strings.NewReplacer(" ", "[[:space:]]", "\t", "[[:space:]]", "[", `\[`, "*", `\*`, "?", `\?`, `\`, `\\`)
 
 // isLFS reports whether a rule makes a path an LFS file. Patterns that it does
 // not understand count as not matching: a rule too many does no harm.

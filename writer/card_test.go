@@ -1,6 +1,9 @@
 package writer
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -183,5 +186,63 @@ func TestLFSRulesAreAddedWhereThereAreNone(t *testing.T) {
 	lines := string(plan.Batches[0].Attributes)
 	if !strings.HasPrefix(lines, "*.bin filter=lfs\ndata/train-*-of-00002-") || !isLFS([]byte(lines), plan.Paths[0]) || isLFS([]byte(lines), "data/train-00000-of-00001.parquet") {
 		t.Errorf("got %q", lines)
+	}
+}
+
+// Git itself is asked, where it is installed, about every form of a rule: it has to
+// name the job's files, whatever the folder's name means in a pattern, and no others.
+func TestGitReadsTheLFSRulesOfAnyFolder(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip(err)
+	}
+	repo := t.TempDir()
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), git, append([]string{"-C", repo}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	run("init", "-q")
+	lfs := func(path string) bool {
+		t.Helper()
+		return strings.HasSuffix(run("check-attr", "-z", "filter", "--", path), "\x00filter\x00lfs\x00")
+	}
+	large, small := StagedFile{Mode: UploadLFS, Size: 1 << 20, OID: "x", Rows: 1}, StagedFile{Mode: UploadRegular, Size: 10, OID: "y", Rows: 1, Partition: 1}
+	for dir, other := range map[string]string{
+		"#x": "x", "!x": "x", "[attr]x": "ax", `"q"`: "q", "a b": "ab", "a\tb": "ab", "a[1]": "a1", "a*": "ab", "a?": "ab", "x#!\"]": "x", "ä": "a",
+	} {
+		for form, job := range map[string]Job{
+			"one file": {Naming: NamingFile, Dir: dir + "/" + dir + ".parquet", Files: []StagedFile{large}},
+			"parts":    {Naming: NamingParts, Dir: dir, Files: []StagedFile{large, large}},
+			"by name":  {Naming: NamingParts, Dir: dir, Files: []StagedFile{large, small}},
+			"root":     {Naming: NamingFile, Dir: dir + ".parquet", Files: []StagedFile{large}},
+		} {
+			if err := validateDir("write", job.Dir); err != nil {
+				t.Fatal(err)
+			}
+			job.ID, job.Mode = testJob, ModeAppend
+			if job.Naming == NamingFile {
+				job.Mode = ModeOverwrite
+			}
+			plan, err := NewPlan(PlanInput{State: state(""), Job: job})
+			if err != nil {
+				t.Fatalf("%q, %s: %v", dir, form, err)
+			}
+			rules := plan.Batches[0].Attributes
+			if err := os.WriteFile(filepath.Join(repo, ".gitattributes"), rules, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for i, path := range plan.Paths {
+				if got, want := lfs(path), job.Files[i].Mode == UploadLFS; got != want {
+					t.Errorf("%q, %s: git takes %q for LFS: %v, by\n%s", dir, form, path, got, rules)
+				}
+			}
+			if beside := strings.ReplaceAll(plan.Paths[0], dir, other); lfs(beside) {
+				t.Errorf("%q, %s: git takes %q for LFS too, by\n%s", dir, form, beside, rules)
+			}
+		}
 	}
 }

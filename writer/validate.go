@@ -145,7 +145,8 @@ func validateConfig(op, config string) error {
 }
 
 // validateDir refuses folders that dataset resolution or git do not look into,
-// and characters that a glob would read differently.
+// and what would escape the next character of a pattern. Other characters that a
+// glob reads differently are a matter of the files that a card has to name.
 func validateDir(op, dir string) error {
 	for _, part := range strings.Split(strings.TrimSuffix(dir, "/"), "/") {
 		if strings.HasPrefix(part, ".") || len(part) > maxNameBytes || strings.ContainsAny(part, "\\\x00\r\n") {
