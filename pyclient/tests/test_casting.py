@@ -122,6 +122,23 @@ def test_writing_refuses_columns_that_the_target_does_not_have() -> None:
     data = batch(a=[1], b=[2])
     with pytest.raises(InvalidOption, match="the column 'b' does not exist in the target"):
         Caster(data.schema, pa.schema([("a", pa.int64())]), "write")
+    kind = pa.list_(pa.struct([("x", pa.int64()), ("y", pa.int64())]))
+    for name, wrapped in (("list", kind), ("struct", pa.struct([("in", kind)])), ("map", pa.map_(pa.string(), kind))):
+        given, target = (pa.schema([(name, _without(wrapped, left_out))]) for left_out in ("", "y"))
+        with pytest.raises(InvalidOption, match=f"column '{name}': the field 'y' does not exist in the target"):
+            Caster(given, target, "write")
+        Caster(given, target, "read")
+
+
+def _without(kind: pa.DataType, name: str) -> pa.DataType:
+    """A nested type without the fields of a name."""
+    if pa.types.is_struct(kind):
+        return pa.struct([(f.name, _without(f.type, name)) for f in kind if f.name != name])
+    if pa.types.is_list(kind):
+        return pa.list_(_without(kind.value_type, name))
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, _without(kind.item_type, name))
+    return kind
 
 
 def test_a_time_zone_is_a_label_and_the_instant_stays() -> None:

@@ -235,6 +235,43 @@ def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
         client.write(pa.table({"d": [7]}), name)
 
 
+def batches(*columns: dict[str, Any]) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pydict(c) for c in columns]
+
+
+def test_batches_are_written_by_the_names_of_their_columns(client: Client) -> None:
+    name = f"demo/order-{uuid.uuid4().hex[:8]}"
+    given = batches({"price": [1, 2], "count": [100, 200]}, {"count": [300], "price": [3]})
+    reader = pa.RecordBatchReader.from_batches(given[0].schema, given)
+    for data in (given, iter(given), reader):
+        client.write(data, name, create_repo=True, mode="overwrite")
+        got = client.dataset(name).to_table()
+        assert got.to_pydict() == {"price": [1, 2, 3], "count": [100, 200, 300]}
+
+
+@pytest.mark.parametrize("progress", [False, True])
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        ({"b": [3]}, "batches[2]: the column 'a' is missing: the columns are b"),
+        ({"s": [{"x": 1}]}, "batches[2]: the column 'a' is missing: the columns are s"),
+        ({"a": [3], "s": [{"x": 1}], "c": [4]}, "batches[2]: the column 'c' does not exist in the target"),
+        ({"a": [3], "s": [{"x": 1, "y": 2}]}, "batches[2]: column 's': the field 'y' does not exist in the target"),
+        ({"a": [3.5], "s": [{"x": 1}]}, "column 'a'"),
+    ],
+)
+def test_a_batch_of_other_columns_is_refused_by_its_number_and_nothing_is_committed(
+    client: Client, last: dict[str, Any], error: str, progress: bool
+) -> None:
+    name = f"demo/other-{uuid.uuid4().hex[:8]}"
+    first = {"a": range(400_000), "s": [{"x": 1}] * 400_000}  # more than one message
+    client.write(batches({"a": [0], "s": [{"x": 1}]}), name, create_repo=True)
+    with pytest.raises(hubflight.InvalidOption) as caught:
+        client.write(iter(batches(first, {"a": []}, last)), name, progress=progress)
+    assert error in str(caught.value)
+    assert client.dataset(name).num_rows == 1
+
+
 def test_a_write_that_fails_halfway_ends_at_once_and_commits_nothing(client: Client) -> None:
     name = f"demo/halfway-{uuid.uuid4().hex[:8]}"
     client.write(pa.table({"a": [b"x"]}), name, create_repo=True)

@@ -15,32 +15,41 @@ __all__ = ["Caster"]
 
 
 class Caster:
-    """Casts batches of one schema to another. ``operation`` names itself in errors; picklable."""
+    """Casts batches of one schema to another. ``operation`` names itself in errors, ``source`` in those of the schema.
 
-    def __init__(self, source: pa.Schema, target: pa.Schema, operation: str) -> None:
+    Reading chooses from what there is; the operation ``write`` may leave nothing out. Picklable.
+    """
+
+    def __init__(self, schema: pa.Schema, target: pa.Schema, operation: str, source: str = "") -> None:
+        self._schema = schema
         self._target = target
         self._operation = operation
-        self._same = source.equals(target, check_metadata=True)
+        self._where = f"{operation}: {source}: " if source else f"{operation}: "
+        self._same = schema.equals(target, check_metadata=True)
         self._columns: list[int] = []
         names: dict[str, list[int]] = {}
-        for i, name in enumerate(source.names):
+        for i, name in enumerate(schema.names):
             names.setdefault(name, []).append(i)
         for field in target:
             found = names.get(field.name, [])
             if len(found) != 1:
                 raise InvalidOption(
-                    f"[invalid] {operation}: the column {field.name!r} "
-                    + ("appears twice" if found else "is missing: the columns are " + ", ".join(source.names))
+                    f"[invalid] {self._where}the column {field.name!r} "
+                    + ("appears twice" if found else "is missing: the columns are " + ", ".join(schema.names))
                 )
             self._columns.append(found[0])
-            self._check(source.field(found[0]).type, field)
+            self._check(schema.field(found[0]).type, field)
         if operation == "write":
-            extra = [name for name in source.names if name not in target.names]
+            extra = [name for name in schema.names if name not in target.names]
             if extra:
                 raise InvalidOption(
-                    f"[invalid] write: the column {extra[0]!r} does not exist in the target, whose columns are "
+                    f"[invalid] {self._where}the column {extra[0]!r} does not exist in the target, whose columns are "
                     + ", ".join(target.names)
                 )
+
+    def takes(self, schema: pa.Schema) -> bool:
+        """Whether a batch of ``schema`` can be cast: columns are found by their place, once it is known."""
+        return bool(schema.equals(self._schema, check_metadata=False))
 
     def cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """``batch`` with exactly the target schema; raises InvalidOption naming the column that does not fit."""
@@ -70,7 +79,28 @@ class Caster:
             convert(pa.nulls(0, given), field.type)
         except (pa.ArrowException, ValueError, NotImplementedError) as exc:
             text = str(exc) if isinstance(exc, HubflightError) else f"{given} cannot be read as {field.type}: {exc}"
-            raise InvalidOption(f"[invalid] {self._operation}: column {field.name!r}: {text}") from None
+            raise InvalidOption(f"[invalid] {self._where}column {field.name!r}: {text}") from None
+        extra = _extra_field(given, field.type) if self._operation == "write" else None
+        if extra is not None:
+            raise InvalidOption(
+                f"[invalid] {self._where}column {field.name!r}: the field {extra!r} does not exist in the "
+                f"target, whose type is {field.type}"
+            )
+
+
+def _extra_field(given: pa.DataType, target: pa.DataType) -> str | None:
+    """A struct's field, at any depth, that `convert` would leave out, because ``target`` does not have it."""
+    if pa.types.is_struct(given) and pa.types.is_struct(target):
+        wanted = {field.name: field.type for field in target}
+        for field in given:
+            extra = _extra_field(field.type, wanted[field.name]) if field.name in wanted else field.name
+            if extra is not None:
+                return str(extra)
+    elif _is_list(given) and _is_list(target):
+        return _extra_field(given.value_type, target.value_type)
+    elif pa.types.is_map(given) and pa.types.is_map(target):
+        return _extra_field(given.item_type, target.item_type)
+    return None
 
 
 def convert(array: pa.Array, target: pa.DataType) -> pa.Array:

@@ -16,7 +16,7 @@ from hubflight.options import parse_read, parse_write, split_revision
 from hubflight.parallel import read_all
 from hubflight.progress import Bar
 from hubflight.reading import Plan, check_snapshot, pinned, snapshot_of
-from hubflight.writing import Job, StagedFile, WriteResult, slices
+from hubflight.writing import Job, StagedFile, WriteResult
 
 if TYPE_CHECKING:
     import duckdb
@@ -151,7 +151,8 @@ class Client:
 
         Args:
             data: a pyarrow Table, RecordBatch, RecordBatchReader, anything with ``__arrow_c_stream__`` (pandas,
-                Polars, DuckDB), or an iterable of record batches of one schema.
+                Polars, DuckDB), or an iterable of record batches of one schema (columns may come in
+                another order).
             ref: the dataset.
             mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
             progress: whether a bar counts the rows that are sent (needs tqdm); by default only on a terminal.
@@ -166,12 +167,9 @@ class Client:
             return WriteResult(skipped=job.skipped)
 
         def stage(attempt: int, bar: Bar) -> list[StagedFile]:
-            rows: Iterable[pa.RecordBatch] = reader if attempt == 0 else _reader(data)
             if attempt:
                 bar.restart()
-            if bar.shown:  # in pieces, because a table is often one batch
-                rows = bar.over(piece for batch in rows for piece in slices(batch))
-            return job.stage(rows, partition=0, attempt=str(attempt))
+            return job.stage(reader if attempt == 0 else _reader(data), 0, str(attempt), sent=bar.add)
 
         try:
             with Bar("write", _rows(data), "rows", progress) as bar:

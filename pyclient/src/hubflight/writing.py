@@ -127,26 +127,36 @@ class Job:
         """The schema of the batches."""
         return pa.ipc.read_schema(pa.py_buffer(self.ipc_schema))
 
-    def stage(self, batches: Iterable[pa.RecordBatch], partition: int, attempt: str) -> list[StagedFile]:
+    def stage(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        partition: int,
+        attempt: str,
+        sent: Callable[[int], None] | None = None,
+    ) -> list[StagedFile]:
         """Uploads one task attempt's rows, durably and invisibly; returns the records of its files.
 
-        Without any row nothing is sent and nothing returned.
+        Columns are those of the job's schema, in any order. Without any row nothing is sent and nothing returned.
+        ``sent`` is told how many rows have gone, piece by piece.
         """
         schema = self.schema()
-        rows = (batch for batch in batches if batch.num_rows)
+        rows = _cast(batches, schema)
         first = next(rows, None)
         if first is None:
             return []
-        caster = Caster(first.schema, schema, "write")
-        return self._put(schema, _chain(first, rows), caster, partition, attempt)
+        return self._put(schema, _chain(first, rows), partition, attempt, sent)
 
     def stage_empty(self) -> list[StagedFile]:
         """Stages one file that has the schema and no rows: what an overwrite of zero rows leaves."""
-        schema = self.schema()
-        return self._put(schema, iter(()), Caster(schema, schema, "write"), 0, "empty")
+        return self._put(self.schema(), iter(()), 0, "empty")
 
     def _put(
-        self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], caster: Caster, partition: int, attempt: str
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        partition: int,
+        attempt: str,
+        sent: Callable[[int], None] | None = None,
     ) -> list[StagedFile]:
         command = {
             "v": 1,
@@ -165,12 +175,14 @@ class Job:
             answers = _Answers(connection, metadata)
             try:
                 for batch in batches:
-                    for piece in slices(caster.cast(batch), shared.batch_bytes(BATCH_BYTES)):
+                    for piece in slices(batch, shared.batch_bytes(BATCH_BYTES)):
                         place = shared.put(piece, answers.awaited)
                         if place is None:
                             answers.guard(writer.write_batch, piece)
                         else:
                             answers.guard(writer.write_metadata, place)
+                        if sent is not None:
+                            sent(piece.num_rows)
                 answers.guard(writer.done_writing)
                 files = answers.result(writer)
             except BaseException:
@@ -210,6 +222,20 @@ class Job:
         """Tells the server to forget what is spooled. Never raises, and never takes long."""
         with contextlib.suppress(Exception), Connection(self.server) as connection:
             connection.action_once("abort", {"v": 1, "job": self.id}, timeout=10.0)
+
+
+def _cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The batches that have rows, each with exactly ``schema``.
+
+    Nobody has looked whether they are of one schema: pyarrow does not when it makes a reader of an iterator.
+    """
+    caster = None
+    for number, batch in enumerate(batches):
+        if not batch.num_rows:
+            continue
+        if caster is None or not caster.takes(batch.schema):
+            caster = Caster(batch.schema, schema, "write", f"batches[{number}]" if number else "")
+        yield caster.cast(batch)
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
