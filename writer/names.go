@@ -170,6 +170,11 @@ func nextNumber(files []source.File, folder, stem string) int {
 // partName is the documented helper's name.
 var partName = regexp.MustCompile(`^part-([0-9]{5})\.parquet$`)
 
+// partNames are the helper's names directly in dir.
+func partNames(dir string, first int) Names {
+	return Names{Prefix: join(dir, "part-"), Width: 5, Offset: first, Suffix: parquetExt}
+}
+
 // parts are the files of the helper's names directly in dir, and the number after
 // the highest.
 func parts(files []source.File, dir string) (found []source.File, next int) {

@@ -287,11 +287,11 @@ func (p *planner) candidates() []candidate {
 	case NamingFile:
 		return []candidate{{names: Names{Prefix: p.Job.Dir}}}
 	case NamingParts:
-		n := Names{Prefix: join(p.Job.Dir, "part-"), Width: 5, Suffix: parquetExt}
+		first := 0
 		if p.Job.Mode == ModeAppend {
-			_, n.Offset = parts(p.State.Files, p.Job.Dir)
+			_, first = parts(p.State.Files, p.Job.Dir)
 		}
-		return []candidate{{names: n}}
+		return []candidate{{names: partNames(p.Job.Dir, first)}}
 	}
 	plain := p.untaken(func(suffix string) Names {
 		folder, offset := plainFolder(p.Job.Dir, p.slot.config, p.slot.isDefault), 0

@@ -72,14 +72,14 @@ func (c *committer) settle(parentHasChild bool) {
 // compare is what is left where the history does not tell: the job's files are all
 // there, or none of them is. Anything else cannot be decided.
 func (c *committer) compare(state *writer.State) (done bool, err error) {
-	found, of := writer.Traces(state, c.job)
+	trace, err := writer.Traces(state, c.job)
 	switch {
-	case of == 0 || found == 0:
-		return false, nil
-	case found == of:
-		return true, nil
+	case err != nil:
+		return false, c.reading(err)
+	case trace == writer.TraceUnclear:
+		return false, (&source.Error{Op: "commit", Kind: source.KindUnknownOutcome, Ref: state.At.Short(),
+			Msg: "the branch's history was rewritten since the job began, and its files do not tell whether all of the job was committed"}).
+			WithHint("look at the dataset and write again as a new job")
 	}
-	return false, (&source.Error{Op: "commit", Kind: source.KindUnknownOutcome, Ref: state.At.Short(),
-		Msg: "the branch's history was rewritten since the job began, and only some of the job's files are there"}).
-		WithHint("look at the dataset and write again as a new job")
+	return trace == writer.TraceAll, nil
 }

@@ -50,6 +50,7 @@ var regressions = []regression{
 	{"bloom_columns for a.b, with a column of this name and a struct a with a field b, failed in the encoder after the rows were sent", "the first own encoder", "review", "TestABloomFilterIsThereForEveryLeafThatCanHaveOne"},
 	{"a file whose rows are groups of their own failed as internal after 32,767 of them", "the first encoder", "review", "TestAFileThatHasAllItsRowGroupsIsFollowedByAnother"},
 	{"two jobs with different columns that began on an empty split both succeeded, and nothing loaded the split any more", "the first append", "two such jobs raced", "TestTwoThatWriteDifferentColumnsLeaveASplitOfOne"},
+	{"after a branch's history was squashed, a job whose rows had been there before it was reported as done, and nothing was written", "the first hubsink", "a squash between stage and commit", "TestEqualRowsAreNotTakenForAJobsOwnIfTheHistoryIsGone"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
