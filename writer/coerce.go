@@ -56,6 +56,21 @@ func newCoercion(from, to *arrow.Schema) (*coercion, error) {
 	return c, nil
 }
 
+// Plain is the schema that rows of another one are written in, and what turns their
+// batches into those, which the caller releases: dictionaries and views, which the wire
+// does not have, become their values. Errors: those of a stage.
+func Plain(from *arrow.Schema) (*arrow.Schema, func(context.Context, arrow.RecordBatch) (arrow.RecordBatch, error), error) {
+	to, err := fileSchema(from, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := newCoercion(from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	return to, c.apply, nil
+}
+
 // apply returns a batch of the target schema; the caller releases it.
 func (c *coercion) apply(ctx context.Context, rec arrow.RecordBatch) (out arrow.RecordBatch, err error) {
 	columns := make([]arrow.Array, 0, len(c.columns))
@@ -103,7 +118,7 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 	case *arrow.DictionaryType:
 		inner, err := newCast(t.ValueType, to, path)
 		return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
-			plain, err := compute.CastArray(ctx, a, compute.SafeCastOptions(t.ValueType))
+			plain, err := decoded(ctx, a)
 			if err != nil {
 				return nil, err
 			}
@@ -155,6 +170,19 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 func same(_ context.Context, a arrow.Array) (arrow.Array, error) {
 	a.Retain()
 	return a, nil
+}
+
+// decoded gives each row of a dictionary-encoded array its value.
+func decoded(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+	d, ok := a.(*array.Dictionary)
+	if !ok {
+		return nil, source.Errorf(source.KindInternal, "stage", "%s is not dictionary-encoded", a.DataType())
+	}
+	values := d.Dictionary()
+	if id := values.DataType().ID(); id == arrow.STRING_VIEW || id == arrow.BINARY_VIEW { // the library takes no views
+		return compute.CastArray(ctx, a, compute.SafeCastOptions(values.DataType()))
+	}
+	return compute.TakeArray(ctx, values, d.Indices())
 }
 
 // leafCastable lists the conversions that keep a value what it is.

@@ -415,6 +415,49 @@ func TestASliceIsCoercedAtItsOffset(t *testing.T) {
 	}
 }
 
+func TestADictionaryOfAnyTypeIsDecodedAtItsOffset(t *testing.T) {
+	for values, dt := range map[string]arrow.DataType{
+		`["a","b",null]`:       arrow.BinaryTypes.StringView,
+		`[true,false,null]`:    arrow.FixedWidthTypes.Boolean,
+		`[[1],[2,null],null]`:  arrow.ListOf(arrow.PrimitiveTypes.Int64),
+		`[[1,2],[3,4],null]`:   arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int8),
+		`[null,null,null]`:     arrow.Null,
+		`[{"x":1},{"x":2},{}]`: arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64, Nullable: true}),
+		`["1.50","2.25",null]`: decimal38(2),
+	} {
+		t.Run(dt.String(), func(t *testing.T) {
+			plain := fromJSON(t, memory.DefaultAllocator, dt, values)
+			defer plain.Release()
+			at := fromJSON(t, memory.DefaultAllocator, arrow.PrimitiveTypes.Uint8, `[0,1,null,2,1,0]`)
+			defer at.Release()
+			whole := array.NewDictionaryArray(&arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Uint8, ValueType: dt}, at.Column(0), plain.Column(0))
+			defer whole.Release()
+			part := array.NewSlice(whole, 1, 6)
+			defer part.Release()
+			in := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "a", Type: whole.DataType()}}, nil), []arrow.Array{part}, 5)
+			defer in.Release()
+			_, convert, err := Plain(in.Schema())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := convert(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer got.Release()
+			for i, want := range []int{1, -1, 2, 1, 0} {
+				text := "null"
+				if want >= 0 {
+					text = show(plain.Column(0), want)
+				}
+				if s := show(got.Column(0), i); s != text {
+					t.Errorf("row %d: got %s, want %s", i, s, text)
+				}
+			}
+		})
+	}
+}
+
 func TestColumnsAreMatchedByNameOrRefusedByName(t *testing.T) {
 	schema := func(names ...string) *arrow.Schema {
 		var fields []arrow.Field

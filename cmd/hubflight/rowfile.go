@@ -21,6 +21,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer"
 )
 
 // rowFile is a file of rows in one of the formats that put reads.
@@ -124,9 +125,17 @@ func rowsOf(ctx context.Context, f *countedFile, name string) (recordReader, err
 		if err != nil {
 			return nil, err
 		}
-		return r.GetRecordReader(ctx, nil, nil)
+		rows, err := r.GetRecordReader(ctx, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		return plain(ctx, rows, name)
 	case strings.HasSuffix(lower, ".arrow"), strings.HasSuffix(lower, ".arrows"), strings.HasSuffix(lower, ".ipc"):
-		return arrowRows(f)
+		rows, err := arrowRows(f)
+		if err != nil {
+			return nil, err
+		}
+		return plain(ctx, rows, name)
 	case strings.HasSuffix(lower, ".csv"):
 		return csvRows(f)
 	case strings.HasSuffix(lower, ".jsonl"), strings.HasSuffix(lower, ".ndjson"), strings.HasSuffix(lower, ".json"):
@@ -180,6 +189,61 @@ func (a *arrowFile) Release() {
 	if a.rec != nil {
 		a.rec.Release()
 		a.rec = nil
+	}
+}
+
+// plainRows are those of a reader without dictionaries and views, which are not sent:
+// pandas' categories and Polars' strings are some.
+type plainRows struct {
+	recordReader
+	schema  *arrow.Schema
+	convert func(arrow.RecordBatch) (arrow.RecordBatch, error)
+	rec     arrow.RecordBatch
+	err     error
+}
+
+// plain takes the reader over, also if it fails.
+func plain(ctx context.Context, r recordReader, name string) (recordReader, error) {
+	schema, convert, err := writer.Plain(r.Schema())
+	if err != nil {
+		r.Release()
+		named := *source.AsError("put", err)
+		named.Op, named.Path = "put", name
+		return nil, &named
+	}
+	return &plainRows{recordReader: r, schema: schema, convert: func(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+		return convert(ctx, rec)
+	}}, nil
+}
+
+func (p *plainRows) Schema() *arrow.Schema          { return p.schema }
+func (p *plainRows) RecordBatch() arrow.RecordBatch { return p.rec }
+
+func (p *plainRows) Next() bool {
+	p.drop()
+	if p.err != nil || !p.recordReader.Next() {
+		return false
+	}
+	p.rec, p.err = p.convert(p.recordReader.RecordBatch())
+	return p.err == nil
+}
+
+func (p *plainRows) Err() error {
+	if p.err != nil {
+		return p.err
+	}
+	return p.recordReader.Err()
+}
+
+func (p *plainRows) Release() {
+	p.drop()
+	p.recordReader.Release()
+}
+
+func (p *plainRows) drop() {
+	if p.rec != nil {
+		p.rec.Release()
+		p.rec = nil
 	}
 }
 
