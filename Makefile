@@ -112,8 +112,8 @@ nightly-race: venv ## the Python clients with servers that look for races
 	@cd pyclient && HUBFLIGHT_BINARY=$(CURDIR)/bin/race/hubflight $(PY) -m pytest -q $(PYTEST_FLAGS) tests
 
 .PHONY: nightly-write
-nightly-write: ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files
-	@HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest ./writer/localsink | grep -Ev '^ *(=== |--- PASS)'
+nightly-write: venv ## write jobs that race, fail and are continued, with full counts; jobs of 10,000 files; what the datasets library makes of them
+	@HUBFLIGHT_PYTHON=$(PY) HUBFLIGHT_WRITE=full go test -timeout 4h -v ./writer/writertest ./writer/localsink | grep -Ev '^ *(=== |--- PASS)'
 
 .PHONY: nightly-encoder
 nightly-encoder: venv ## the Parquet encoder: many made tables, read back by every reader, and fuzzing (FUZZ_TIME=)

@@ -53,7 +53,6 @@ func (r *resolver) infer(c *Config, dir string) {
 		c.Err = err
 		return
 	}
-	asShards := splits != nil
 	for _, stage := range keywordStages {
 		if splits == nil {
 			splits = r.stage(stage, prefix)
@@ -64,16 +63,18 @@ func (r *resolver) infer(c *Config, dir string) {
 		return
 	}
 	r.fill(c, "", DataFiles{Splits: splits}, inferredPatterns)
-	if dir != "" && !asShards && c.Err == nil {
-		r.addShards(c, prefix)
-	}
 }
 
-// addShards adds the splits of shards directly below a data_dir that no split
-// has. With data_dir=data the reference finds no others than the standard ones,
-// because its pattern begins with data/ itself.
-func (r *resolver) addShards(c *Config, prefix string) {
-	found, err := r.sharded(prefix)
+// addShards adds the splits of shards directly below the folder that the option
+// data_dir names, if no split has them: with data_dir=data the reference finds no
+// others than the standard ones, because its pattern begins with data/ itself. A
+// card's data_dir is read as the reference reads it, because a job that appended
+// to a split which is there for us alone would write rows that nobody else sees.
+func (r *resolver) addShards(c *Config, dir string) {
+	if below, err := r.sharded(dir + "/" + shardedDir + "/"); err != nil || below != nil {
+		return
+	}
+	found, err := r.sharded(dir + "/")
 	if err != nil {
 		return // a name that is no split's is no shard's here
 	}

@@ -216,6 +216,9 @@ func (r *resolver) override(c card, dir string, files DataFiles) *Layout {
 	var made Config
 	if files.IsZero() {
 		r.infer(&made, dir)
+		if made.Err == nil && dir != "" {
+			r.addShards(&made, dir)
+		}
 	} else {
 		r.fill(&made, dir, files, optionPatterns)
 	}

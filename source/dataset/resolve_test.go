@@ -230,6 +230,8 @@ func TestResolveGivesTheFilesOfTheConformanceTable(t *testing.T) {
 			wantErr: "doesn't contain any data files", kind: source.KindNotFound},
 		{name: "42b shards with a custom split below data_dir=data", files: []string{"data/train-00000-of-00001.parquet", "data/custom-00000-of-00001.parquet"}, options: Options{DataDir: "data"}, split: "custom",
 			want: []string{"data/custom-00000-of-00001.parquet"}},
+		{name: "42c shards with a custom split below a card's data_dir", readme: "---\nconfigs:\n- config_name: en\n  data_dir: en\n---\n", files: []string{"en/train-00000-of-00001.parquet", "en/custom-00000-of-00001.parquet"}, split: "custom",
+			wantErr: "Split custom is invalid. Valid options are ['train']", kind: source.KindNotFound},
 		{name: "44 a full name of the same repository", files: []string{"x.parquet", "y.parquet"}, options: files("hf://datasets/user/ds@main/x.parquet"),
 			want: []string{"x.parquet"}},
 		{name: "44 a full name without revision", files: []string{"x.parquet", "y.parquet"}, options: files("hf://datasets/user/ds/x.parquet"),

@@ -273,6 +273,11 @@ func (f *found) write(r *rig) {
 	}
 }
 
+// data leaves out what is no data, which the library takes for it where a card says **.
+func data(files []string) []string {
+	return slices.DeleteFunc(slices.Clone(files), func(name string) bool { return !strings.HasSuffix(name, ".parquet") })
+}
+
 // compare says what is not as it should be.
 func (f *found) compare(before, after resolved) error {
 	if after.Error != "" {
@@ -281,7 +286,9 @@ func (f *found) compare(before, after resolved) error {
 	want := map[string]map[string][]string{}
 	for name, c := range before.Configs {
 		want[name] = map[string][]string{}
-		maps.Copy(want[name], c.files)
+		for split, files := range c.files {
+			want[name][split] = data(files)
+		}
 	}
 	config, split := f.config, f.split
 	if config == "" {
@@ -311,6 +318,9 @@ func (f *found) compare(before, after resolved) error {
 	for name, c := range after.Configs {
 		if c.err != before.Configs[name].err {
 			return fmt.Errorf("config %s: %s", name, c.err)
+		}
+		for split, files := range c.files {
+			c.files[split] = data(files)
 		}
 		if c.err == "" && !maps.EqualFunc(c.files, want[name], slices.Equal) {
 			return fmt.Errorf("config %s: got %v, want %v", name, c.files, want[name])
