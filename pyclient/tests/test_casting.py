@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from hubflight.casting import Caster, convert
+from hubflight.casting import Caster, convert, plain_schema
 from hubflight.errors import InvalidOption
 
 
@@ -139,6 +139,65 @@ def _without(kind: pa.DataType, name: str) -> pa.DataType:
     if pa.types.is_map(kind):
         return pa.map_(kind.key_type, _without(kind.item_type, name))
     return kind
+
+
+TEXT = ["x", None, "longer than what fits into a view itself", ""]
+WORDS = [["a", None], None, [], ["longer than what fits into a view itself"]]
+ENCODED = pa.DictionaryArray.from_arrays(pa.array([1, None, 0, 0], pa.uint32()), pa.array(["a", "b"], pa.string_view()))
+UNFOLDED: dict[str, tuple[pa.Array, pa.DataType]] = {
+    "string": (pa.array(TEXT, pa.string_view()), pa.string()),
+    "binary": (pa.array([None if t is None else t.encode() for t in TEXT], pa.binary_view()), pa.binary()),
+    "list": (pa.array(WORDS, pa.list_view(pa.string_view())), pa.list_(pa.string())),
+    "large list": (pa.array(WORDS, pa.large_list_view(pa.string_view())), pa.large_list(pa.string())),
+    "items": (pa.array(WORDS, pa.large_list(pa.string_view())), pa.large_list(pa.string())),
+    "pairs": (
+        pa.array([["a", "b"], None, ["c", None], ["d", "e"]], pa.list_(pa.string_view(), 2)),
+        pa.list_(pa.string(), 2),
+    ),
+    "struct": (
+        pa.array([{"s": t} for t in TEXT], pa.struct([("s", pa.string_view())])),
+        pa.struct([("s", pa.string())]),
+    ),
+    "map": (
+        pa.array([[("a", "x")], None, [], [("b", None)]], pa.map_(pa.string_view(), pa.string_view())),
+        pa.map_(pa.string(), pa.string()),
+    ),
+    "dictionary": (ENCODED, pa.string()),
+    "nested dictionary": (pa.StructArray.from_arrays([ENCODED], ["e"]), pa.struct([("e", pa.string())])),
+    "dictionary of structs": (
+        pa.DictionaryArray.from_arrays(pa.array([0, None, 0, 0]), pa.array([{"n": 1}])),
+        pa.struct([("n", pa.int64())]),
+    ),
+    "untouched": (pa.array([1, None, 3, 4]), pa.int64()),
+}
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_views_and_dictionaries_are_written_as_the_plain_types_that_they_stand_for(start: int) -> None:
+    data = pa.RecordBatch.from_arrays([given for given, _ in UNFOLDED.values()], list(UNFOLDED)).slice(start)
+    schema = plain_schema(data.schema)
+    assert schema == pa.schema([(name, plain) for name, (_, plain) in UNFOLDED.items()])
+    (got,) = Caster(data.schema, schema, "write").pieces(data, 1 << 20)
+    got.validate(full=True)
+    assert got.schema == schema
+    assert got.to_pydict() == data.to_pydict()
+
+
+def test_one_value_in_many_rows_is_written_in_pieces_of_a_bounded_size() -> None:
+    rows, size = 30_000, 100_000  # 3 GB, more than offsets of 32 bits can say
+    text = pa.array(["x" * size])
+    view = size.to_bytes(4, "little") + b"xxxx" + bytes(8)  # of what buffer 0 begins with
+    for given in (
+        pa.Array.from_buffers(pa.string_view(), rows, [None, pa.py_buffer(view * rows), pa.py_buffer(b"x" * size)]),
+        pa.DictionaryArray.from_arrays(pa.array([0] * rows), text.cast(pa.string_view())),
+        pa.StructArray.from_arrays([pa.DictionaryArray.from_arrays(pa.array([0] * rows), text)], ["s"]),
+    ):
+        data = pa.RecordBatch.from_arrays([given], ["a"])
+        done = 0
+        for piece in Caster(data.schema, plain_schema(data.schema), "write").pieces(data, 2 << 20):
+            assert piece.nbytes < 8 << 20
+            done += piece.num_rows
+        assert done == rows
 
 
 def test_a_time_zone_is_a_label_and_the_instant_stays() -> None:

@@ -235,6 +235,60 @@ def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
         client.write(pa.table({"d": [7]}), name)
 
 
+def frames() -> dict[str, Any]:
+    """The same rows, as each library has them."""
+    import duckdb
+    import pandas
+    import polars
+
+    columns = {
+        "n": [1, 2, 3],
+        "t": ["x", None, "longer than what fits into a view itself"],
+        "k": ["b", "a", "b"],
+        "l": [["p"], None, ["q", None]],
+    }
+    table = pa.table(columns)
+    polars_frame = polars.DataFrame(columns)
+    connection = duckdb.connect()
+    connection.register("rows_", table)
+    return {
+        "polars": polars_frame,
+        "polars categories": polars_frame.with_columns(polars.col("k").cast(polars.Categorical)),
+        "polars enum": polars_frame.with_columns(polars.col("k").cast(polars.Enum(["a", "b"]))),
+        "polars in chunks": polars.concat([polars_frame[:1], polars_frame[1:]], rechunk=False),
+        "pandas": pandas.DataFrame(columns),
+        "pandas categories": pandas.DataFrame(columns).astype({"k": "category"}),
+        "duckdb": connection.sql("SELECT * FROM rows_"),
+        "duckdb enum": connection.sql("SELECT n, t, k::ENUM('a', 'b') AS k, l FROM rows_"),
+        "table": table,
+        "reader": table.to_reader(),
+        "batches": table.to_batches(),
+        "views": table.set_column(1, "t", table["t"].cast(pa.string_view())),
+        "dictionary": table.set_column(2, "k", table["k"].dictionary_encode()),
+    }
+
+
+def test_what_every_library_has_is_written_as_plain_values(client: Client) -> None:
+    name = f"demo/frames-{uuid.uuid4().hex[:8]}"
+    given = frames()
+    for kind, data in given.items():
+        client.write(data, name, create_repo=True, mode="overwrite")
+        got = client.dataset(name).to_table()
+        assert got.to_pydict() == given["table"].to_pydict(), kind
+        assert {str(got.schema.field(i).type) for i in (1, 2)} <= {"string", "large_string"}, kind
+        if not isinstance(data, pa.RecordBatchReader):
+            client.write(data, name, progress=True)  # as an append, and counted
+            assert client.dataset(name).num_rows == 6, kind
+
+
+def test_a_column_that_arrow_cannot_hold_is_refused(client: Client) -> None:
+    import polars
+
+    frame = polars.DataFrame({"i": polars.Series([1], dtype=polars.Int128)})
+    with pytest.raises(hubflight.Unsupported, match=r"pyarrow cannot take the data.*cast that column"):
+        client.write(frame, "demo/flights")
+
+
 def batches(*columns: dict[str, Any]) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pydict(c) for c in columns]
 

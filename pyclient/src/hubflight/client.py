@@ -205,7 +205,10 @@ def _reader(data: Any) -> pa.RecordBatchReader:
     if isinstance(data, pa.RecordBatchReader):
         return data
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data)
+        try:
+            return pa.RecordBatchReader.from_stream(data)
+        except pa.ArrowInvalid as exc:  # Polars has types of its own, Int128 for example
+            raise Unsupported(f"[unsupported] write: pyarrow cannot take the data: {exc}: cast that column") from None
     if isinstance(data, pa.RecordBatch):
         return pa.RecordBatchReader.from_batches(data.schema, [data])
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping)):

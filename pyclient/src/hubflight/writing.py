@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from hubflight import sharedmem
-from hubflight.casting import Caster
+from hubflight.casting import Caster, plain_schema
 from hubflight.connection import Connection, Server
 from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable, from_text
 from hubflight.options import WriteOptions
@@ -76,8 +76,8 @@ def _counted(n: int, what: str) -> str:
 class Job:
     """A write job as begun: what stage and commit have to say, and the schema of the batches.
 
-    That is the schema given to begin, so that all tasks send the same one; the server converts to what the files must
-    have, because it alone can do so without changing a value.
+    That is the schema given to begin, with plain types in the place of views and dictionaries, so that all tasks send
+    the same one; the server converts to what the files must have, because it alone can do so without changing a value.
     """
 
     server: Server
@@ -98,6 +98,7 @@ class Job:
         ``mode`` is append, overwrite, errorifexists or ignore; None for `write_parquet`'s own.
         """
         job = str(uuid.uuid4())
+        schema = plain_schema(schema)
         target: dict[str, Any] = {"dataset": options.dataset, **options.target}
         if mode is not None:
             target["mode"] = mode
@@ -235,7 +236,7 @@ def _cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.R
             continue
         if caster is None or not caster.takes(batch.schema):
             caster = Caster(batch.schema, schema, "write", f"batches[{number}]" if number else "")
-        yield caster.cast(batch)
+        yield from caster.pieces(batch, BATCH_BYTES)
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
