@@ -35,7 +35,11 @@ func newPutCommand() *cobra.Command {
 		Long: `Write files to a split of a dataset, as one job: all of their rows or none.
 
 The format follows from a file's name: .parquet, .arrow (a file or a stream), .csv
-(with a header) or .jsonl. All files must have the same columns.`,
+(with a header) or .jsonl. All files must have the same columns.
+
+What a column of a CSV file is, all of its cells decide: int64, double, bool, a date,
+a time, a timestamp, or else text, which numbers with leading zeros are too. A cell
+that is empty, NULL or null is null.`,
 		Example: `  hubflight put flights-*.csv demo/flights --create-repo
   hubflight put new.parquet demo/flights --split test --mode overwrite --dry-run`,
 		Args: cobra.MinimumNArgs(2),
@@ -69,6 +73,9 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 			return err
 		}
 		inputs = append(inputs, in)
+		for _, note := range in.notes {
+			fmt.Fprintln(cmd.ErrOrStderr(), note)
+		}
 		if got, want := columnsText(in.schema), columnsText(inputs[0].schema); got != want {
 			return source.Errorf(source.KindInvalid, "put", "%s has other columns than %s: %s; not %s", name, files[0], got, want)
 		}

@@ -30,6 +30,7 @@ type rowFile struct {
 	size   int64
 	schema *arrow.Schema
 	rows   iter.Seq2[arrow.RecordBatch, error]
+	notes  []string // what its user may not expect
 	file   *countedFile
 	free   func()
 }
@@ -92,7 +93,7 @@ func openRows(ctx context.Context, name string) (_ *rowFile, err error) {
 		return nil, &usageError{err}
 	}
 	in.size = info.Size()
-	reader, err := rowsOf(ctx, in.file, name)
+	reader, err := in.reader(ctx)
 	if err != nil {
 		var ours *source.Error
 		if errors.As(err, &ours) {
@@ -114,30 +115,37 @@ func openRows(ctx context.Context, name string) (_ *rowFile, err error) {
 	return in, nil
 }
 
-func rowsOf(ctx context.Context, f *countedFile, name string) (recordReader, error) {
-	switch lower := strings.ToLower(name); {
+// reader reads the rows by the format that the file's name says.
+func (r *rowFile) reader(ctx context.Context) (recordReader, error) {
+	f := r.file
+	switch lower := strings.ToLower(r.name); {
 	case strings.HasSuffix(lower, ".parquet"), strings.HasSuffix(lower, ".pq"):
 		pf, err := file.NewParquetReader(f)
 		if err != nil {
 			return nil, err
 		}
-		r, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: putBatchRows}, memory.DefaultAllocator)
+		columns, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: putBatchRows}, memory.DefaultAllocator)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := r.GetRecordReader(ctx, nil, nil)
+		rows, err := columns.GetRecordReader(ctx, nil, nil)
 		if err != nil {
 			return nil, err
 		}
-		return plain(ctx, rows, name)
+		return plain(ctx, rows, r.name)
 	case strings.HasSuffix(lower, ".arrow"), strings.HasSuffix(lower, ".arrows"), strings.HasSuffix(lower, ".ipc"):
 		rows, err := arrowRows(f)
 		if err != nil {
 			return nil, err
 		}
-		return plain(ctx, rows, name)
+		return plain(ctx, rows, r.name)
 	case strings.HasSuffix(lower, ".csv"):
-		return csvRows(f)
+		schema, notes, err := inferCSV(f)
+		if err != nil {
+			return nil, err
+		}
+		r.notes = notes
+		return newCSVFile(f, schema), nil
 	case strings.HasSuffix(lower, ".jsonl"), strings.HasSuffix(lower, ".ndjson"), strings.HasSuffix(lower, ".json"):
 		schema, err := inferJSON(f)
 		if err != nil {
@@ -145,7 +153,7 @@ func rowsOf(ctx context.Context, f *countedFile, name string) (recordReader, err
 		}
 		return array.NewJSONReader(f, schema, array.WithChunk(putBatchRows)), nil
 	}
-	return nil, source.Errorf(source.KindUnsupported, "put", "%s: the format is not known by this name", name).WithHint("use .parquet, .arrow, .csv or .jsonl")
+	return nil, source.Errorf(source.KindUnsupported, "put", "%s: the format is not known by this name", r.name).WithHint("use .parquet, .arrow, .csv or .jsonl")
 }
 
 // arrowRows reads an IPC file, which begins with ARROW1, or a stream.
@@ -247,31 +255,23 @@ func (p *plainRows) drop() {
 	}
 }
 
-// csvFirst holds the first batch of a CSV file: its types are not known before.
-type csvFirst struct {
+// csvFile reads the rows of a CSV file whose types are known. Of arrow-go's readers
+// only the one that infers takes times: it is told every type.
+type csvFile struct {
 	*csv.Reader
-	first, has bool
+	schema *arrow.Schema
 }
 
-func csvRows(f *countedFile) (recordReader, error) {
-	r := csv.NewInferringReader(bufio.NewReaderSize(f, 1<<20), csv.WithHeader(true), csv.WithChunk(putBatchRows), csv.WithNullReader(true))
-	c := &csvFirst{Reader: r, first: true}
-	if c.has = r.Next(); !c.has {
-		if err := r.Err(); err != nil {
-			return nil, err
-		}
-		return nil, source.Errorf(source.KindInvalid, "put", "%s has no rows, so the types of its columns are not known", f.Name())
+func newCSVFile(f *countedFile, schema *arrow.Schema) *csvFile {
+	types := make(map[string]arrow.DataType, schema.NumFields())
+	for _, field := range schema.Fields() {
+		types[field.Name] = field.Type
 	}
-	return c, nil
+	return &csvFile{schema: schema, Reader: csv.NewInferringReader(unmarked(f), csv.WithHeader(true), csv.WithColumnTypes(types),
+		csv.WithChunk(putBatchRows), csv.WithNullReader(true, csvNulls()...))}
 }
 
-func (c *csvFirst) Next() bool {
-	if c.first {
-		c.first = false
-		return c.has
-	}
-	return c.Reader.Next()
-}
+func (c *csvFile) Schema() *arrow.Schema { return c.schema }
 
 // inferJSON reads the whole file for the types of its columns, so that no key that
 // only a late row has is lost, and goes back to its beginning.

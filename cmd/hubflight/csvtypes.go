@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/hubflight/hubflight/source"
+)
+
+// csvType is a type that all cells of a column may have.
+type csvType struct {
+	arrow arrow.DataType
+	holds func(cell string) bool
+}
+
+// csvTypes are what a column can be before it is text: the first of those that hold
+// all of its cells. Some hold what others do, so that 1 and 1.5 are numbers together,
+// and a day and a moment are moments.
+func csvTypes() []csvType {
+	return []csvType{
+		{arrow.PrimitiveTypes.Int64, isWhole},
+		{arrow.FixedWidthTypes.Boolean, isTruth},
+		{arrow.FixedWidthTypes.Date32, func(cell string) bool { _, err := time.Parse(time.DateOnly, cell); return err == nil }},
+		{arrow.FixedWidthTypes.Time32s, func(cell string) bool { _, err := arrow.Time32FromString(cell, arrow.Second); return err == nil }},
+		moment(arrow.Second, ""), moment(arrow.Nanosecond, ""), moment(arrow.Second, "UTC"), moment(arrow.Nanosecond, "UTC"),
+		{arrow.PrimitiveTypes.Float64, isNumber},
+	}
+}
+
+func isWhole(cell string) bool {
+	_, err := strconv.ParseInt(cell, 10, 64)
+	return err == nil && !isCode(cell)
+}
+
+// isTruth does not take the t, f, 1 and 0 that strconv does: more often they are codes.
+func isTruth(cell string) bool {
+	return slices.Contains([]string{"true", "True", "TRUE", "false", "False", "FALSE"}, cell)
+}
+
+func isNumber(cell string) bool {
+	if isCode(cell) || strings.ContainsAny(cell, "xX_") {
+		return false
+	}
+	if strings.Trim(cell, "+-0123456789") == "" { // as a double it would lose digits
+		return isWhole(cell)
+	}
+	_, err := strconv.ParseFloat(cell, 64)
+	return err == nil
+}
+
+// isCode reports whether digits begin with a zero that a number would lose, as those
+// of postal codes do.
+func isCode(cell string) bool {
+	digits := strings.TrimLeft(cell, "+-")
+	return len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
+}
+
+func moment(unit arrow.TimeUnit, zone string) csvType {
+	return csvType{&arrow.TimestampType{Unit: unit, TimeZone: zone}, func(cell string) bool {
+		_, zoned, err := arrow.TimestampFromStringInLocation(cell, unit, time.UTC)
+		return err == nil && zoned == (zone != "")
+	}}
+}
+
+// csvNulls are the cells that are null in a column of any type.
+func csvNulls() []string { return []string{"", "NULL", "null"} }
+
+// csvColumn is what the cells of a column have been.
+type csvColumn struct {
+	name string
+	may  []csvType // what holds all of them
+	any  bool      // there was one that is not null
+}
+
+// add looks at a cell. It returns what the column was taken for, if that is text now.
+func (c *csvColumn) add(cell string) (was arrow.DataType) {
+	if len(c.may) == 0 || slices.Contains(csvNulls(), cell) {
+		return nil
+	}
+	if c.any {
+		was = c.may[0].arrow
+	}
+	c.any = true
+	c.may = slices.DeleteFunc(c.may, func(t csvType) bool { return !t.holds(cell) })
+	if len(c.may) > 0 {
+		return nil
+	}
+	return was
+}
+
+// arrow is the type of the column; one that is always null is text.
+func (c *csvColumn) arrow() arrow.DataType {
+	if !c.any || len(c.may) == 0 {
+		return arrow.BinaryTypes.String
+	}
+	return c.may[0].arrow
+}
+
+// inferCSV reads the whole file for the types of its columns, row by row, and goes
+// back to its beginning. The notes tell where a column turned out to be text.
+func inferCSV(f *countedFile) (schema *arrow.Schema, notes []string, err error) {
+	r := csv.NewReader(unmarked(f.File))
+	r.ReuseRecord = true
+	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, nil, source.Errorf(source.KindInvalid, "put", "%s is empty", f.Name()).WithHint("a CSV file begins with the names of its columns")
+	}
+	if err != nil {
+		return nil, nil, csvError(f.Name(), err)
+	}
+	columns := make([]csvColumn, len(header))
+	for i, name := range header {
+		if !utf8.ValidString(name) {
+			return nil, nil, notUTF8(f.Name(), r, i, "its name")
+		}
+		columns[i] = csvColumn{name: name, may: csvTypes()}
+	}
+	rows := 0
+	for ; ; rows++ {
+		row, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if errors.Is(err, csv.ErrFieldCount) {
+			line, _ := r.FieldPos(0)
+			return nil, nil, source.Errorf(source.KindInvalid, "put", "%s: line %d has %s, and the header %d", f.Name(), line, count(len(row), "cell"), len(columns)).
+				WithHint("give each row a cell for each column; a cell with a comma is put in double quotes")
+		}
+		if err != nil {
+			return nil, nil, csvError(f.Name(), err)
+		}
+		for i, cell := range row {
+			if !utf8.ValidString(cell) {
+				return nil, nil, notUTF8(f.Name(), r, i, fmt.Sprintf("column %q", columns[i].name))
+			}
+			if was := columns[i].add(cell); was != nil {
+				line, _ := r.FieldPos(i)
+				notes = append(notes, fmt.Sprintf("%s: line %d: %.60q is no %s as what is above it, so column %q is text", f.Name(), line, cell, was, columns[i].name))
+			}
+		}
+	}
+	if rows == 0 {
+		return nil, nil, source.Errorf(source.KindInvalid, "put", "%s has no rows, so the types of its columns are not known", f.Name())
+	}
+	fields := make([]arrow.Field, len(columns))
+	for i, c := range columns {
+		fields[i] = arrow.Field{Name: c.name, Type: c.arrow(), Nullable: true}
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return arrow.NewSchema(fields, nil), notes, err
+}
+
+// unmarked reads behind the mark with which some programs begin text in UTF-8.
+func unmarked(r io.Reader) io.Reader {
+	const mark = "\ufeff"
+	text := bufio.NewReaderSize(r, 1<<20)
+	if first, _ := text.Peek(len(mark)); string(first) == mark { // a shorter file has none, and its error comes again
+		_, _ = text.Discard(len(mark))
+	}
+	return text
+}
+
+func csvError(name string, err error) error {
+	var at *csv.ParseError
+	if !errors.As(err, &at) {
+		return source.Errorf(source.KindInvalid, "put", "%s: %w", name, err)
+	}
+	return source.Errorf(source.KindInvalid, "put", "%s: line %d, character %d: %w", name, at.Line, at.Column, at.Err).
+		WithHint("a cell that holds a double quote is put in double quotes, and the one inside is doubled")
+}
+
+func notUTF8(name string, r *csv.Reader, cell int, what string) error {
+	line, _ := r.FieldPos(cell)
+	return source.Errorf(source.KindInvalid, "put", "%s: line %d: %s is not UTF-8", name, line, what).WithHint("save the file as CSV in UTF-8")
+}
