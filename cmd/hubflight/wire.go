@@ -67,7 +67,8 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 
 	locate := locator(roots)
 	planner := dataset.NewPlanner(dataset.PlannerOptions{
-		Open: storeOpener(hubClient, roots, log), FootersMax: cfg.Plan.FootersMax, FooterCacheBytes: int64(cfg.Cache.Footers), Ranges: ranges, Logger: log,
+		Open: storeOpener(hubClient, roots, log), FootersMax: cfg.Plan.FootersMax, Ranges: ranges, Logger: log,
+		FooterCacheBytes: min(int64(cfg.Cache.Footers), cfg.MemoryBudget()/4), FooterBytes: cfg.MemoryBudget() / 8,
 	})
 	w, err := writer.New(writer.Options{
 		Open: sinkOpener(hubClient, roots, log), SpoolDir: cfg.Write.SpoolDir, SpoolBytes: int64(cfg.Write.SpoolBytes),

@@ -56,22 +56,22 @@ func (p *Planner) Count(ctx context.Context, token source.HubToken, r Request) (
 }
 
 func (p *Planner) countFooters(ctx context.Context, token source.HubToken, r Request) (int64, error) {
-	d, err := p.describe(ctx, token, r)
+	d, err := p.describe(ctx, token, r, false)
 	if err != nil {
 		return 0, err
 	}
 	var missing []int
-	for i, f := range d.footers {
+	for i, f := range d.digests {
 		if f == nil {
 			missing = append(missing, i)
 		}
 	}
-	if err := p.readFooters(ctx, d.data, d.files, missing, d.footers); err != nil {
+	if err := p.readFooters(ctx, d, r, missing, false); err != nil {
 		return 0, d.name(err)
 	}
 	rows := int64(0)
-	for _, f := range d.footers {
-		rows += f.NumRows()
+	for _, f := range d.digests {
+		rows += f.rows
 	}
 	if r.Limit >= 0 {
 		rows = min(rows, r.Limit)

@@ -8,6 +8,7 @@
 //	 → its own files, or its conversion   selection.go (freshness.go)
 //	 → the chosen config and splits       choose.go
 //	 → footers, bounded and cached        footers.go
+//	 → a digest of each                   digest.go
 //	 → Plan: one Partition per file       plan.go, partitions.go
 //	 → batches of one Partition           read.go
 //
@@ -28,6 +29,7 @@
 //   - A conversion is read for its dataset only if the viewer says that it is of
 //     the commit asked for, and every file is as listed (or on request, unverified).
 //   - Pruning leaves out what cannot match and nothing else.
+//   - A plan holds digests, not footers; what all calls decode at a time is bounded.
 //
 // What it does not do: it speaks neither HTTP nor gRPC, decodes no pages (scan
 // does), writes nothing, and reads no format but Parquet.

@@ -70,7 +70,7 @@ func behindLimit(d *scan.Decision) {
 	}
 }
 
-func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Query) (_ []scan.Decision, err error) {
+func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Query) (decisions []scan.Decision, err error) {
 	r, err := p.openRanges(ctx, d.data.store, d.files[i].File)
 	if err != nil {
 		return nil, err
@@ -80,5 +80,9 @@ func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Que
 			err = closing
 		}
 	}()
-	return q.Examine(ctx, r, d.footers[i], d.schema)
+	err = p.withFooter(ctx, d.data, d.files[i].File, func(f *scan.Footer) (err error) {
+		decisions, err = q.Examine(ctx, r, f, d.schema)
+		return err
+	})
+	return decisions, err
 }

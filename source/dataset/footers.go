@@ -86,44 +86,64 @@ func (c *footerCache) put(k footerKey, f *scan.Footer) {
 	}
 }
 
-// readFooters fills out[i] for each i of which, in parallel. Files must come
-// from a listing made with the same token: that is what permits the cache.
-func (p *Planner) readFooters(ctx context.Context, data *pinned, files []chosenFile, which []int, out []*scan.Footer) error {
+// eachFooter calls use with the footer of each i of which, in parallel, and returns
+// the first error. use takes what it needs and forgets the footer: decoded, a large
+// one takes a hundred megabytes, and a plan has a thousand. Files must come from a
+// listing made with the same token: that is what permits the cache.
+func (p *Planner) eachFooter(ctx context.Context, data *pinned, files []chosenFile, which []int, use func(i int, f *scan.Footer)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.parallel)
 	for _, i := range which {
-		key := keyOf(data.token, files[i].File)
-		if out[i] = p.footers.get(key); out[i] != nil {
-			continue
-		}
 		group.Go(func() (err error) {
 			defer recovered(&err, "read footer", files[i].Path)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			f, err := p.readFooter(ctx, data.store, files[i].File)
-			if err != nil {
-				return err
-			}
-			p.footers.put(key, f)
-			out[i] = f
-			return nil
+			return p.withFooter(ctx, data, files[i].File, func(f *scan.Footer) error {
+				use(i, f)
+				return nil
+			})
 		})
 	}
 	return group.Wait()
 }
 
-func (p *Planner) readFooter(ctx context.Context, store source.Store, f source.File) (_ *scan.Footer, err error) {
-	r, err := p.openRanges(ctx, store, f)
-	if err != nil {
-		return nil, err
+// withFooter calls use with the cached footer, or with one that is read now. The
+// room that it takes is given back when use has returned.
+func (p *Planner) withFooter(ctx context.Context, data *pinned, file source.File, use func(*scan.Footer) error) (err error) {
+	key := keyOf(data.token, file)
+	if f := p.footers.get(key); f != nil {
+		return use(f)
 	}
-	defer func() {
-		if closing := r.Close(); err == nil {
-			err = closing
+	r, err := p.openRanges(ctx, data.store, file)
+	if err != nil {
+		return err
+	}
+	f, release, err := p.readFooter(ctx, r, file)
+	defer release()
+	if closing := r.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return err
+	}
+	p.footers.put(key, f)
+	return use(f)
+}
+
+// readFooter waits until there is room for what decoding the footer takes. release,
+// which is never nil, gives the room back.
+func (p *Planner) readFooter(ctx context.Context, r source.Reader, file source.File) (_ *scan.Footer, release func(), err error) {
+	release = func() {}
+	f, err := scan.ReadFooterWhen(ctx, r, file, func(bytes int64) error {
+		bytes = min(bytes, p.footerBytes) // the largest one is decoded alone
+		if err := p.footerRoom.Acquire(ctx, bytes); err != nil {
+			return source.AsError("read footer", err)
 		}
-	}()
-	return scan.ReadFooter(ctx, r, f)
+		release = func() { p.footerRoom.Release(bytes) }
+		return nil
+	})
+	return f, release, err
 }
 
 // openRanges opens a file for reading by ranges. What the disk has of it is only

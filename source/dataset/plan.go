@@ -11,22 +11,24 @@ import (
 	"github.com/hubflight/hubflight/source/scan"
 )
 
-// description is a selection with footers and the schema that follows from them.
+// description is a selection with what its footers say and the schema that follows
+// from them.
 type description struct {
 	*selection
-	footers []*scan.Footer // one per file; nil = not read
-	schema  *arrow.Schema  // of the stream, with metadata
+	digests []*digest     // one per file; nil = its footer was not read
+	schemas schemaSet     // of the files
+	schema  *arrow.Schema // of the stream, with metadata
 }
 
 // describe computes the schema, for GetSchema and for plans alike: from the same
-// footers by the same steps.
-func (p *Planner) describe(ctx context.Context, token source.HubToken, r Request) (*description, error) {
+// footers by the same steps. Only a plan has to decide about row groups.
+func (p *Planner) describe(ctx context.Context, token source.HubToken, r Request, decide bool) (*description, error) {
 	s, err := p.choose(ctx, token, r)
 	if err != nil {
 		return nil, err
 	}
-	d := &description{selection: s, footers: make([]*scan.Footer, len(s.files))}
-	if err := p.readFooters(ctx, s.data, s.files, sampled(len(s.files), p.footersMax), d.footers); err != nil {
+	d := &description{selection: s, digests: make([]*digest, len(s.files))}
+	if err := p.readFooters(ctx, d, r, sampled(len(s.files), p.footersMax), decide); err != nil {
 		return nil, d.name(err)
 	}
 	if err := d.unify(r.Query); err != nil {
@@ -37,9 +39,9 @@ func (p *Planner) describe(ctx context.Context, token source.HubToken, r Request
 
 func (d *description) unify(q scan.Query) error {
 	var schemas []scan.NamedSchema
-	for i, f := range d.footers {
+	for i, f := range d.digests {
 		if f != nil {
-			schemas = append(schemas, scan.NamedSchema{File: d.files[i].Path, Schema: f.Schema()})
+			schemas = append(schemas, scan.NamedSchema{File: d.files[i].Path, Schema: f.schema})
 		}
 	}
 	whole, err := scan.Unify(schemas)
@@ -67,15 +69,15 @@ func (p *Planner) readPrefix(ctx context.Context, d *description, r Request) err
 		var missing []int
 		next := i
 		for ; next < len(d.files) && len(missing) < p.parallel; next++ {
-			if d.footers[next] == nil {
+			if d.digests[next] == nil {
 				missing = append(missing, next)
 			}
 		}
-		if err := p.readFooters(ctx, d.data, d.files, missing, d.footers); err != nil {
+		if err := p.readFooters(ctx, d, r, missing, true); err != nil {
 			return err
 		}
 		for ; i < next && rows < r.Limit; i++ {
-			rows += d.footers[i].NumRows()
+			rows += d.digests[i].rows
 		}
 	}
 	return nil
@@ -115,7 +117,7 @@ func (d *description) plan(r Request) (*Plan, error) {
 
 // file decides about one file: its report, and its partitions if it is kept.
 func (d *description) file(i int, r Request) (FileReport, []Partition, error) {
-	f, footer := d.files[i], d.footers[i]
+	f, footer := d.files[i], d.digests[i]
 	report := FileReport{Path: f.Path, Size: f.Size, Rows: -1, Config: d.config, Split: f.split, Kept: true}
 	base := d.partition(f, r)
 	if footer == nil {
@@ -124,18 +126,17 @@ func (d *description) file(i int, r Request) (FileReport, []Partition, error) {
 		base.bytesKnown = false
 		return report, []Partition{base}, nil
 	}
-	report.Rows = footer.NumRows()
-	decisions, err := r.Query.Prune(footer)
-	if err != nil {
-		return report, nil, inFile(err, f.Path)
+	report.Rows = footer.rows
+	if footer.err != nil {
+		return report, nil, inFile(footer.err, f.Path)
 	}
-	report.Groups = decisions
-	base.NumGroups, base.RowsExact = footer.NumRowGroups(), r.Query.Filters == nil
-	if !d.gives(f.File, footer, r.Query) {
+	report.Groups = footer.groups
+	base.NumGroups, base.RowsExact = len(footer.groups), r.Query.Filters == nil
+	if !d.gives(f.File, footer.schema, r.Query) {
 		base.Schema = d.schema
 	}
 	var kept []scan.Decision
-	for _, g := range decisions {
+	for _, g := range footer.groups {
 		if g.Keep || r.Query.Filters == nil {
 			kept = append(kept, g)
 		}
@@ -160,12 +161,11 @@ func inFile(err error, path string) error {
 // gives reports whether the file's own schema leads to the stream's, so that the
 // ticket does not have to carry it. A ticket has no room for source and partial:
 // they follow from its commits and its path, or else from the schema it carries.
-func (d *description) gives(f source.File, footer *scan.Footer, q scan.Query) bool {
+func (d *description) gives(f source.File, own *arrow.Schema, q scan.Query) bool {
 	converted := d.facts.Source == SourceConverted
 	if converted && d.facts.Sha == d.facts.DataSha || d.facts.Partial != (converted && strings.Contains(f.Path, "/partial-")) {
 		return false
 	}
-	own := footer.Schema()
 	out, err := q.Output(own)
 	return err == nil && sameSchema(d.facts.attach(out, featuresOf(own)), d.schema)
 }

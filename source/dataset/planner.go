@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/rangeio"
@@ -27,6 +28,9 @@ type PlannerOptions struct {
 	EntriesMax int
 	// FooterCacheBytes bounds the parsed footers that are kept (256 MiB).
 	FooterCacheBytes int64
+	// FooterBytes bounds the footers that are being parsed, for all plans and streams
+	// together (256 MiB). One that takes more is parsed alone.
+	FooterBytes int64
 	// Parallel is how many footers one plan reads at a time (16).
 	Parallel int
 	// Ranges decides about reading ahead and holds the cache on disk; nil is one
@@ -42,6 +46,7 @@ const (
 	defaultFootersMax       = 1000
 	defaultEntriesMax       = 1_000_000 // about 300 bytes each
 	defaultFooterCacheBytes = 256 << 20
+	defaultFooterBytes      = 256 << 20
 	defaultParallel         = 16
 )
 
@@ -57,6 +62,11 @@ type Planner struct {
 	ranges     *rangeio.Scheduler
 	memory     memory.Allocator
 	log        *slog.Logger
+
+	// A footer's room is held while it is parsed and looked at, which waits for no
+	// caller: whoever waits for some waits for the processor and the Hub only.
+	footerRoom  *semaphore.Weighted
+	footerBytes int64 // the whole of it
 }
 
 // NewPlanner makes a Planner.
@@ -69,6 +79,9 @@ func NewPlanner(o PlannerOptions) *Planner {
 	}
 	if o.FooterCacheBytes <= 0 {
 		o.FooterCacheBytes = defaultFooterCacheBytes
+	}
+	if o.FooterBytes <= 0 {
+		o.FooterBytes = defaultFooterBytes
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
@@ -86,6 +99,7 @@ func NewPlanner(o PlannerOptions) *Planner {
 	return &Planner{
 		open: o.Open, footersMax: o.FootersMax, entriesMax: o.EntriesMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
 		ranges: o.Ranges, footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
+		footerRoom: semaphore.NewWeighted(o.FooterBytes), footerBytes: o.FooterBytes,
 	}
 }
 
@@ -183,7 +197,7 @@ func (p *Planner) Plan(ctx context.Context, token source.HubToken, r Request) (*
 }
 
 func (p *Planner) planned(ctx context.Context, token source.HubToken, r Request) (*description, *Plan, error) {
-	d, err := p.describe(ctx, token, r)
+	d, err := p.describe(ctx, token, r, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,7 +210,7 @@ func (p *Planner) planned(ctx context.Context, token source.HubToken, r Request)
 
 // Schema returns the schema that Plan gives for the same request.
 func (p *Planner) Schema(ctx context.Context, token source.HubToken, r Request) (*arrow.Schema, error) {
-	d, err := p.describe(ctx, token, r)
+	d, err := p.describe(ctx, token, r, false)
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,8 @@ func (r *reading) footer(ctx context.Context, reader source.Reader, f source.Fil
 			return footer, nil
 		}
 	}
-	footer, err := scan.ReadFooter(ctx, reader, f)
+	footer, release, err := r.p.readFooter(ctx, reader, f)
+	defer release()
 	if err != nil {
 		return nil, err
 	}

@@ -63,9 +63,9 @@ func (p *Planner) Splits(ctx context.Context, token source.HubToken, ref source.
 // countSplits adds the rows. A footer that cannot be read costs the numbers, not
 // the listing: reading that split will say what is wrong.
 func (p *Planner) countSplits(ctx context.Context, data *pinned, files []chosenFile, items []SplitInfo) {
-	footers := make([]*scan.Footer, len(files))
+	counts := make([]int64, len(files))
 	which := sampled(len(files), len(files))
-	if err := p.readFooters(ctx, data, files, which, footers); err != nil {
+	if err := p.eachFooter(ctx, data, files, which, func(i int, f *scan.Footer) { counts[i] = f.NumRows() }); err != nil {
 		p.log.DebugContext(ctx, "rows of splits not counted", "dataset", data.at.Short(), "error", err)
 		return
 	}
@@ -73,7 +73,7 @@ func (p *Planner) countSplits(ctx context.Context, data *pinned, files []chosenF
 	for i := range items {
 		rows := int64(0)
 		for range items[i].Files {
-			rows += footers[next].NumRows()
+			rows += counts[next]
 			next++
 		}
 		items[i].Rows = &rows

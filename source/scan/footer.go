@@ -25,7 +25,9 @@ const (
 	// trailerBytes: the footer's length and the magic.
 	trailerBytes = 8
 	// decodedPerByte estimates what a byte of footer takes once decoded.
-	decodedPerByte = 8
+	decodedPerByte = 10
+	// readingPerByte is the same while it is read and decoded: the byte is there, too.
+	readingPerByte = decodedPerByte + 1
 )
 
 // Footer is one Parquet file's parsed metadata. It is immutable and may be
@@ -57,7 +59,14 @@ type chunk struct {
 // whose footer contradicts itself or the file's size, is KindCorrupt; an
 // encrypted one is KindUnsupported.
 func ReadFooter(ctx context.Context, r source.Reader, f source.File) (*Footer, error) {
-	raw, before, err := readFooterBytes(ctx, r, f)
+	return ReadFooterWhen(ctx, r, f, func(int64) error { return nil })
+}
+
+// ReadFooterWhen is ReadFooter that goes on when admit lets it. admit is called at
+// most once, as soon as the footer's length is known, with an estimate of the bytes
+// that reading and decoding it take; its error is returned as it is.
+func ReadFooterWhen(ctx context.Context, r source.Reader, f source.File, admit func(bytes int64) error) (*Footer, error) {
+	raw, before, err := readFooterBytes(ctx, r, f, admit)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,7 @@ func ReadFooter(ctx context.Context, r source.Reader, f source.File) (*Footer, e
 
 // readFooterBytes returns the footer, and what lies before it as far as the same
 // read brought it along.
-func readFooterBytes(ctx context.Context, r source.Reader, f source.File) ([]byte, tail, error) {
+func readFooterBytes(ctx context.Context, r source.Reader, f source.File, admit func(bytes int64) error) ([]byte, tail, error) {
 	size := r.Size()
 	const magics = 4 + trailerBytes
 	if size < magics {
@@ -90,12 +99,16 @@ func readFooterBytes(ctx context.Context, r source.Reader, f source.File) ([]byt
 	}
 	length := int64(binary.LittleEndian.Uint32(end[len(end)-trailerBytes:]))
 	end = end[:len(end)-trailerBytes]
-	switch have := int64(len(end)); {
+	switch {
 	case length == 0 || length > size-magics:
 		return nil, tail{}, corrupt(f, "the footer claims %d bytes of a file of %d", length, size)
 	case length > maxFooterBytes:
 		return nil, tail{}, unsupported(f, "the footer has %d bytes; at most %d are read", length, maxFooterBytes)
-	case length <= have:
+	}
+	if err := admit(length * readingPerByte); err != nil {
+		return nil, tail{}, err
+	}
+	if have := int64(len(end)); length <= have {
 		return end[have-length:], tail{off: size - trailerBytes - have, data: end[:have-length]}, nil
 	}
 	// Only the part in front of the tail is missing.
