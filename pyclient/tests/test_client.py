@@ -326,6 +326,16 @@ def test_a_batch_of_other_columns_is_refused_by_its_number_and_nothing_is_commit
     assert client.dataset(name).num_rows == 1
 
 
+@pytest.mark.parametrize("name", ["token", "Token", "server", "server_token", "endpoint"])
+def test_where_the_server_is_and_who_asks_is_said_to_connect_and_nowhere_else(client: Client, name: str) -> None:
+    for call in (client.dataset, lambda ref, **options: client.write(pa.table({"a": [1]}), ref, **options)):
+        with pytest.raises(hubflight.InvalidOption) as caught:
+            call("demo/flights", **{name: "grpc://127.0.0.1:1"})
+        assert str(caught.value) == f"[invalid] option {name}: it belongs to connect()"
+        with pytest.raises(hubflight.InvalidOption, match="option path: the dataset is the argument ref"):
+            call("demo/flights", path="demo/chat")
+
+
 def test_a_write_that_fails_halfway_ends_at_once_and_commits_nothing(client: Client) -> None:
     name = f"demo/halfway-{uuid.uuid4().hex[:8]}"
     client.write(pa.table({"a": [b"x"]}), name, create_repo=True)

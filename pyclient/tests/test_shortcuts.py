@@ -24,6 +24,10 @@ def test_one_line_answers(server: FlightServer) -> None:
     assert hubflight.explain("demo/flights", limit=1, **near).files
     with pytest.raises(hubflight.InvalidOption, match="columns"):
         hubflight.count("demo/flights", colums=["a"], **near)
+    with pytest.raises(hubflight.InvalidOption, match="unknown option 'revison': did you mean 'revision'"):
+        hubflight.splits("demo/chat", revison="dev", **near)
+    with pytest.raises(hubflight.InvalidOption, match="unknown option 'x': options of splits are revision, server"):
+        hubflight.splits("demo/chat", x=1, **near)
 
 
 def test_a_plan_is_drawn_with_a_box_for_each_row_group(server: FlightServer) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hubflight.connection import Connection, Retry, Server, connect_to
 from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
-from hubflight.options import parse_read, parse_write, split_revision
+from hubflight.options import CONNECTING, parse_read, parse_write, split_revision
 from hubflight.parallel import read_all
 from hubflight.progress import Bar
 from hubflight.reading import Plan, check_snapshot, pinned, snapshot_of
@@ -86,9 +86,7 @@ class Client:
                 ``limit``, ``profile``, ``conversion``, ``partial``, ``max_partition_bytes``, ``batch_rows``,
                 ``batch_bytes``, ``compression``; as Python values, or as texts like Spark's.
         """
-        for name in ("server", "token", "server_token", "endpoint"):
-            if name in options:
-                raise InvalidOption(f"[invalid] option {name}: it belongs to connect()")
+        _check_elsewhere(options)
         command = parse_read({"path": ref, **options}).command
         command.setdefault("batch_bytes", BATCH_BYTES)
         return Dataset(self.server, command)
@@ -156,10 +154,12 @@ class Client:
             ref: the dataset.
             mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
             progress: whether a bar counts the rows that are sent (needs tqdm); by default only on a terminal.
-            options: the write options of the Spark source (``config``, ``split``, ``create_repo``, …).
+            options: the write options of the Spark source (``config``, ``split``, ``create_repo``, …), but for those
+                of `connect`.
         """
         if mode not in ("append", "overwrite", "errorifexists", "ignore"):
             raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
+        _check_elsewhere(options)
         parsed = parse_write({"path": ref, **options})
         reader = _reader(data)
         job = Job.begin(self.server, parsed, mode, reader.schema)
@@ -188,6 +188,15 @@ class Client:
         """The server's version, wire versions, Hub and limits."""
         with Connection(self.server) as connection:
             return connection.action("version", {})[1]
+
+
+def _check_elsewhere(options: Mapping[str, Any]) -> None:
+    """Refuses options that the parsers know and that would say nothing here, or contradict the call."""
+    for name in options:
+        if name.lower() in CONNECTING:
+            raise InvalidOption(f"[invalid] option {name}: it belongs to connect()")
+        if name.lower() == "path":
+            raise InvalidOption(f"[invalid] option {name}: the dataset is the argument ref")
 
 
 def _is_repeatable(data: Any) -> bool:

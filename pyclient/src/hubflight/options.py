@@ -19,6 +19,7 @@ from hubflight._secret import Secret
 from hubflight.errors import InvalidOption
 
 __all__ = [
+    "CONNECTING",
     "Connecting",
     "ReadOptions",
     "WriteOptions",
@@ -136,6 +137,8 @@ _CONNECTING: dict[str, Parser] = {
     "token": _secret,
     "endpoint": _text,
 }
+
+CONNECTING = tuple(_CONNECTING)  # the options that say where the server is, and as whom it is asked
 
 # Keys of the read command (wire.md §3), by the option that sets them.
 _READ: dict[str, Parser] = {

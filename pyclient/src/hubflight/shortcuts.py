@@ -8,15 +8,16 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from hubflight import literals
 from hubflight.client import Client, Dataset, Explanation, connect
+from hubflight.errors import InvalidOption
+from hubflight.options import CONNECTING
 
 __all__ = ["Picture", "count", "explain", "show_plan", "splits"]
 
-_CONNECT = ("server", "token", "server_token", "endpoint")
-
 
 def _client(options: dict[str, Any]) -> Client:
-    return connect(**{name: options.pop(name) for name in _CONNECT if name in options})
+    return connect(**{name: options.pop(name) for name in CONNECTING if name in options})
 
 
 def _dataset(ref: str, options: dict[str, Any]) -> Dataset:
@@ -29,7 +30,12 @@ def count(ref: str, **options: Any) -> int:
 
 
 def splits(ref: str, revision: str | None = None, **options: Any) -> list[dict[str, Any]]:
-    """One object per config and split, see `Client.splits`."""
+    """One object per config and split, see `Client.splits`; ``options`` are those of `connect`."""
+    known = ("revision", *CONNECTING)
+    for name in options:
+        if name not in known:
+            hint = literals.nearest(name, known) or f": options of splits are {', '.join(known)}"
+            raise InvalidOption(f"[invalid] unknown option {name!r}{hint}")
     return _client(options).splits(ref, revision)
 
 
