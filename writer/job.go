@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ type Job struct {
 	ReplaceFormat bool
 	// MaxOperations of one commit; 0 is no limit.
 	MaxOperations int
+	// MaxContent bounds the bytes of files that travel inside one commit; 0 is no
+	// limit. It is the sink's.
+	MaxContent int64
 	// Deadline bounds the whole commit, quota waits included.
 	Deadline time.Duration
 	// Files are the files to commit in order: those with rows, or, if a job
@@ -60,6 +64,28 @@ func (j Job) Rows() int64 {
 func (j Job) Short(n int) string {
 	sum := sha256.Sum256([]byte(j.ID))
 	return hex.EncodeToString(sum[:])[:n]
+}
+
+// operations is MaxOperations as a number that can be compared.
+func (j Job) operations() int {
+	if j.MaxOperations == 0 {
+		return math.MaxInt
+	}
+	return j.MaxOperations
+}
+
+// fitting is how many of the first additions one commit can have; at least one. It goes
+// by the sizes that the records say: no more of them are unpacked at a time.
+func (j Job) fitting(adds []Add) (n int) {
+	var content int64
+	for n < len(adds) && n < j.operations() {
+		content += adds[n].File.inline()
+		if n > 0 && j.MaxContent > 0 && content > j.MaxContent {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // newJob makes the Job of a validated request.
@@ -125,6 +151,14 @@ func packContent(raw []byte) (string, error) {
 	}
 	defer func() { _ = enc.Close() }()
 	return base64.StdEncoding.EncodeToString(enc.EncodeAll(raw, nil)), nil
+}
+
+// inline is how many bytes of the file travel inside a commit.
+func (f StagedFile) inline() int64 {
+	if f.Mode == UploadRegular {
+		return f.Size
+	}
+	return 0
 }
 
 // Bytes unpacks the content of a regular record and checks it against its oid.

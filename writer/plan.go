@@ -350,7 +350,10 @@ func (p *planner) try(c candidate) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Names: c.names, Paths: paths, Stale: stale, Batches: p.cut(adds, deletes)}
+	plan := &Plan{Names: c.names, Paths: paths, Stale: stale}
+	if plan.Batches, err = p.cut(adds, deletes); err != nil {
+		return nil, err
+	}
 	if err := p.writeCards(c, plan); err != nil {
 		return nil, err
 	}
@@ -483,23 +486,38 @@ func (p *planner) readBy() map[string]string {
 
 // cut divides the operations into commits: additions first, then deletions, so
 // that the rows of an overwrite are there twice for a while rather than not at all.
-func (p *planner) cut(adds []Add, deletes []string) []Batch {
-	size := p.Job.MaxOperations
-	total := len(adds) + len(deletes)
-	if size == 0 {
-		size = max(total, 1)
+// Where a commit ends depends on what is left only: whoever goes on with a job ends
+// the next ones where they would have ended.
+func (p *planner) cut(adds []Add, deletes []string) ([]Batch, error) {
+	if p.Job.MaxOperations == 0 && p.Job.fitting(adds) < len(adds) {
+		return nil, p.tooLarge(adds)
 	}
-	of := p.Past.Batches + (total+size-1)/size
 	var batches []Batch
 	for len(adds)+len(deletes) > 0 {
-		b := Batch{Index: p.Past.Batches + len(batches) + 1, Of: of}
-		n := min(size, len(adds))
+		b := Batch{Index: p.Past.Batches + len(batches) + 1}
+		n := p.Job.fitting(adds)
 		b.Adds, adds = adds[:n], adds[n:]
-		n = min(size-n, len(deletes))
-		b.Deletes, deletes = deletes[:n], deletes[n:]
+		if len(adds) == 0 {
+			n = min(p.Job.operations()-n, len(deletes))
+			b.Deletes, deletes = deletes[:n], deletes[n:]
+		}
 		batches = append(batches, b)
 	}
-	return batches
+	for i := range batches {
+		batches[i].Of = p.Past.Batches + len(batches)
+	}
+	return batches, nil
+}
+
+// tooLarge is the error of a job that is to be one commit and cannot be.
+func (p *planner) tooLarge(adds []Add) error {
+	var content int64
+	for _, a := range adds {
+		content += a.File.inline()
+	}
+	return (&source.Error{Op: "commit", Kind: source.KindLimit, Ref: p.State.At.Short(),
+		Msg: fmt.Sprintf("the repository takes files of this kind inside a commit, and these %d have %d bytes; one commit can have %d", len(adds), content, p.Job.MaxContent)}).
+		WithHint("set max_operations_per_commit (to 50, for example) so that the job may take several commits, or write fewer, larger files: those above %d bytes travel outside of it", MaxRegular)
 }
 
 func setOf(paths []string) map[string]bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hubflight/hubflight/source"
@@ -118,6 +119,92 @@ func TestAPlanOfManyFilesResolvesItsTreeAFewTimes(t *testing.T) {
 			if parts := runs(plan.Batches); len(parts) > 8 {
 				t.Errorf("%s by %s: the tree is resolved %d times", mode, publish, len(parts))
 			}
+		}
+	}
+}
+
+// inlineJob is a job of files that travel inside its commits, of 100 bytes each, and of
+// every fifth that does not.
+func inlineJob(n int, mode Mode, publish string) Job {
+	job := largeJob(n, mode, publish)
+	for i := range job.Files {
+		if i%5 != 0 {
+			job.Files[i].Mode, job.Files[i].Size = UploadRegular, 100
+		}
+	}
+	return job
+}
+
+// TestACommitEndsWhereItsContentIsFull, also if it may have more operations, and before
+// anything is deleted; a job that goes on with what others have not committed ends its
+// commits at the same files.
+func TestACommitEndsWhereItsContentIsFull(t *testing.T) {
+	const n, content = 100, 1000
+	for _, mode := range []Mode{ModeAppend, ModeOverwrite} {
+		for _, publish := range []string{PublishBatches, PublishSwitch} {
+			job := inlineJob(n, mode, publish)
+			job.MaxOperations, job.MaxContent = 500, content
+			s := largeState(20)
+			whole, err := NewPlan(PlanInput{State: s, Job: job})
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := n
+			for i, b := range whole.Batches {
+				var bytes int64
+				for _, a := range b.Adds {
+					bytes += a.File.inline()
+				}
+				left -= len(b.Adds)
+				if bytes > content || b.Index != i+1 || b.Of != len(whole.Batches) || left > 0 && len(b.Deletes) > 0 {
+					t.Errorf("%s by %s: batch %d of %d, number %d, has %d bytes and %d deletions, and %d files are to come", mode, publish, b.Index, b.Of, i+1, bytes, len(b.Deletes), left)
+				}
+			}
+			if left != 0 || len(whole.Batches) < 8 {
+				t.Errorf("%s by %s: %d batches leave %d files", mode, publish, len(whole.Batches), left)
+			}
+			for done := 1; done < len(whole.Batches) && whole.Batches[done-1].Step != StepSwitch; done++ {
+				now := tree{files: s.Files, readme: s.Readme}.after(s.At, whole.Batches[:done])
+				rest, err := NewPlan(PlanInput{State: &State{Files: now.files, Readme: now.readme}, Job: job,
+					Past: Past{Batches: done, Names: &whole.Names, Hidden: publish == PublishSwitch}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, b := range rest.Batches {
+					want := whole.Batches[done+i]
+					if b.Digest() != want.Digest() || b.Index != want.Index || b.Of != want.Of || b.Step != want.Step {
+						t.Errorf("%s by %s, after %d batches: number %d of %d (%s) is another one than %d of %d (%s)", mode, publish, done, b.Index, b.Of, b.Step, want.Index, want.Of, want.Step)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestASwitchOfMoreContentThanACommitHoldsIsHidden: it may have all its operations in one
+// commit, and needs several.
+func TestASwitchOfMoreContentThanACommitHoldsIsHidden(t *testing.T) {
+	job := inlineJob(20, ModeAppend, PublishSwitch)
+	job.MaxContent = 500
+	plan, err := NewPlan(PlanInput{State: largeState(1), Job: job})
+	if err != nil || !plan.Atomic || len(plan.Batches) < 4 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
+
+// TestAJobThatIsToBeOneCommitAndCannotBeIsToldWhatToSet before anything is committed.
+func TestAJobThatIsToBeOneCommitAndCannotBeIsToldWhatToSet(t *testing.T) {
+	job := inlineJob(20, ModeAppend, PublishBatches)
+	job.MaxOperations, job.MaxContent = 0, 1599
+	_, err := NewPlan(PlanInput{State: largeState(1), Job: job})
+	if source.KindOf(err) != source.KindLimit || !strings.Contains(err.Error(), "max_operations_per_commit") || !strings.Contains(err.Error(), "1600 bytes") {
+		t.Errorf("%v", err)
+	}
+	for _, content := range []int64{0, 1600} { // 0: a folder has no limit
+		job.MaxContent = content
+		plan, err := NewPlan(PlanInput{State: largeState(1), Job: job})
+		if err != nil || len(plan.Batches) != 1 {
+			t.Errorf("%+v, %v", plan, err)
 		}
 	}
 }

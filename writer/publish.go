@@ -38,7 +38,14 @@ func (p *planner) hides() bool {
 	if p.Job.Naming != NamingDataset || p.Job.Publish != PublishSwitch && !p.replacing() {
 		return false
 	}
-	return p.Job.MaxOperations > 0 && len(p.Job.Files)+len(p.outgoing()) > p.Job.MaxOperations
+	if p.Job.MaxOperations == 0 {
+		return false
+	}
+	adds := make([]Add, len(p.Job.Files))
+	for i, f := range p.Job.Files {
+		adds[i].File = f
+	}
+	return len(adds)+len(p.outgoing()) > p.Job.MaxOperations || p.Job.fitting(adds) < len(adds)
 }
 
 // hiddenCandidates are names in a folder of the job's own: with the card's
@@ -103,20 +110,18 @@ func (p *planner) tryHidden(c candidate) (*Plan, error) {
 
 // steps divides the operations into commits.
 func (p *planner) steps(plan *Plan, adds []Add, deletes []string, prepared, switched []byte) {
-	size := p.Job.MaxOperations
-	if size == 0 {
-		size = max(len(adds), len(deletes), 1)
-	}
 	if !p.Past.Switched && !bytes.Equal(prepared, p.State.Readme) {
 		plan.Batches = append(plan.Batches, Batch{Step: StepPrepare, Readme: prepared})
 	}
-	for part := range slices.Chunk(adds, size) {
-		plan.Batches = append(plan.Batches, Batch{Step: StepAdd, Adds: part})
+	for len(adds) > 0 {
+		n := p.Job.fitting(adds)
+		plan.Batches = append(plan.Batches, Batch{Step: StepAdd, Adds: adds[:n]})
+		adds = adds[n:]
 	}
 	if !p.Past.Switched {
 		plan.Batches = append(plan.Batches, Batch{Step: StepSwitch, Readme: switched})
 	}
-	for part := range slices.Chunk(deletes, size) {
+	for part := range slices.Chunk(deletes, p.Job.operations()) {
 		plan.Batches = append(plan.Batches, Batch{Step: StepDelete, Deletes: part})
 	}
 	for i := range plan.Batches {

@@ -323,7 +323,8 @@ type CommitRequest struct {
 	ReplaceFormat bool         `json:"replace_format,omitempty"`
 	Files         []StagedFile `json:"files"`
 	// MaxOperations is the largest number of operations of a commit; absent is
-	// 50, 0 is one commit for everything.
+	// 50, 0 is one commit for everything. What a commit can hold of files that
+	// travel in it (Job.MaxContent) may need more of them, or refuse that one.
 	MaxOperations *int   `json:"max_operations_per_commit,omitempty"`
 	Message       string `json:"message,omitempty"`
 }

@@ -21,9 +21,11 @@ const (
 	// The Hub works up to 60 s on a commit; giving up before it has surely ended
 	// would turn slow commits into unknown outcomes.
 	commitAnswer = 150 * time.Second
-	// All content that travels inside one commit. Larger files go by LFS.
-	maxCommitContent = 64 << 20
 )
+
+// MaxCommitContent bounds all content that travels inside one commit. Larger files go
+// by LFS.
+const MaxCommitContent = 64 << 20
 
 // RegularFile is a small file whose content travels inside the commit.
 type RegularFile struct {
@@ -109,8 +111,8 @@ func (c Commit) Validate() error {
 	switch {
 	case len(seen) == 0:
 		return fmt.Errorf("the commit has no operations")
-	case content > maxCommitContent:
-		return fmt.Errorf("the commit's regular files are %d bytes; at most %d", content, maxCommitContent)
+	case content > MaxCommitContent:
+		return fmt.Errorf("the commit's regular files are %d bytes; at most %d", content, MaxCommitContent)
 	}
 	return nil
 }

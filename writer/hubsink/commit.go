@@ -21,10 +21,14 @@ const (
 	// quotaPause is waited for where the Hub does not say how long: its commit
 	// quota is hourly.
 	quotaPause = time.Minute
+	// maxContent is what files may have of a commit's content; README and rules, of at
+	// most 8 MiB each, travel in it too.
+	maxContent = hub.MaxCommitContent - 16<<20
 )
 
 // Commit implements writer.Sink.
 func (s *Sink) Commit(ctx context.Context, job writer.Job, report func(writer.CommitEvent)) (writer.CommitResult, error) {
+	job.MaxContent = maxContent
 	c := &committer{sink: s, job: job, branch: branchOr(job.Revision), report: report, started: s.clock.Now(), advanced: s.clock.Now()}
 	for {
 		result, err := c.round(ctx)

@@ -52,6 +52,7 @@ var regressions = []regression{
 	{"two jobs with different columns that began on an empty split both succeeded, and nothing loaded the split any more", "the first append", "two such jobs raced", "TestTwoThatWriteDifferentColumnsLeaveASplitOfOne"},
 	{"after a branch's history was squashed, a job whose rows had been there before it was reported as done, and nothing was written", "the first hubsink", "a squash between stage and commit", "TestEqualRowsAreNotTakenForAJobsOwnIfTheHistoryIsGone"},
 	{"put could not send a file with pandas' categories or Polars' strings, and asked for it to be decoded", "the first put", "review", "TestCategoriesAreReadAsTheirValues"},
+	{"a commit of a megabyte of records unpacked them all, 1.6 GB, before their sum was found to be too much", "the first records with content", "records of zeros", "TestASmallBodyUnpacksNoMoreThanACommitHolds"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.

@@ -1,13 +1,19 @@
 package writertest
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/hub"
@@ -95,4 +101,57 @@ func TestAFileThatIsTooLargeForACommitIsStoredAsLFSWithItsRule(t *testing.T) {
 		}
 		equal(t, f.Path+": mode", asked[0].Mode, map[bool]string{true: hub.ModeLFS, false: hub.ModeRegular}[isLarge])
 	}
+}
+
+// inlined makes the records of a job's files without rows that anybody reads: zeros, of
+// the largest size that travels in a record, of which the records are small.
+func (j *job) inlined(files int) {
+	j.t.Helper()
+	raw := make([]byte, writer.MaxRegular)
+	sum := sha256.Sum256(raw)
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	content := base64.StdEncoding.EncodeToString(enc.EncodeAll(raw, nil))
+	if err := enc.Close(); err != nil {
+		j.t.Fatal(err)
+	}
+	for i := range files {
+		j.staged = append(j.staged, writer.StagedFile{Job: j.begin.Job, Dataset: repo, Partition: i, OID: hex.EncodeToString(sum[:]), Size: int64(len(raw)), Rows: 1,
+			Mode: writer.UploadRegular, Content: content, SchemaHash: "zeros"})
+	}
+}
+
+// TestASmallBodyUnpacksNoMoreThanACommitHolds: a megabyte of records can stand for a
+// gigabyte of files. As one commit that is refused before any of them is unpacked, with
+// what to set; as several it is cut where a commit is full.
+func TestASmallBodyUnpacksNoMoreThanACommitHolds(t *testing.T) {
+	r := newRig(t)
+	j := r.job(writer.ModeReplace, parts("x")).perCommit(0)
+	if err := j.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	j.inlined(4000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := j.Commit()
+	runtime.ReadMemStats(&after)
+	wantKind(t, err, source.KindLimit)
+	var typed *source.Error
+	if !errors.As(err, &typed) || !strings.Contains(typed.Hint, "max_operations_per_commit") {
+		t.Errorf("the hint: %v", err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+		t.Errorf("%d MiB were allocated to refuse it", took>>20)
+	}
+	equal(t, "commits sent", r.posts(), 0)
+
+	j.perCommit(10_000)
+	j.staged = j.staged[:200]
+	result, err := j.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "commits and paths", []int{len(result.Commits), result.PathsTotal, len(r.paths())}, []int{2, 200, 200})
 }
