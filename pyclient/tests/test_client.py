@@ -215,6 +215,16 @@ def test_a_dataset_stays_at_its_snapshot(client: Client) -> None:
     assert client.dataset(name, revision=sha).to_table()["a"].to_pylist() == [1]
 
 
+def test_a_dataset_with_addresses_of_a_branch_stays_at_its_snapshot(client: Client) -> None:
+    name = f"demo/pin-{uuid.uuid4().hex[:8]}"
+    client.write(pa.table({"a": [1]}), name, create_repo=True)
+    address = f"hf://datasets/{name}@main/data/*.parquet"
+    datasets = [client.dataset(name, data_files=files) for files in (address, [address], {"train": address})]
+    assert all(d.schema.names == ["a"] for d in datasets)
+    client.write(pa.table({"a": [2]}), name)
+    assert [d.to_table()["a"].to_pylist() for d in datasets] == [[1], [1], [1]]
+
+
 def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
     name = f"demo/write-{uuid.uuid4().hex[:8]}"
     first = pa.table({"a": [1, 2], "b": ["x", None]})

@@ -35,6 +35,9 @@ type Options struct {
 	DataDir string
 	// DataFiles replaces the patterns of every config.
 	DataFiles DataFiles
+
+	revision   string   // that was asked for; "" is that of the tree's files
+	sameCommit []string // further revisions that are at the tree's commit
 }
 
 // Layout is how a dataset is to be read. It has no configs if it has no data.
@@ -45,6 +48,8 @@ type Layout struct {
 	FromReadme bool
 
 	empty error // why there are no configs
+	// otherRevisions are those that patterns name and the tree is not known to be of.
+	otherRevisions []string
 }
 
 // Config is one subset of a dataset.
@@ -99,7 +104,9 @@ func Resolve(t Tree, o Options) (*Layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newResolver(t).resolve(c, dir, o.DataFiles)
+	r := newResolver(t)
+	r.of.Revision, r.sameCommit = cmp.Or(o.revision, r.of.Revision), o.sameCommit
+	return r.resolve(c, dir, o.DataFiles)
 }
 
 func (r *resolver) resolve(c card, dir string, files DataFiles) (*Layout, error) {
@@ -116,6 +123,7 @@ func (r *resolver) resolve(c card, dir string, files DataFiles) (*Layout, error)
 		return nil, source.Errorf(source.KindLimit, "data files", "the patterns of the dataset's configs are too many for its %d files", len(r.paths)).WithFile(r.name, "").
 			WithHint("choose files with data_files")
 	}
+	l.otherRevisions = r.otherRevisions
 	return l, nil
 }
 
@@ -128,12 +136,15 @@ const (
 
 // resolver holds the tree prepared for matching.
 type resolver struct {
-	name  string         // the dataset's, for error texts
+	name  string // the dataset's, for error texts
+	of    source.Snapshot
 	repo  string         // "" for a local folder
 	paths []treePath     // in byte order
 	index map[string]int // path → position in paths; made by find
 	// How often a path was tested against a pattern, and how often it matched.
 	tests, found int
+
+	sameCommit, otherRevisions []string // as in Options and Layout
 }
 
 func newResolver(t Tree) *resolver {
@@ -145,7 +156,7 @@ func newResolver(t Tree) *resolver {
 	r.name = "the dataset"
 	if len(t.Files) > 0 && t.Files[0].At.Name != "" {
 		at := t.Files[0].At
-		r.name = at.Short()
+		r.name, r.of = at.Short(), at
 		if !at.Local {
 			r.repo = at.Name
 		}
@@ -394,7 +405,7 @@ func (c *Config) note(format string, args ...any) {
 
 // pattern returns the positions of the data files that one pattern names.
 func (r *resolver) pattern(c *Config, pattern, dir string, from patternsFrom) ([]int, error) {
-	full, err := r.relative(pattern, dir)
+	full, err := r.relative(pattern, dir, from)
 	if err != nil {
 		return nil, err
 	}
@@ -438,15 +449,26 @@ func (r *resolver) literal(full, pattern string, from patternsFrom) (int, error)
 }
 
 // relative joins a pattern to its folder. A full hf:// name of the same
-// repository is accepted and read at the pinned commit.
-func (r *resolver) relative(pattern, dir string) (string, error) {
-	refuse := func(what string) error {
+// repository is accepted and read at the pinned commit, so that it must not name
+// another.
+func (r *resolver) relative(pattern, dir string, from patternsFrom) (string, error) {
+	refuse := func(what string) *source.Error {
 		return source.Errorf(source.KindInvalid, "data files", "%q %s", pattern, what).WithFile(r.name, "")
 	}
 	if strings.Contains(pattern, "://") {
 		ref, err := source.ParseRef(pattern)
 		if err != nil || ref.IsLocal() || ref.Repo != r.repo || r.repo == "" {
 			return "", refuse("doesn't belong to " + r.name + ": data files are paths inside the dataset")
+		}
+		if !r.isAt(ref.Revision) {
+			if !slices.Contains(r.otherRevisions, ref.Revision) {
+				r.otherRevisions = append(r.otherRevisions, ref.Revision)
+			}
+			err := refuse(fmt.Sprintf("names revision %q, and the dataset is read at revision %q, which is another commit", ref.Revision, r.of.Revision))
+			if from == cardPatterns {
+				return "", err.WithHint("a README can only name files of its own commit: choose files with data_files, and the revision with revision=%q", ref.Revision)
+			}
+			return "", err.WithHint("read it with revision=%q, or leave @%s out of data_files", ref.Revision, ref.Revision)
 		}
 		return ref.Path, nil
 	}
@@ -461,6 +483,11 @@ func (r *resolver) relative(pattern, dir string) (string, error) {
 		return "", refuse(problem)
 	}
 	return full, nil
+}
+
+// isAt reports whether a revision is known to be the tree's own; "" is.
+func (r *resolver) isAt(revision string) bool {
+	return revision == "" || revision == r.of.Revision || revision == r.of.Commit || slices.Contains(r.sameCommit, revision)
 }
 
 // onlyParquet drops what is not Parquet from a split whose format is. An

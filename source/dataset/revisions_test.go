@@ -128,3 +128,53 @@ func TestEveryKindOfRevisionIsReadAsItStands(t *testing.T) {
 		}
 	})
 }
+
+// The datasets library reads the commit that an address names, beside the one that is asked for. Here there is one commit, so an address
+// of another is refused.
+func TestAnAddressInDataFilesIsReadAtItsRevisionOrRefused(t *testing.T) {
+	const repo, card = "org/addressed", "---\nconfigs:\n- config_name: default\n  data_files: hf://datasets/org/addressed@main/data/*.parquet\n---\n"
+	run := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"data/train.parquet": flights(t, 0, 3, 3), readmeName: []byte(card)}))
+	old, err := run.Head(repo, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag(t, run, repo, "v1.0", "the first one")
+	if _, err := run.Commit(repo, "main", hubtest.Change{Add: map[string][]byte{"data/train.parquet": flights(t, 1000, 3, 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	head, err := run.Head(repo, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := replica(t, run)
+	for _, c := range []struct {
+		revision, address string
+		first             int64 // -1: refused
+	}{
+		{"", "", 1000}, {"", "@main", 1000}, {"", "@" + head, 1000}, {"main", "@main", 1000}, {"main", "@refs%2Fheads%2Fmain", 1000},
+		{head, "@main", 1000}, {head, "", 1000}, // as a client asks that has pinned what main was
+		{"v1.0", "@v1.0", 0}, {"v1.0", "@" + old, 0}, {old, "@v1.0", 0},
+		{"", "@v1.0", -1}, {"", "@" + old, -1}, {"v1.0", "@main", -1}, {"", "@nowhere", -1}, {old, "@main", -1},
+	} {
+		t.Run(fmt.Sprintf("%s of revision=%s", c.address, c.revision), func(t *testing.T) {
+			r := Request{Ref: source.Ref{Repo: repo, Revision: c.revision}, Limit: -1, DataFiles: NewDataFiles("hf://datasets/" + repo + c.address + "/data/train.parquet")}
+			if c.first < 0 {
+				_, err := p.Plan(t.Context(), source.HubToken{}, r)
+				wantError(t, err, source.KindInvalid, fmt.Sprintf("read it with revision=%q", c.address[1:]))
+				return
+			}
+			if _, got := readAll(t, p, r); !slices.Equal(got, between(c.first, c.first+3)) {
+				t.Errorf("got rows %v, want them from %d on", got, c.first)
+			}
+		})
+	}
+	t.Run("in a README", func(t *testing.T) {
+		for _, revision := range []string{"", head} {
+			if _, got := readAll(t, p, Request{Ref: source.Ref{Repo: repo, Revision: revision}, Limit: -1}); !slices.Equal(got, between(1000, 1003)) {
+				t.Errorf("got rows %v of revision %q", got, revision)
+			}
+		}
+		_, err := p.Plan(t.Context(), source.HubToken{}, Request{Ref: source.Ref{Repo: repo, Revision: "v1.0"}, Limit: -1})
+		wantError(t, err, source.KindInvalid, `names revision "main", and the dataset is read at revision "v1.0"`)
+	})
+}

@@ -128,7 +128,7 @@ func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin,
 		}
 		return p.converted(ctx, asked, r)
 	}
-	if own.layout, err = Resolve(asked.tree, options); err != nil {
+	if own.layout, err = asked.resolve(ctx, options); err != nil {
 		return own, err
 	}
 	if own.kind == SourceConverted {
@@ -142,6 +142,39 @@ func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin,
 		return own, cause
 	}
 	return p.fresh(ctx, asked, r, own.layout, cause)
+}
+
+// maxOtherRevisions is of how many revisions that patterns name it is asked
+// whether they are the pinned commit.
+const maxOtherRevisions = 4
+
+// resolve is Resolve for patterns with revisions too. A client that pinned what it
+// was told of main asks for the commit, and its patterns still say main.
+func (d *pinned) resolve(ctx context.Context, o Options) (*Layout, error) {
+	o.revision = d.at.Revision // a listing that is used again may have been asked for by another
+	for asked := map[string]bool{}; ; {
+		l, err := Resolve(d.tree, o)
+		if err != nil {
+			return nil, err
+		}
+		known := len(o.sameCommit)
+		for _, revision := range l.otherRevisions {
+			if asked[revision] || len(asked) == maxOtherRevisions {
+				continue
+			}
+			asked[revision] = true
+			at, err := d.store.Resolve(ctx, revision)
+			switch {
+			case err == nil && at.Commit == d.at.Commit:
+				o.sameCommit = append(o.sameCommit, revision)
+			case err != nil && source.KindOf(err) != source.KindNotFound:
+				return nil, err
+			}
+		}
+		if len(o.sameCommit) == known {
+			return l, nil
+		}
+	}
 }
 
 // place turns the path inside a Ref into options: a glob or a file is data_files,

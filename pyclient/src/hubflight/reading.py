@@ -92,7 +92,18 @@ def pinned(command: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, An
     if not sha or facts.get("source") == "local" or (revision or "").startswith("refs/convert/"):
         return out
     out["dataset"], out["revision"] = name, sha
+    if "data_files" in out:
+        out["data_files"] = _without_revisions(out["data_files"])
     return out
+
+
+def _without_revisions(files: Any) -> Any:
+    """``data_files`` whose hf:// addresses follow the command's revision: at the pinned commit the server took them."""
+    if isinstance(files, str):
+        return split_revision(files)[0] if files.startswith("hf://") else files
+    if isinstance(files, dict):
+        return {split: _without_revisions(patterns) for split, patterns in files.items()}
+    return [_without_revisions(pattern) for pattern in files]
 
 
 def check_snapshot(dataset: str, pin: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
