@@ -291,6 +291,31 @@ def test_what_every_library_has_is_written_as_plain_values(client: Client) -> No
             assert client.dataset(name).num_rows == 6, kind
 
 
+def test_what_was_opened_for_a_write_is_closed_however_it_ends(client: Client) -> None:
+    import duckdb
+
+    name = f"demo/closed-{uuid.uuid4().hex[:8]}"
+    connection = duckdb.connect()
+    rows = connection.sql("SELECT range AS a FROM range(100000)")
+    with pytest.raises(hubflight.DatasetNotFound) as caught:  # whose traceback holds what was open
+        client.write(rows, name)
+    assert caught.value.kind == "not_found"
+    assert connection.sql("SELECT 1").fetchall() == [(1,)]
+    client.write(rows, name, create_repo=True)
+    assert client.write(rows, name, mode="ignore").skipped
+    assert connection.sql("SELECT 2").fetchall() == [(2,)]
+    with pytest.raises(hubflight.InvalidOption) as other:
+        client.write(connection.sql("SELECT 'x' AS a FROM range(100000)"), name)
+    assert other.value.kind == "invalid"
+    assert connection.sql("SELECT 3").fetchall() == [(3,)]
+
+
+def test_a_reader_that_the_caller_gave_stays_open(client: Client) -> None:
+    reader = pa.RecordBatchReader.from_stream(pa.table({"a": [1, 2]}))
+    assert client.write(reader, "demo/flights", mode="ignore").skipped
+    assert reader.read_all().num_rows == 2
+
+
 def test_a_column_that_arrow_cannot_hold_is_refused(client: Client) -> None:
     import polars
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -161,28 +162,21 @@ class Client:
             raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
         _check_elsewhere(options)
         parsed = parse_write({"path": ref, **options})
-        reader = _reader(data)
-        job = Job.begin(self.server, parsed, mode, reader.schema)
-        if job.skipped is not None:
-            return WriteResult(skipped=job.skipped)
-
-        def stage(attempt: int, bar: Bar) -> list[StagedFile]:
-            if attempt:
-                bar.restart()
-            return job.stage(reader if attempt == 0 else _reader(data), 0, str(attempt), sent=bar.add)
-
-        try:
-            with Bar("write", _rows(data), "rows", progress) as bar:
-                # What can be read only once cannot be sent again.
-                files = Retry().run(lambda attempt: stage(attempt, bar)) if _is_repeatable(data) else stage(0, bar)
-            if not files and mode != "append":
-                files = job.stage_empty()
-            return job.commit(files)
-        except CommitStateUnknown:
-            raise  # nothing may be forgotten that the commit may refer to
-        except BaseException:
-            job.abort()
-            raise
+        with _opened(data) as reader:
+            job = Job.begin(self.server, parsed, mode, reader.schema)
+            if job.skipped is not None:
+                return WriteResult(skipped=job.skipped)
+            try:
+                with Bar("write", _rows(data), "rows", progress) as bar:
+                    files = _staged(job, data, reader, bar)
+                if not files and mode != "append":
+                    files = job.stage_empty()
+                return job.commit(files)
+            except CommitStateUnknown:
+                raise  # nothing may be forgotten that the commit may refer to
+            except BaseException:
+                job.abort()
+                raise
 
     def version(self) -> dict[str, Any]:
         """The server's version, wire versions, Hub and limits."""
@@ -197,6 +191,34 @@ def _check_elsewhere(options: Mapping[str, Any]) -> None:
             raise InvalidOption(f"[invalid] option {name}: it belongs to connect()")
         if name.lower() == "path":
             raise InvalidOption(f"[invalid] option {name}: the dataset is the argument ref")
+
+
+def _staged(job: Job, data: Any, reader: pa.RecordBatchReader, bar: Bar) -> list[StagedFile]:
+    """Uploads ``data``, of which ``reader`` is the first reading; what can be read only once cannot be sent again."""
+
+    def stage(attempt: int) -> list[StagedFile]:
+        if attempt == 0:
+            return job.stage(reader, 0, "0", sent=bar.add)
+        reader.close()
+        bar.restart()
+        with _opened(data) as again:
+            return job.stage(again, 0, str(attempt), sent=bar.add)
+
+    return Retry().run(stage) if _is_repeatable(data) else stage(0)
+
+
+@contextlib.contextmanager
+def _opened(data: Any) -> Iterator[pa.RecordBatchReader]:
+    """A reader of ``data``, closed at the end: as long as it is open, a connection to DuckDB does nothing else.
+
+    One that the caller gave stays open, as it does with pyarrow's own writers.
+    """
+    reader = _reader(data)
+    try:
+        yield reader
+    finally:
+        if reader is not data:
+            reader.close()
 
 
 def _is_repeatable(data: Any) -> bool:
