@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import subprocess
 import sys
@@ -84,6 +85,20 @@ def test_nested_columns_are_projected_and_cast_by_name_also_in_slices(start: int
         ({"a": [{"x": 1}]}, [("a", pa.struct([("y", pa.int64())]))], "the field 'y' is missing"),
         ({"a": pa.array([0], pa.timestamp("us"))}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
         ({"a": pa.array([0], pa.timestamp("us", "UTC"))}, [("a", pa.timestamp("us"))], "declare TIMESTAMP"),
+        *(
+            (
+                {"a": pa.array([0], pa.timestamp("us", zone))},
+                [("a", kind)],
+                "not of your session's time zone: declare TIMESTAMP and cast afterwards",
+            )
+            for zone in ("UTC", "Asia/Tokyo")
+            for kind in (pa.date32(), pa.time64("us"), pa.string(), pa.large_string())
+        ),
+        (
+            {"a": [{"x": dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)}]},
+            [("a", pa.struct([("x", pa.date32())]))],
+            "UTC",
+        ),
         ({"a": [1]}, [("a", pa.timestamp("us"))], "the number's unit would be a guess"),
         ({"a": pa.array([0], pa.time64("ns"))}, [("a", pa.int64())], "the number's unit would be a guess"),
         ({"a": pa.array([0], pa.date32())}, [("a", pa.timestamp("us", "UTC"))], "declare TIMESTAMP_NTZ"),
@@ -198,6 +213,13 @@ def test_one_value_in_many_rows_is_written_in_pieces_of_a_bounded_size() -> None
             assert piece.nbytes < 8 << 20
             done += piece.num_rows
         assert done == rows
+
+
+def test_a_wall_clock_has_a_day_an_hour_and_a_text() -> None:
+    array = pa.array([86_400_000_000], pa.timestamp("us"))
+    assert convert(array, pa.date32()).to_pylist() == [dt.date(1970, 1, 2)]
+    assert convert(array, pa.time64("us")).to_pylist() == [dt.time(0)]
+    assert convert(array, pa.string()).to_pylist() == ["1970-01-02 00:00:00.000000"]
 
 
 def test_a_time_zone_is_a_label_and_the_instant_stays() -> None:

@@ -217,6 +217,11 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
         raise InvalidOption(
             f"{given} cannot be read as {target}: one has a time zone and the other has none: declare {wanted}"
         )
+    if pa.types.is_timestamp(given) and given.tz is not None and _says_local_time(target):
+        raise InvalidOption(
+            f"{given} cannot be read as {target}: day and hour would be those of UTC and not of your session's time "
+            "zone: declare TIMESTAMP and cast afterwards, in Spark"
+        )
     if pa.types.is_temporal(given) and not pa.types.is_timestamp(given) and pa.types.is_timestamp(target) and target.tz:
         raise InvalidOption(f"{given} cannot be read as {target}: it has no time zone: declare TIMESTAMP_NTZ")
     if pa.types.is_temporal(given) != pa.types.is_temporal(target) and (
@@ -224,6 +229,12 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
     ):
         raise InvalidOption(f"{given} cannot be read as {target}: the number's unit would be a guess")
     return array.cast(target, safe=True)
+
+
+def _says_local_time(kind: pa.DataType) -> bool:
+    """Whether an instant becomes a value of this type in one time zone or another only."""
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(text or pa.types.is_date(kind) or pa.types.is_time(kind))
 
 
 def _is_list(kind: pa.DataType) -> bool:
