@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hubflight.connection import Connection, Retry, Server, connect_to
-from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
+from hubflight.errors import InvalidOption, Unsupported
 from hubflight.options import CONNECTING, parse_read, parse_write, split_revision
 from hubflight.parallel import read_all
 from hubflight.progress import Bar
@@ -171,12 +171,10 @@ class Client:
                     files = _staged(job, data, reader, bar)
                 if not files and mode != "append":
                     files = job.stage_empty()
-                return job.commit(files)
-            except CommitStateUnknown:
-                raise  # nothing may be forgotten that the commit may refer to
             except BaseException:
                 job.abort()
                 raise
+            return job.commit(files)
 
     def version(self) -> dict[str, Any]:
         """The server's version, wire versions, Hub and limits."""

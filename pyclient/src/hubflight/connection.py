@@ -30,6 +30,7 @@ from hubflight.errors import (
     ServerUnreachable,
     from_arrow,
 )
+from hubflight.interrupts import aside
 from hubflight.options import Connecting
 
 __all__ = ["EMBEDDED", "PATIENT", "Connection", "Retry", "Server", "connect_to", "locations_of", "resolve_server"]
@@ -250,17 +251,27 @@ class Connection:
         return flight.FlightCallOptions(timeout=timeout, headers=pairs)
 
     def retried(self, operation: Callable[[], T]) -> T:
-        """Runs an idempotent ``operation`` until it succeeds or fails for good."""
+        """Runs an idempotent ``operation`` until it succeeds or fails for good, or the handler of a signal raises.
+
+        An interrupted one goes on, in a thread that nobody waits for: pyarrow cannot cancel it.
+        """
 
         def once(_: int) -> T:
             try:
-                return operation()
-            except Exception as exc:
-                error = self.error(exc)
+                return aside(lambda: self._named(operation))
+            except HubflightError as exc:
+                error = exc
             self.renew(error)
             raise error
 
         return self.retry.run(once)
+
+    def _named(self, operation: Callable[[], T]) -> T:
+        """``operation``, whose errors are ours. What the handler of a signal raises is none of them."""
+        try:
+            return operation()
+        except Exception as exc:
+            raise self.error(exc) from None
 
     def schema(self, command: Mapping[str, Any]) -> pa.Schema:
         """The schema that a read command's streams have (GetSchema)."""
@@ -293,10 +304,13 @@ class Connection:
         self, name: str, body: Mapping[str, Any], timeout: float = CALL_TIMEOUT
     ) -> tuple[list[Any], dict[str, Any]]:
         """An idempotent action: its items and its result, retried as a whole."""
-        return self.retried(lambda: self.action_once(name, body, timeout))
+        return self.retried(lambda: self._action(name, body, timeout))
 
     def action_once(self, name: str, body: Mapping[str, Any], timeout: float) -> tuple[list[Any], dict[str, Any]]:
         """One attempt at an action; a stream that ends without its result has failed."""
+        return aside(lambda: self._named(lambda: self._action(name, body, timeout)))
+
+    def _action(self, name: str, body: Mapping[str, Any], timeout: float) -> tuple[list[Any], dict[str, Any]]:
         items: list[Any] = []
         result: dict[str, Any] | None = None
         for message in self._results(name, body, timeout):
@@ -320,14 +334,24 @@ class Connection:
     def commit(self, body: Mapping[str, Any], deadline: float) -> tuple[list[Any], dict[str, Any]]:
         """Commits, which is safe to repeat: until an answer comes, or ``deadline`` seconds have passed.
 
-        Raises CommitStateUnknown if it is not known in the end whether the commit took effect.
+        Raises CommitStateUnknown if it is not known in the end whether the commit took effect. What the handler of a
+        signal raises leaves that unknown, too: a KeyboardInterrupt says so.
         """
+        try:
+            return self._committed(body, deadline)
+        except KeyboardInterrupt as exc:
+            if not exc.args:
+                exc.args = (f"[unknown_outcome] commit: interrupted: {_ask_about(body)}",)
+            raise
+
+    def _committed(self, body: Mapping[str, Any], deadline: float) -> tuple[list[Any], dict[str, Any]]:
         since, attempt, doubt = time.monotonic(), 0, False
         while True:
+            left = max(1.0, deadline - (time.monotonic() - since))
             try:
-                return self.action_once("commit", body, max(1.0, deadline - (time.monotonic() - since)))
-            except Exception as exc:
-                error = self.error(exc)
+                return self.action_once("commit", body, left)
+            except HubflightError as exc:
+                error = exc
             self.renew(error)
             unanswered = isinstance(error, (ServerUnreachable, DeadlineExceeded)) or error.kind in (
                 "canceled",
@@ -341,14 +365,20 @@ class Connection:
                 if not doubt:  # every attempt was turned away before it began
                     raise error from None
                 raise CommitStateUnknown(
-                    f"[unknown_outcome] commit: no answer about job {body.get('job')} after {attempt + 1} attempts: "
-                    f"ask with `hubflight jobs show {body.get('job')} {body.get('dataset')}` (the action jobs) before "
-                    "writing again; nothing was deleted. "
+                    f"[unknown_outcome] commit: no answer after {attempt + 1} attempts: {_ask_about(body)}. "
                     f"Last: {error}",
                     request_id=error.request_id,
                 ) from None
             time.sleep(pause)
             attempt += 1
+
+
+def _ask_about(commit: Mapping[str, Any]) -> str:
+    job, dataset = commit.get("job"), commit.get("dataset")
+    return (
+        f"job {job} may have taken effect, or may yet: ask with `hubflight jobs show {job} {dataset}` (the action "
+        "jobs) before writing again; nothing was deleted"
+    )
 
 
 def connect_to(given: Connecting, dataset: str = "") -> Server:

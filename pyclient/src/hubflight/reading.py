@@ -20,6 +20,7 @@ import pyarrow as pa
 from hubflight import sharedmem
 from hubflight.connection import PATIENT, Connection, Server, locations_of
 from hubflight.errors import HubflightError, InternalError, ServerUnreachable, SnapshotChanged
+from hubflight.interrupts import Aside
 from hubflight.options import split_revision
 
 __all__ = ["Partition", "Plan", "Stop", "pinned", "read_partition", "snapshot_of"]
@@ -123,13 +124,15 @@ def read_partition(
     *,
     stop: Stop | None = None,
     shared_memory: bool = True,
+    interruptible: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """The batches of one partition, on a connection of its own; closing the iterator cancels the stream.
 
     A broken stream is resumed, at the next of the partition's locations if it has several. With ``expected``, a stream
     of another schema (metadata aside) is an error. Another thread may end the reading with ``stop``. Without
     ``shared_memory`` batches come inside the stream, also where they could be in memory that the server shares: who
-    keeps them all would soon have all that there is of it.
+    keeps them all would soon have all that there is of it. If it is not to be ``interruptible``, Ctrl-C waits for the
+    next batch, and no thread takes part: for small batches in processes that are ended otherwise.
     """
     servers = [server.at(uri) for uri in partition.locations] or [server]
     rows, attempt, since, turn = 0, 0, time.monotonic(), 0
@@ -138,7 +141,7 @@ def read_partition(
         with Connection(servers[turn % len(servers)], PATIENT) as connection:
             stream = None
             try:
-                stream = _Stream(connection, partition.ticket, rows, expected, shared_memory)
+                stream = _Stream(connection, partition.ticket, rows, expected, shared_memory, interruptible)
                 if stop is not None:
                     stop.watch(stream)
                 while True:
@@ -206,46 +209,71 @@ class _Stream:
     """One attempt at a DoGet. Only errors of the wire become `_Broken`; those of the consumer stay what they are."""
 
     def __init__(
-        self, connection: Connection, ticket: bytes, skip: int, expected: pa.Schema | None, shared_memory: bool
+        self,
+        connection: Connection,
+        ticket: bytes,
+        skip: int,
+        expected: pa.Schema | None,
+        shared_memory: bool,
+        interruptible: bool,
     ) -> None:
         self._connection = connection
-        self._reader = None
+        self._reader: Any = None
+        self._closed = False
+        self._calls = Aside(interruptible)
         self._shared = sharedmem.Receiver() if shared_memory and sharedmem.possible(connection.uri) else None
         headers = {"x-hubflight-skip-rows": str(skip)} if skip else {}
         if self._shared is not None:
             headers[sharedmem.HEADER] = str(sharedmem.INLINE_BYTES)
         try:
-            self._reader = connection.get(ticket, headers)
-            schema = self._reader.schema
+            schema = self._calls.run(lambda: self._open(ticket, headers))
+            if expected is not None and not schema.equals(expected, check_metadata=False):
+                raise _Broken(InternalError(f"[internal] read: the stream's schema is not the planned one: {schema}"))
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, ticket: bytes, headers: Mapping[str, str]) -> pa.Schema:
+        try:
+            self._reader = self._connection.get(ticket, headers)
+            if self._closed:  # whoever has called this was interrupted meanwhile
+                self._reader.cancel()
+            return self._reader.schema
         except Exception as exc:
-            self.close()
-            raise _Broken(connection.error(exc)) from None
-        if expected is not None and not schema.equals(expected, check_metadata=False):
-            self.close()
-            raise _Broken(InternalError(f"[internal] read: the stream's schema is not the planned one: {schema}"))
+            raise _Broken(self._connection.error(exc)) from None
 
     def next(self) -> pa.RecordBatch | None:
-        assert self._reader is not None
-        try:
-            while True:
-                chunk = self._reader.read_chunk()
-                if chunk.data is not None:
-                    return chunk.data
-                if self._shared is not None:
+        while True:
+            chunk = self._calls.run(self._chunk)
+            if chunk is None:
+                return None
+            if chunk.data is not None:
+                return chunk.data
+            if self._shared is not None:
+                try:
                     batch = self._shared.take(chunk.app_metadata, self._reader.schema)
-                    if batch is not None:
-                        return batch
+                except sharedmem.Unusable as exc:
+                    raise _Broken(ServerUnreachable(f"[transport] read: {exc}")) from exc
+                except Exception as exc:
+                    raise _Broken(self._connection.error(exc)) from None
+                if batch is not None:
+                    return batch
+
+    def _chunk(self) -> Any:
+        """The next message of the stream; None at its end."""
+        try:
+            return self._reader.read_chunk()
         except StopIteration:
             return None
-        except sharedmem.Unusable as exc:
-            raise _Broken(ServerUnreachable(f"[transport] read: {exc}")) from exc
         except Exception as exc:
             raise _Broken(_transport(self._connection.error(exc), exc)) from None
 
     def close(self) -> None:
+        self._closed = True
         if self._reader is not None:
             with contextlib.suppress(Exception):  # it may have ended in any way by now
                 self._reader.cancel()
+        self._calls.close()
         if self._shared is not None:
             self._shared.end()
 

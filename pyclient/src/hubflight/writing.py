@@ -20,7 +20,7 @@ import pyarrow as pa
 from hubflight import sharedmem
 from hubflight.casting import Caster, plain_schema
 from hubflight.connection import Connection, Server
-from hubflight.errors import HubflightError, LimitExceeded, ServerUnreachable, from_text
+from hubflight.errors import CommitStateUnknown, HubflightError, LimitExceeded, ServerUnreachable, from_text
 from hubflight.options import WriteOptions
 
 __all__ = ["Job", "StagedFile", "WriteResult", "slices"]
@@ -193,7 +193,11 @@ class Job:
             return files
 
     def commit(self, files: Sequence[StagedFile]) -> WriteResult:
-        """Makes the staged files visible; repeating it is safe. Raises CommitStateUnknown if the outcome is unknown."""
+        """Makes the staged files visible; repeating it is safe. Raises CommitStateUnknown if the outcome is unknown.
+
+        A commit that has failed is aborted. One that was interrupted is not, because it may go on: what it refers to
+        has to stay.
+        """
         body = {
             "v": 1,
             "job": self.id,
@@ -203,7 +207,13 @@ class Job:
             "files": sorted(files, key=lambda f: (f["partition"], f["index"])),
         }
         with Connection(self.server) as connection:
-            items, answer = connection.commit(body, COMMIT_DEADLINE)
+            try:
+                items, answer = connection.commit(body, COMMIT_DEADLINE)
+            except CommitStateUnknown:
+                raise
+            except HubflightError:
+                self.abort()
+                raise
         result = WriteResult(
             head=answer.get("head"),
             commits=list(answer.get("commits") or ()),

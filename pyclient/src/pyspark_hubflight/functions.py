@@ -57,7 +57,8 @@ def _reading(server: Server, target: pa.Schema) -> Callable[[Iterator[pa.RecordB
         caster = None
         for chunk in tickets:
             for row in chunk.to_pylist():
-                for batch in read_partition(server, Partition(row["ticket"], tuple(row["locations"]))):
+                partition = Partition(row["ticket"], tuple(row["locations"]))
+                for batch in read_partition(server, partition, interruptible=False):
                     caster = caster or Caster(batch.schema, target, "read")
                     yield caster.cast(batch)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubflight import literals
 from hubflight._secret import Secret
-from hubflight.errors import CommitStateUnknown, InvalidOption, Unsupported
+from hubflight.errors import InvalidOption, Unsupported
 from hubflight.options import WriteOptions, dataset_name, parse_write, split_revision
 from pyspark_hubflight.conf import with_token
 
@@ -125,12 +125,10 @@ def run_job(df: DataFrame, job: Job, keep_schema: bool, progress: bool | None = 
         files = [record for row in rows for record in json.loads(row["files"])]
         if not files and keep_schema:
             files = job.stage_empty()
-        return job.commit(files)
-    except CommitStateUnknown:
-        raise  # nothing may be forgotten that the commit may refer to
     except BaseException:
         job.abort()
         raise
+    return job.commit(files)
 
 
 def _mode(mode: object) -> str | None:

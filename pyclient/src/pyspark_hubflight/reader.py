@@ -71,7 +71,8 @@ class Reader(DataSourceReader):
 
         ticket, locations = partition.value
         caster = None
-        with closing(read_partition(self._server, Partition(ticket, locations))) as batches:  # type: ignore[type-var]
+        reading = read_partition(self._server, Partition(ticket, locations), interruptible=False)
+        with closing(reading) as batches:  # type: ignore[type-var]
             for batch in batches:
                 caster = caster or Caster(batch.schema, self._target, "read")
                 yield caster.cast(batch)

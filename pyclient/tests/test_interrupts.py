@@ -1,0 +1,194 @@
+"""Ctrl-C: what waits for a server ends at once, and what is not known then is said."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import hubflight
+from flightserver import FlightServer
+from hubflight.connection import Connection
+from hubflight.interrupts import Aside, aside
+from hubserver import HubServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+AFTER = 0.5  # seconds that are waited for, and then no longer
+
+
+class Silent:
+    """A server with a dataset of one file that no buffer on the way can hold; it may fall silent."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "set/data").mkdir(parents=True)
+        (directory / "server").mkdir()
+        pq.write_table(pa.table({"text": ["x" * 2000] * 20_000}), directory / "set/data/train.parquet")
+        self.server = FlightServer(directory / "server", "--local.roots", str(directory)).start()
+        self.client = hubflight.connect(self.server.url)
+        self.name = f"file://{directory}/set"
+
+    def fall(self) -> None:
+        self._send(signal.SIGSTOP)
+
+    def speak(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, how: signal.Signals) -> None:
+        assert self.server._process is not None
+        self.server._process.send_signal(how)
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Silent]:
+    it = Silent(tmp_path)
+    yield it
+    it.speak()
+    it.server.stop()
+
+
+@contextlib.contextmanager
+def interrupted(by: signal.Signals = signal.SIGINT) -> Iterator[None]:
+    """Sends this process a signal, which is to end what waits."""
+    since = time.monotonic()
+    timer = threading.Timer(AFTER, os.kill, (os.getpid(), by))
+    timer.start()
+    try:
+        yield
+        timer.join()
+    finally:
+        timer.cancel()
+        assert AFTER <= time.monotonic() - since < AFTER + 5
+
+
+def threads() -> int:
+    return sum(thread.name == "hubflight-aside" for thread in threading.enumerate())
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda dataset: dataset.schema,
+        lambda dataset: dataset.plan(),
+        lambda dataset: dataset.count(),
+        lambda dataset: dataset.splits(),
+        lambda dataset: dataset.to_table(),
+    ],
+    ids=["schema", "plan", "count", "splits", "to_table"],
+)
+def test_a_question_ends_with_ctrl_c(silent: Silent, ask: Callable[[hubflight.Dataset], Any]) -> None:
+    silent.fall()
+    with pytest.raises(KeyboardInterrupt), interrupted():
+        ask(silent.client.dataset(silent.name))
+    silent.speak()
+    ask(silent.client.dataset(silent.name))
+    eventually(lambda: threads() == 0)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_stream_ends_with_ctrl_c(silent: Silent, taken: int) -> None:
+    (partition,) = silent.client.dataset(silent.name).plan().partitions
+    batches = hubflight.read_partition(silent.client.server, partition)
+    for _ in range(taken):
+        next(batches)
+    silent.fall()
+    with pytest.raises(KeyboardInterrupt), interrupted():
+        for _ in batches:
+            pass
+    silent.speak()
+    eventually(lambda: threads() == 0)
+    eventually(lambda: "rpc=DoGet" in silent.server.log())  # it has ended there, too
+    assert sum(batch.num_rows for batch in hubflight.read_partition(silent.client.server, partition)) == 20_000
+    assert threads() == 0
+
+
+@pytest.mark.server
+def test_what_the_handler_of_a_signal_raises_is_raised_and_nothing_is_tried_again(silent: Silent) -> None:
+    def alarm(*_: object) -> None:
+        raise TimeoutError("enough")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    try:
+        silent.fall()
+        with pytest.raises(TimeoutError, match="enough"), interrupted(signal.SIGALRM):
+            silent.client.dataset(silent.name).count()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.server
+def test_an_interrupted_commit_says_how_to_ask_for_it_and_may_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    real = Connection.commit
+
+    def commit(connection: Connection, *args: Any) -> Any:
+        with interrupted():
+            return real(connection, *args)
+
+    monkeypatch.setattr(Connection, "commit", commit)
+    with HubServer(tmp_path / "hub", faults="hub POST /commit/ #1: delay 4s\n") as hub:
+        server = FlightServer(tmp_path / "server", "--hub.endpoint", hub.url).start()
+        try:
+            client = hubflight.connect(server.url)
+            with pytest.raises(KeyboardInterrupt) as caught:
+                client.write(pa.table({"a": [1, 2]}), "demo/slow", create_repo=True)
+            assert re.search(r"unknown_outcome.*hubflight jobs show [-0-9a-f]{36} demo/slow", str(caught.value))
+            eventually(lambda: server.log().count("rpc=DoAction") == 2)  # begin and commit, and no abort before
+            assert client.dataset("demo/slow").count() == 2
+        finally:
+            server.stop()
+
+
+def test_in_other_threads_and_where_nobody_listens_a_call_stays_where_it_is() -> None:
+    def where() -> threading.Thread:
+        return aside(threading.current_thread)
+
+    found: list[threading.Thread] = []
+    other = threading.Thread(target=lambda: found.append(where()))
+    other.start()
+    other.join()
+    assert found == [other]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert where() is threading.main_thread()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert where() is not threading.main_thread()
+    with Aside(False) as calls:
+        assert calls.run(threading.current_thread) is threading.main_thread()
+
+
+def test_the_outcome_of_an_interrupted_call_is_not_taken_for_the_next_ones() -> None:
+    def late(outcome: str) -> str:
+        time.sleep(2 * AFTER)
+        return outcome
+
+    with Aside() as calls:
+        with pytest.raises(KeyboardInterrupt), interrupted():
+            calls.run(lambda: late("the first"))
+        assert calls.run(lambda: late("the second")) == "the second"
+        with pytest.raises(ZeroDivisionError):
+            calls.run(lambda: 1 // 0)
+        assert threads() == 1
+    assert threads() == 0
