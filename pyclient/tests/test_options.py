@@ -198,7 +198,15 @@ REFUSED: dict[str, tuple[dict[str, str], type[Exception], str]] = {
     "an exchange": ({"HF_OIDC_RESOURCE": "r", "HF_TOKEN": "hf_env"}, Unsupported, "HF_OIDC_RESOURCE.*HF_TOKEN"),
     "a folder": ({"HF_TOKEN_PATH": "{home}/hf"}, InvalidOption, "HF_TOKEN_PATH or HF_HOME names cannot be read"),
     "something large": ({"HF_TOKEN_PATH": "{home}/large"}, InvalidOption, "is no token file"),
-    "something else": ({"HF_TOKEN_PATH": "{home}/binary"}, InvalidOption, "is no token file"),
+    "something else": ({"HF_TOKEN_PATH": "{home}/binary"}, InvalidOption, "or HF_HOME names: not a token"),
+    "two lines": ({"HF_TOKEN_PATH": "{home}/two"}, InvalidOption, "HF_TOKEN_PATH or HF_HOME names: not a token"),
+    "two lines in a variable": ({"HF_TOKEN": "hf_a\nhf_b"}, InvalidOption, "HF_TOKEN: not a token"),
+    "a typographer's apostrophe": (
+        {"HUGGING_FACE_HUB_TOKEN": "hf_a\u2019b"},
+        InvalidOption,
+        "HUGGING_FACE_HUB_TOKEN: not a token",
+    ),
+    "a control character": ({"HF_TOKEN": "hf_a\x01b"}, InvalidOption, "HF_TOKEN: not a token"),
 }
 
 
@@ -213,6 +221,7 @@ def logins(clean: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, str
         "empty": b"\n",
         "large": b"x" * 20_000,
         "binary": b"hf_\xff",
+        "two": b"hf_a\nhf_b\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -239,9 +248,24 @@ def test_the_hub_token_is_found_where_huggingface_hub_looks(logins: Any, case: s
 def test_a_token_that_cannot_be_had_is_an_error_unless_one_is_given(logins: Any, case: str) -> None:
     environment, error, text = REFUSED[case]
     logins(environment)
-    with pytest.raises(error, match=text):
+    with pytest.raises(error, match=text) as caught:
         resolve_server(Connecting())
+    assert "hf_" not in str(caught.value)
     assert resolve_server(Connecting(token=Secret(TOKEN))).hub_token == Secret(TOKEN)
+
+
+@pytest.mark.parametrize("bad", ["", " ", "bad\ntoken", "bad\u00e9token", "bad\x01token", 7])
+def test_a_token_that_no_header_carries_is_refused_by_its_name(clean: pytest.MonkeyPatch, bad: Any) -> None:
+    for name in ("token", "server_token"):
+        for value in (bad, Secret(bad)) if isinstance(bad, str) else (bad,):  # Spark's come wrapped
+            with pytest.raises(InvalidOption, match=f"option {name}: not a token") as caught:
+                parse_read({"path": "a/b", name: value})
+            assert "bad" not in str(caught.value)
+    if isinstance(bad, str) and bad.strip():
+        clean.setenv("HUBFLIGHT_SERVER_TOKEN", bad)
+        with pytest.raises(InvalidOption, match="HUBFLIGHT_SERVER_TOKEN: not a token") as caught:
+            resolve_server(Connecting(server="grpc://localhost:1"))
+        assert "bad" not in str(caught.value)
 
 
 def test_secrets_survive_pickling_and_show_nowhere(clean: pytest.MonkeyPatch) -> None:

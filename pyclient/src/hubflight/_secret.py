@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["Secret", "find_hub_token", "redact"]
+__all__ = ["Secret", "find_hub_token", "redact", "token_of", "token_of_variable"]
 
 # The same rules as the server's (source/redact.go). Over-matching is fine;
 # missing is not.
@@ -60,12 +60,28 @@ def redact(text: str, *secrets: Secret | None) -> str:
     return text
 
 
+def token_of(value: object, where: str) -> Secret:
+    """``value`` as a token that a header can carry; InvalidOption names ``where`` it is from, and never shows it."""
+    from hubflight.errors import InvalidOption
+
+    token = Secret(value) if isinstance(value, str) else value
+    if isinstance(token, Secret) and token and token.reveal().isascii() and token.reveal().isprintable():
+        return token
+    raise InvalidOption(f"[invalid] {where}: not a token: one is a line of printable ASCII characters")
+
+
+def token_of_variable(name: str) -> Secret | None:
+    """The token in a variable of the environment; None if it is not set, or blank."""
+    value = os.environ.get(name, "")
+    return token_of(value, f"environment variable {name}") if value.strip() else None
+
+
 def find_hub_token() -> Secret | None:
     """The Hub token of this machine's user, found where huggingface_hub and the server look (source/hub/token.go).
 
     HF_TOKEN, HUGGING_FACE_HUB_TOKEN, then the login file (HF_TOKEN_PATH, else $HF_HOME/token), which is read anew every
-    time. ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` turns the search off. None if there is no token; a login file that cannot
-    be read is an error.
+    time. ``HF_HUB_DISABLE_IMPLICIT_TOKEN`` turns the search off. None if there is no token; one that cannot be sent, or
+    a login file that cannot be read, is an error.
     """
     from hubflight.errors import InvalidOption, Unsupported
 
@@ -77,20 +93,21 @@ def find_hub_token() -> Secret | None:
             "set HF_TOKEN"
         )
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        token = Secret(os.environ.get(name, ""))
-        if token:
+        token = token_of_variable(name)
+        if token is not None:
             return token
-    cannot = "[invalid] hub token: the login file that HF_TOKEN_PATH or HF_HOME names"
+    login = "the login file that HF_TOKEN_PATH or HF_HOME names"
     try:
         with open(_login_file(), "rb") as file:
             raw = file.read(_MAX_LOGIN + 1)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise InvalidOption(f"{cannot} cannot be read: {exc.strerror}") from None
-    if len(raw) > _MAX_LOGIN or not raw.isascii():
-        raise InvalidOption(f"{cannot} is no token file")
-    return Secret(raw.decode("ascii")) or None
+        raise InvalidOption(f"[invalid] hub token: {login} cannot be read: {exc.strerror}") from None
+    if len(raw) > _MAX_LOGIN:
+        raise InvalidOption(f"[invalid] hub token: {login} is no token file")
+    text = raw.decode("ascii", "replace")  # what is replaced is refused
+    return token_of(text, f"hub token: {login}") if text.strip() else None
 
 
 _MAX_LOGIN = 16 << 10

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import flight
 
-from hubflight._secret import Secret, find_hub_token
+from hubflight._secret import Secret, find_hub_token, token_of_variable
 from hubflight.embedded import Embedded, locate, machine, wanted
 from hubflight.errors import (
     CommitStateUnknown,
@@ -117,7 +117,7 @@ def resolve_server(given: Connecting) -> Server:
         if given.server_token:
             raise InvalidOption("[invalid] option server_token: it belongs to a server: give the option server, too")
         return Server(EMBEDDED, None, given.token or find_hub_token(), wanted(given.endpoint))
-    server_token = given.server_token or Secret(os.environ.get("HUBFLIGHT_SERVER_TOKEN", "")) or None
+    server_token = given.server_token or token_of_variable("HUBFLIGHT_SERVER_TOKEN")
     uri = _checked_uri(uri, given.token or server_token)
     hub_token = given.token
     if hub_token is None and _is_private(uri):

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from hubflight import literals
-from hubflight._secret import Secret
+from hubflight._secret import Secret, token_of
 from hubflight.errors import InvalidOption
 
 __all__ = [
@@ -124,11 +124,7 @@ def _names(value: object, what: str) -> list[str]:
 
 
 def _secret(value: object, what: str) -> Secret:
-    if isinstance(value, Secret):
-        return value
-    if isinstance(value, str) and value.strip() and value.isascii() and value.strip().isprintable():
-        return Secret(value)
-    raise InvalidOption(f"[invalid] option {what}: not a token")  # the value itself is not shown
+    return token_of(value, f"option {what}")
 
 
 _CONNECTING: dict[str, Parser] = {
