@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,9 @@ def test_sixteen_processes_at_once_start_one_server(place: Path) -> None:
 
 
 def test_the_hubs_own_switches_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HF_ENDPOINT", "HUGGINGFACE_CO_STAGING", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    for name in (
+        "HUBFLIGHT_HUB_ENDPOINT", "HF_ENDPOINT", "HUGGINGFACE_CO_STAGING", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"
+    ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     plain = embedded.wanted()
     assert plain.endpoint is None
@@ -166,6 +169,9 @@ def test_the_hubs_own_switches_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> No
     assert embedded.wanted("http://127.0.0.1:1").endpoint == "http://127.0.0.1:1"
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:2/")
     assert embedded.wanted().endpoint == "http://127.0.0.1:2"
+    monkeypatch.setenv("HUBFLIGHT_HUB_ENDPOINT", "http://127.0.0.1:3/")  # the server's own name for it comes first
+    assert embedded.wanted().endpoint == "http://127.0.0.1:3"
+    assert embedded.wanted("http://127.0.0.1:1").endpoint == "http://127.0.0.1:1"
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert embedded.wanted().settings == plain.settings
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -304,6 +310,32 @@ def test_settings_of_the_environment_reach_the_server(place: Path, monkeypatch: 
         hubflight.connect().version()
     monkeypatch.setenv("HUBFLIGHT_MEMORY_BUDGET", "300MiB")
     assert hubflight.connect().version()["wire"] == [1]
+
+
+def test_settings_that_the_server_does_not_take_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {"HUBFLIGHT_CACHE_DIR": "/c", "HUBFLIGHT_HUB_CONNECTIONS": "3"}
+    monkeypatch.setenv("HUBFLIGHT_HUB_ENDPOINT", "http://h")
+    for name, value in taken.items():
+        monkeypatch.setenv(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {k: v for k, v in taken.items() if "ENDPOINT" not in k}.items() <= dict(
+            embedded.wanted().settings
+        ).items()
+        monkeypatch.setenv("HUBFLIGHT_AUTH_MODE", "")
+        hubflight.connect()
+    for name in (
+        "HUBFLIGHT_SERVER_TOKEN",
+        "HUBFLIGHT_SERVER_ADDRESS",
+        "HUBFLIGHT_AUTH_MODE",
+        "HUBFLIGHT_HUB_TOKEN_FILE",
+    ):
+        monkeypatch.setenv(name, "secret")
+        with pytest.warns(UserWarning, match=f"{name}: without effect.*HUBFLIGHT_SERVER") as caught:
+            hubflight.connect()
+        assert "secret" not in str(caught[0].message)
+        assert caught[0].filename == __file__
+        monkeypatch.delenv(name)
 
 
 def test_a_missing_program_is_a_clear_error(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

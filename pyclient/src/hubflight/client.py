@@ -46,8 +46,8 @@ def connect(
             ended when nobody has used it for a while.
         token: the Hub token to read and write with; else HF_TOKEN or the login file.
         server_token: the server's own bearer token, if it wants one; else HUBFLIGHT_SERVER_TOKEN.
-        endpoint: the Hub's address, for a server that is started here; else HF_ENDPOINT. A server that is configured
-            has its own, and another one is refused.
+        endpoint: the Hub's address, for a server that is started here; else HUBFLIGHT_HUB_ENDPOINT or HF_ENDPOINT. A
+            server that is configured has its own, and another one is refused.
     """
     given = {"server": server, "token": token, "server_token": server_token, "endpoint": endpoint}
     return Client(connect_to(parse_read({"path": "any", **given}).connecting))

@@ -23,6 +23,7 @@ import stat
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ _ENVIRONMENT = (
 )  # fmt: skip
 # Settings of the server that its user may make by environment (see `hubflight config print`).
 _SETTING = re.compile(r"HUBFLIGHT_(MEMORY|CACHE|SCAN|WRITE|PLAN|LOG)_[A-Z_]+|HUBFLIGHT_HUB_(CONNECTIONS|RETRY_[A-Z]+|STALL_TIMEOUT|OFFLINE|VIEWER_ENDPOINT)")  # noqa: E501  # fmt: skip
+# Those that are decided here: who may call it, where it listens, whose tokens it sends, which folders it has.
+_DECIDED = re.compile(r"HUBFLIGHT_(SERVER|AUTH|HUB|LOCAL)_[A-Z_]+")
+_HEEDED = ("HUBFLIGHT_HUB_ENDPOINT", "HUBFLIGHT_LOCAL_ROOTS")
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,17 @@ class Address:
 
 
 def wanted(endpoint: str | None = None) -> Embedded:
-    """The server for this process: the Hub of ``endpoint``, else of HF_ENDPOINT; local datasets below the roots.
+    """The server for this process: the Hub of ``endpoint``, else of HUBFLIGHT_HUB_ENDPOINT, else of HF_ENDPOINT; local
+    datasets below the roots.
 
     HUGGINGFACE_CO_STAGING means the staging Hub, and HF_HUB_OFFLINE a server that asks no Hub, as for the Hub's own
     programs.
 
-    Those are HUBFLIGHT_LOCAL_ROOTS (separated like PATH), else the user's home and the working directory.
+    Those are HUBFLIGHT_LOCAL_ROOTS (separated like PATH), else the user's home and the working directory. Settings of
+    the environment that such a server does not take are warned of.
     """
-    endpoint = endpoint or os.environ.get("HF_ENDPOINT") or (_STAGING if _switched("HUGGINGFACE_CO_STAGING") else None)
+    endpoint = endpoint or os.environ.get("HUBFLIGHT_HUB_ENDPOINT") or os.environ.get("HF_ENDPOINT")
+    endpoint = endpoint or (_STAGING if _switched("HUGGINGFACE_CO_STAGING") else None)
     if endpoint is not None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
@@ -86,6 +93,13 @@ def wanted(endpoint: str | None = None) -> Embedded:
         endpoint = endpoint.rstrip("/")
     given = [part for part in os.environ.get("HUBFLIGHT_LOCAL_ROOTS", "").split(os.pathsep) if part]
     chosen = {k: v for k, v in os.environ.items() if v and _SETTING.fullmatch(k)}
+    unheeded = [k for k, v in os.environ.items() if v and _DECIDED.fullmatch(k) and k not in (*chosen, *_HEEDED)]
+    if unheeded:
+        warnings.warn(
+            f"hubflight: {', '.join(sorted(unheeded))}: without effect on the server that Python starts: give the "
+            "address of one that has them in HUBFLIGHT_SERVER, or unset them",
+            stacklevel=5,
+        )
     if _switched("HF_HUB_OFFLINE") or _switched("TRANSFORMERS_OFFLINE"):
         chosen["HUBFLIGHT_HUB_OFFLINE"] = "true"
     settings = tuple(sorted(chosen.items()))
