@@ -44,7 +44,7 @@ func (d *description) unify(q scan.Query) error {
 			schemas = append(schemas, scan.NamedSchema{File: d.files[i].Path, Schema: f.schema})
 		}
 	}
-	whole, err := scan.Unify(schemas)
+	whole, err := q.Unify(schemas)
 	if err != nil {
 		return err
 	}

@@ -458,3 +458,60 @@ func factsOf(t *testing.T, s *arrow.Schema) (facts Facts) {
 	}
 	return facts
 }
+
+func TestAConflictOfTypesConcernsOnlyWhoReadsTheColumn(t *testing.T) {
+	file := func(odd arrow.DataType, first int) []byte {
+		schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "t", Type: odd}}, nil)
+		return parquetOf(t, schema, 3, 3, func(b *array.RecordBuilder, row int) {
+			b.Field(0).(*array.Int64Builder).Append(int64(first + row))
+			b.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(row))
+		})
+	}
+	const one, two = "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"
+	h := newMemHub()
+	h.commit(repo, "main", map[string][]byte{one: file(arrow.FixedWidthTypes.Timestamp_ms, 0), two: file(arrow.FixedWidthTypes.Timestamp_us, 3)})
+	p := checkedPlanner(t, h)
+	id := []source.Column{source.Col("id")}
+	for name, c := range map[string]struct {
+		change func(*Request)
+		want   []int64
+	}{
+		"another column":             {func(r *Request) { r.Query.Columns = id }, between(0, 6)},
+		"in the spark profile":       {func(r *Request) { r.Query.Columns, r.Query.Profile, r.Query.Logic = id, scan.Spark, filter.Spark }, between(0, 6)},
+		"with a filter":              {func(r *Request) { r.Query.Columns, r.Query.Filters = id, filters(t, `[["id",">",1]]`) }, between(2, 6)},
+		"with a filter and a limit":  {func(r *Request) { r.Query.Columns, r.Query.Filters, r.Limit = id, filters(t, `[["id",">",1]]`), 3 }, between(2, 5)},
+		"one of the files, as a way": {func(r *Request) { r.DataFiles = NewDataFiles(two) }, between(3, 6)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t)
+			c.change(&r)
+			if _, err := p.Schema(t.Context(), source.HubToken{}, r); err != nil {
+				t.Fatal(err)
+			}
+			if _, got := readAll(t, p, r); !slices.Equal(got, c.want) {
+				t.Errorf("got rows %v, want %v", got, c.want)
+			}
+		})
+	}
+	t.Run("rows can be counted", func(t *testing.T) {
+		r := request(t)
+		r.Query.Columns = id
+		if rows, _, err := p.Count(t.Context(), source.HubToken{}, r); err != nil || rows != 6 {
+			t.Errorf("got %d, %v", rows, err)
+		}
+	})
+	for name, change := range map[string]func(*Request){
+		"all columns":          func(*Request) {},
+		"the column":           func(r *Request) { r.Query.Columns = []source.Column{source.Col("t")} },
+		"a filter of the same": func(r *Request) { r.Query.Columns, r.Query.Filters = id, filters(t, `[["t","is null"]]`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t)
+			change(&r)
+			_, err := p.Schema(t.Context(), source.HubToken{}, r)
+			wantError(t, err, source.KindInvalid, `column "t" is timestamp[ms`)
+			_, err = p.Plan(t.Context(), source.HubToken{}, r)
+			wantError(t, err, source.KindInvalid, two)
+		})
+	}
+}

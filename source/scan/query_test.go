@@ -235,7 +235,7 @@ func TestUnifyWidensOnlyWhatStaysExact(t *testing.T) {
 			if _, isStruct := c.a.(*arrow.StructType); isStruct && pair[0] != c.a {
 				continue // the order of fields follows the first file
 			}
-			out, err := Unify([]NamedSchema{
+			out, err := Query{}.Unify([]NamedSchema{
 				{"one.parquet", arrow.NewSchema([]arrow.Field{field("c", pair[0])}, nil)},
 				{"two.parquet", arrow.NewSchema([]arrow.Field{field("c", pair[1])}, nil)},
 			})
@@ -259,15 +259,58 @@ func TestUnifyWidensOnlyWhatStaysExact(t *testing.T) {
 func TestUnifyAddsMissingColumnsAsNullable(t *testing.T) {
 	a := arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.PrimitiveTypes.Int8}}, nil)
 	b := arrow.NewSchema([]arrow.Field{{Name: "y", Type: arrow.PrimitiveTypes.Int8}, {Name: "x", Type: arrow.PrimitiveTypes.Int8}}, nil)
-	out, err := Unify([]NamedSchema{{"a", a}, {"b", b}, {"c", a}})
+	out, err := Query{}.Unify([]NamedSchema{{"a", a}, {"b", b}, {"c", a}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if shapeOf(out.Fields()) != "x y" || out.Field(0).Nullable || !out.Field(1).Nullable {
 		t.Errorf("%s", out)
 	}
-	if out, err = Unify([]NamedSchema{{"b", b}, {"a", a}}); err != nil || !out.Field(0).Nullable {
+	if out, err = (Query{}).Unify([]NamedSchema{{"b", b}, {"a", a}}); err != nil || !out.Field(0).Nullable {
 		t.Errorf("%s, %v", out, err)
+	}
+}
+
+func TestUnifyRefusesOnlyWhatIsRead(t *testing.T) {
+	p := arrow.PrimitiveTypes
+	schema := func(odd arrow.DataType) *arrow.Schema {
+		fields := []arrow.Field{
+			{Name: "id", Type: p.Int64}, {Name: "t", Type: odd},
+			{Name: "s", Type: arrow.StructOf(arrow.Field{Name: "x", Type: p.Int64}, arrow.Field{Name: "y", Type: odd})},
+			{Name: "l", Type: arrow.ListOf(arrow.StructOf(arrow.Field{Name: "x", Type: p.Int64}, arrow.Field{Name: "y", Type: odd}))},
+			{Name: "m", Type: arrow.MapOf(arrow.BinaryTypes.String, odd)},
+			{Name: "s.z", Type: p.Int64}, {Name: "two", Type: p.Int64}, {Name: "two", Type: odd},
+		}
+		return arrow.NewSchema(fields, nil)
+	}
+	files := []NamedSchema{{"one", schema(p.Int64)}, {"two", schema(arrow.BinaryTypes.String)}, {"three", schema(p.Float64)}}
+	for _, c := range []struct {
+		columns, filters, conflict string
+	}{
+		{`["id"]`, "", ""}, {`["s.x"]`, "", ""}, {`["l.x"]`, "", ""}, {`["s.z"]`, "", ""},
+		{`["id",["s","x"],"l.x"]`, `[["id","=",1]]`, ""}, {`["id"]`, `[[[["s","x"],"=",1]]]`, ""},
+		{`["t"]`, "", "t"}, {`["id","t"]`, "", "t"}, {`["m"]`, "", "m.value"}, {`["two"]`, "", "two"}, {`null`, "", "two"},
+		{`["s"]`, "", "s.y"}, {`["s.y"]`, "", "s.y"}, {`["l"]`, "", "l.element.y"},
+		{`["id"]`, `[["t","is null"]]`, "t"}, {`["id"]`, `[[[["s","y"],"=",1]]]`, "s.y"},
+	} {
+		q := Query{Columns: columnsOf(t, c.columns)}
+		if c.filters != "" {
+			q.Filters = mustFilter(t, c.filters)
+		}
+		whole, err := q.Unify(files)
+		if c.conflict == "" {
+			if err == nil {
+				_, err = q.Output(whole)
+			}
+			if err != nil {
+				t.Errorf("%s %s: %v", c.columns, c.filters, err)
+			}
+		} else if err == nil || source.AsError("", err).Column != c.conflict {
+			t.Errorf("%s %s: got %v, want an error about %s", c.columns, c.filters, err, c.conflict)
+		}
+	}
+	if _, err := (Query{RowsOnly: true}).Unify(files); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,9 @@
 package scan
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
@@ -15,36 +18,79 @@ type NamedSchema struct {
 // Unify makes one schema of several files' schemas, by field name: fields in the
 // order in which they first appear; null gives way to any type; integers and
 // floats widen as long as every value stays exact; what a file lacks is null
-// there. Anything else is KindInvalid, naming both files and the column. The
-// metadata of the first file is kept.
-func Unify(files []NamedSchema) (*arrow.Schema, error) {
+// there. Anything else is KindInvalid, naming both files and the column, if the query
+// reads the column; a column that it leaves alone keeps its first type, which stands
+// for nothing. The metadata of the first file is kept.
+func (q Query) Unify(files []NamedSchema) (*arrow.Schema, error) {
 	if len(files) == 0 {
 		return arrow.NewSchema(nil, nil), nil
 	}
 	meta := files[0].Schema.Metadata()
 	fields := files[0].Schema.Fields()
-	if err := checkUnique(fields, ""); err != nil && len(files) > 1 {
+	u := unifier{origin: make(map[string]string), reads: q.reads()}
+	if err := u.unique(fields); err != nil && len(files) > 1 {
 		return nil, err
 	}
-	u := unifier{origin: make(map[string]string)}
 	u.note("", fields, files[0].File)
 	for _, f := range files[1:] {
 		if f.Schema == files[0].Schema {
 			continue
 		}
-		if err := checkUnique(f.Schema.Fields(), ""); err != nil {
+		if err := u.unique(f.Schema.Fields()); err != nil {
 			return nil, err
 		}
 		var err error
-		if fields, err = u.fields(fields, f.Schema.Fields(), "", f.File); err != nil {
+		if fields, err = u.fields(fields, f.Schema.Fields(), nil, "", f.File); err != nil {
 			return nil, err
 		}
 	}
 	return arrow.NewSchema(fields, &meta), nil
 }
 
+// reads tells of a path whether the query reads what is at it, below it or above it.
+// List elements have no name in the path.
+func (q Query) reads() func(path []string) bool {
+	if q.Columns == nil && !q.RowsOnly {
+		return func([]string) bool { return true }
+	}
+	paths := make(map[string][][]string) // by their first names
+	add := func(path []string) { paths[path[0]] = append(paths[path[0]], path) }
+	columns := q.Columns
+	if q.Filters != nil {
+		columns = slices.Concat(columns, q.Filters.Columns())
+	}
+	for _, c := range columns {
+		if c.IsPath() {
+			add(c.Path)
+		} else { // a top-level name or a dotted path, which a schema decides
+			add([]string{c.Name})
+			add(strings.Split(c.Name, "."))
+		}
+	}
+	return func(path []string) bool {
+		return slices.ContainsFunc(paths[path[0]], func(read []string) bool {
+			n := min(len(read), len(path))
+			return slices.Equal(read[:n], path[:n])
+		})
+	}
+}
+
 // unifier remembers which file a column's type comes from.
-type unifier struct{ origin map[string]string }
+type unifier struct {
+	origin map[string]string
+	reads  func(path []string) bool
+}
+
+// unique is checkUnique for the columns that are read.
+func (u unifier) unique(fields []arrow.Field) error {
+	var read []arrow.Field
+	for _, f := range fields {
+		if u.reads([]string{f.Name}) {
+			read = append(read, f)
+		}
+	}
+	return checkUnique(read, "")
+}
 
 func (u unifier) note(path string, fields []arrow.Field, file string) {
 	for _, f := range fields {
@@ -63,7 +109,7 @@ func joinPath(parent, name string) string {
 	return parent + "." + name
 }
 
-func (u unifier) fields(a, b []arrow.Field, path, file string) ([]arrow.Field, error) {
+func (u unifier) fields(a, b []arrow.Field, at []string, path, file string) ([]arrow.Field, error) {
 	out := make([]arrow.Field, 0, len(a))
 	inB := make(map[string]arrow.Field, len(b))
 	for _, f := range b {
@@ -78,7 +124,7 @@ func (u unifier) fields(a, b []arrow.Field, path, file string) ([]arrow.Field, e
 			out = append(out, f)
 			continue
 		}
-		merged, err := u.field(f, other, joinPath(path, f.Name), file)
+		merged, err := u.field(f, other, slices.Concat(at, []string{f.Name}), joinPath(path, f.Name), file)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +140,8 @@ func (u unifier) fields(a, b []arrow.Field, path, file string) ([]arrow.Field, e
 	return out, nil
 }
 
-func (u unifier) field(a, b arrow.Field, path, file string) (arrow.Field, error) {
+// field unifies what is at a path; path is its name in errors, at how a column names it.
+func (u unifier) field(a, b arrow.Field, at []string, path, file string) (arrow.Field, error) {
 	out := a
 	out.Nullable = a.Nullable || b.Nullable
 	if arrow.TypeEqual(a.Type, b.Type, arrow.CheckMetadata()) && a.Metadata.Equal(b.Metadata) {
@@ -109,7 +156,7 @@ func (u unifier) field(a, b arrow.Field, path, file string) (arrow.Field, error)
 		return out, nil
 	}
 	if isInt96(a) != isInt96(b) {
-		return out, u.conflict(a, b, path, file)
+		return out, u.conflict(a, b, at, path, file)
 	}
 	if !a.Metadata.Equal(b.Metadata) {
 		out.Metadata = arrow.Metadata{} // not the same extension everywhere
@@ -117,39 +164,39 @@ func (u unifier) field(a, b arrow.Field, path, file string) (arrow.Field, error)
 			out.Metadata = arrow.NewMetadata([]string{physicalKey}, []string{physicalInt96})
 		}
 	}
-	t, err := u.types(a, b, path, file)
+	t, err := u.types(a, b, at, path, file)
 	out.Type = t
 	return out, err
 }
 
-func (u unifier) types(a, b arrow.Field, path, file string) (arrow.DataType, error) {
-	switch at := a.Type.(type) {
+func (u unifier) types(a, b arrow.Field, at []string, path, file string) (arrow.DataType, error) {
+	switch ta := a.Type.(type) {
 	case *arrow.StructType:
-		if bt, ok := b.Type.(*arrow.StructType); ok {
-			fields, err := u.fields(at.Fields(), bt.Fields(), path, file)
+		if tb, ok := b.Type.(*arrow.StructType); ok {
+			fields, err := u.fields(ta.Fields(), tb.Fields(), at, path, file)
 			if err != nil {
 				return nil, err
 			}
 			return arrow.StructOf(fields...), nil
 		}
 	case *arrow.MapType:
-		if bt, ok := b.Type.(*arrow.MapType); ok {
-			key, err := u.field(at.KeyField(), bt.KeyField(), path+".key", file)
+		if tb, ok := b.Type.(*arrow.MapType); ok {
+			key, err := u.field(ta.KeyField(), tb.KeyField(), at, path+".key", file)
 			if err != nil {
 				return nil, err
 			}
-			item, err := u.field(at.ItemField(), bt.ItemField(), path+".value", file)
+			item, err := u.field(ta.ItemField(), tb.ItemField(), at, path+".value", file)
 			if err != nil {
 				return nil, err
 			}
 			return arrow.MapOfFields(key, item), nil
 		}
 	case arrow.ListLikeType:
-		bt, ok := b.Type.(arrow.ListLikeType)
+		tb, ok := b.Type.(arrow.ListLikeType)
 		if _, isMap := b.Type.(*arrow.MapType); !ok || isMap {
 			break
 		}
-		elem, err := u.field(at.ElemField(), bt.ElemField(), path+".element", file)
+		elem, err := u.field(ta.ElemField(), tb.ElemField(), at, path+".element", file)
 		if err != nil {
 			return nil, err
 		}
@@ -162,13 +209,17 @@ func (u unifier) types(a, b arrow.Field, path, file string) (arrow.DataType, err
 			return t, nil
 		}
 	}
-	return nil, u.conflict(a, b, path, file)
+	return a.Type, u.conflict(a, b, at, path, file)
 }
 
-func (u unifier) conflict(a, b arrow.Field, path, file string) error {
+// conflict is nil if nobody reads the column.
+func (u unifier) conflict(a, b arrow.Field, at []string, path, file string) error {
+	if !u.reads(at) {
+		return nil
+	}
 	first := u.origin[path]
 	return source.Errorf(source.KindInvalid, opPlan, "column %q is %s in %s and %s in %s", path, a.Type, first, b.Type, file).
-		WithColumn(path).WithHint("read the files separately with data_files, or leave the column out")
+		WithColumn(path).WithHint("read the files separately with data_files, or leave this column out: name others in columns and filters")
 }
 
 // listOf is the list type that both lists can be read as.
