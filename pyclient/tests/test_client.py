@@ -236,8 +236,9 @@ def test_writing_appends_overwrites_and_refuses(client: Client) -> None:
     assert result.resolves
     client.write(first.to_batches(), name)
     same(client.dataset(name).to_table(), pa.concat_tables([first, first]))
-    with pytest.raises(hubflight.AlreadyExists):
-        client.write(first, name, mode="errorifexists")
+    for mode in ("errorifexists", "Error"):
+        with pytest.raises(hubflight.AlreadyExists):
+            client.write(first, name, mode=mode)
     assert client.write(first, name, mode="ignore").skipped
     client.write(pa.table({"c": [7]}), name, mode="overwrite")
     same(client.dataset(name).to_table(), pa.table({"c": [7]}))
@@ -442,6 +443,9 @@ def test_local_folders_are_read_below_the_roots(client: Client, seeds: dict[str,
     dataset = client.dataset(str(seeds["folder"] / "flights"))
     assert dataset.schema.names[0] == "hour"
     same(dataset.to_table(), seeds["flights"])
+    same(client.dataset(seeds["folder"] / "flights").to_table(), seeds["flights"])
+    client.write(pa.table({"a": [1]}), seeds["folder"] / "written", create_repo=True, mode="overwrite")
+    assert client.dataset(seeds["folder"] / "written").num_rows == 1
     with pytest.raises(hubflight.AccessDenied):
         client.dataset("file:///etc").to_table()
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hubflight._secret import Secret, find_hub_token, redact
 from hubflight.connection import Server, resolve_server
 from hubflight.errors import InvalidOption, Unsupported
-from hubflight.options import Connecting, dataset_name, parse_read, parse_size, parse_write, split_revision
+from hubflight.options import Connecting, dataset_name, parse_mode, parse_read, parse_size, parse_write, split_revision
 
 TOKEN = "hf_" + "unittestsecret"
 
@@ -98,6 +99,7 @@ def test_write_options_go_to_the_requests_they_belong_to() -> None:
     [
         ("0", 0),
         (7, 7),
+        (np.int64(7), 7),
         ("128m", 128 << 20),
         ("128MiB", 128 << 20),
         ("1.5 GiB", 3 << 29),
@@ -135,6 +137,40 @@ def test_local_paths_become_file_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dataset_name("./b") == "file:///b"
     assert dataset_name("~/b") == "file:///home/u/b"
     assert dataset_name("ns/name") == "ns/name"
+    for path, want in (("/a/b", "/a/b"), ("ns/name", "/ns/name"), (".", "/"), ("~/b", "/home/u/b")):
+        assert dataset_name(Path(path)) == f"file://{want}"
+        assert parse_read({"path": Path(path)}).command["dataset"] == f"file://{want}"
+        assert parse_write({"path": Path(path)}).dataset == f"file://{want}"
+
+
+def test_integers_of_numpy_are_integers_and_truth_is_none() -> None:
+    got = parse_read({"path": "ns/name", "limit": np.int32(5), "batch_bytes": np.uint64(9), "batch_rows": np.int8(3)})
+    assert (got.command["limit"], got.command["batch_bytes"], got.command["batch_rows"]) == (5, 9, 3)
+    assert {type(got.command[name]) for name in ("limit", "batch_bytes", "batch_rows")} == {int}
+    for name in ("limit", "batch_bytes"):
+        for value in (True, np.bool_(True), 1.0, np.float64(1), np.int64(-1)):
+            with pytest.raises(InvalidOption, match=f"option {name}"):
+                parse_read({"path": "ns/name", name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ("append", "append"),
+        ("Overwrite", "overwrite"),
+        ("error", "errorifexists"),
+        ("ErrorIfExists", "errorifexists"),
+        ("IGNORE", "ignore"),
+    ],
+)
+def test_modes_are_those_of_spark_in_any_case(given: str, want: str) -> None:
+    assert parse_mode(given) == want
+
+
+@pytest.mark.parametrize("mode", ["replace", "", None, 1])
+def test_other_modes_are_refused(mode: object) -> None:
+    with pytest.raises(InvalidOption, match="append, overwrite, errorifexists \\(or error\\) or ignore is needed"):
+        parse_mode(mode)
 
 
 @pytest.fixture

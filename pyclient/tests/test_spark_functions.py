@@ -66,7 +66,7 @@ def test_writing_appends_overwrites_and_keeps_the_schema_of_nothing(spark: Spark
     assert (empty.count(), empty.columns) == (0, ["id", "text"])
     assert write(df, name, mode="ignore", **near).skipped
     with pytest.raises(hubflight.AlreadyExists):
-        write(df, name, mode="errorifexists", **near)
+        write(df, name, mode="ErrorIfExists", **near)
 
 
 def test_what_is_wrong_is_said_before_a_task_runs(spark: SparkSession, near: dict[str, str]) -> None:

@@ -221,7 +221,7 @@ def test_write_parquet_makes_one_file_of_the_given_name(
         ({"bloom_filter_options": ["id"]}, "bloom_filter_options is a dict"),
         ({"bloom_filter_options": {"id": 1}}, "bloom_filter_options of 'id': true, false or a dict"),
         ({"bloom_filter_options": {"id": {"fpp": 0.001}}}, "fpp=0.001 of 'id': the server's filters are made for 0.01"),
-        ({"mode": "replace"}, "mode is append, overwrite, error or ignore"),
+        ({"mode": "replace"}, "append, overwrite, errorifexists (or error) or ignore is needed, not 'replace'"),
         ({"storage_options": {"key": 1}}, "only token and endpoint are known"),
         ({"filesystem": object()}, "only a Hub filesystem"),
     ],

@@ -7,13 +7,14 @@ import functools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hubflight.connection import Connection, Retry, Server, connect_to
 from hubflight.errors import InvalidOption, Unsupported
-from hubflight.options import CONNECTING, parse_read, parse_write, split_revision
+from hubflight.options import CONNECTING, parse_mode, parse_read, parse_write, split_revision
 from hubflight.parallel import read_all
 from hubflight.progress import Bar
 from hubflight.reading import Plan, check_snapshot, pinned, snapshot_of
@@ -78,11 +79,12 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.server.uri!r})"
 
-    def dataset(self, ref: str, **options: Any) -> Dataset:
+    def dataset(self, ref: str | PathLike[str], **options: Any) -> Dataset:
         """A dataset, or a part of one; nothing is asked of the server yet.
 
         Args:
-            ref: ``ns/name[@revision]``, ``hf://datasets/ns/name[@revision][/path]`` or ``file:///folder``.
+            ref: ``ns/name[@revision]``, ``hf://datasets/ns/name[@revision][/path]`` or ``file:///folder``;
+                a `pathlib.Path` is a local folder.
             options: ``config``, ``split``, ``revision``, ``columns``, ``filters``, ``data_dir``, ``data_files``,
                 ``limit``, ``profile``, ``conversion``, ``partial``, ``max_partition_bytes``, ``batch_rows``,
                 ``batch_bytes``, ``compression``; as Python values, or as texts like Spark's.
@@ -92,7 +94,7 @@ class Client:
         command.setdefault("batch_bytes", BATCH_BYTES)
         return Dataset(self.server, command)
 
-    def splits(self, ref: str, revision: str | None = None) -> list[dict[str, Any]]:
+    def splits(self, ref: str | PathLike[str], revision: str | None = None) -> list[dict[str, Any]]:
         """One object per config and split: config, split, default, files, bytes, rows (None if unknown)."""
         command = parse_read({"path": ref, "revision": revision}).command
         command.pop("v")
@@ -144,7 +146,7 @@ class Client:
         return urls if config is None else urls[config]
 
     def write(
-        self, data: Any, ref: str, *, mode: str = "append", progress: bool | None = None, **options: Any
+        self, data: Any, ref: str | PathLike[str], *, mode: str = "append", progress: bool | None = None, **options: Any
     ) -> WriteResult:
         """Writes Arrow data as files of a dataset's split.
 
@@ -152,14 +154,13 @@ class Client:
             data: a pyarrow Table, RecordBatch, RecordBatchReader, anything with ``__arrow_c_stream__`` (pandas,
                 Polars, DuckDB), or an iterable of record batches of one schema (columns may come in
                 another order).
-            ref: the dataset.
-            mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
+            ref: the dataset, or a local folder as `pathlib.Path`.
+            mode: ``append``, ``overwrite``, ``errorifexists`` (or ``error``) or ``ignore``.
             progress: whether a bar counts the rows that are sent (needs tqdm); by default only on a terminal.
             options: the write options of the Spark source (``config``, ``split``, ``create_repo``, …), but for those
                 of `connect`.
         """
-        if mode not in ("append", "overwrite", "errorifexists", "ignore"):
-            raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
+        mode = parse_mode(mode)
         _check_elsewhere(options)
         parsed = parse_write({"path": ref, **options})
         with _opened(data) as reader:
@@ -327,7 +328,11 @@ class Dataset:
         return read_all(self.server, plan.partitions, plan.schema, parallel=parallel, ordered=ordered, **how)
 
     def to_reader(self, *, ordered: bool = True, parallel: int = 4) -> pa.RecordBatchReader:
-        """The rows as an Arrow stream, which DuckDB, Polars and pandas read without another copy."""
+        """The rows as an Arrow stream, which DuckDB, Polars and pandas read without another copy.
+
+        What is not read to its end goes on until nothing refers to the reader: pyarrow's ``close`` reaches nobody who
+        makes batches in Python. `to_batches` gives an iterator that can be closed.
+        """
         schema = self.plan().schema
         return pa.RecordBatchReader.from_batches(schema, self.to_batches(ordered=ordered, parallel=parallel))
 

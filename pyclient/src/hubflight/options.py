@@ -6,6 +6,7 @@ Python value into what the wire has. Names are case-insensitive, unknown ones ar
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import warnings
@@ -24,6 +25,7 @@ __all__ = [
     "ReadOptions",
     "WriteOptions",
     "dataset_name",
+    "parse_mode",
     "parse_read",
     "parse_size",
     "parse_write",
@@ -44,8 +46,9 @@ _UNITS = {
 
 def parse_size(value: object, what: str) -> int:
     """A number of bytes: an integer, or a text such as ``128MiB``, ``128m`` or ``500MB``."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+    number = _index(value)
+    if number is not None and number >= 0:
+        return number
     if isinstance(value, str):
         found = _SIZE.match(value)
         if found and found[2].lower() in _UNITS:
@@ -57,9 +60,20 @@ def parse_size(value: object, what: str) -> int:
     raise InvalidOption(f"[invalid] option {what}: a size such as 134217728, 128MiB or 128m is needed, not {value!r}")
 
 
+def _index(value: Any) -> int | None:
+    """The integer that ``value`` is, NumPy's too; None for all others and for true and false."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def _int(value: object, what: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    number = _index(value)
+    if number is not None:
+        return number
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
         return int(value)
     raise InvalidOption(f"[invalid] option {what}: an integer is needed, not {value!r}")
@@ -93,6 +107,16 @@ def _choice(*allowed: str) -> Parser:
         raise InvalidOption(f"[invalid] option {what}: one of {', '.join(allowed)} is needed, not {value!r}")
 
     return parse
+
+
+def parse_mode(mode: object) -> str:
+    """A save mode, in Spark's words and in any case, as the wire names it: append, overwrite, errorifexists, ignore."""
+    name = mode.lower() if isinstance(mode, str) else ""
+    if name not in ("append", "overwrite", "error", "errorifexists", "ignore"):
+        raise InvalidOption(
+            f"[invalid] mode: append, overwrite, errorifexists (or error) or ignore is needed, not {mode!r}"
+        )
+    return "errorifexists" if name == "error" else name
 
 
 def _switch(value: object, what: str) -> bool | list[str]:
@@ -261,6 +285,8 @@ def parse_write(options: Mapping[str, Any]) -> WriteOptions:
 
 def _path(given: Mapping[str, Any]) -> str:
     path = given.get("path")
+    if isinstance(path, os.PathLike):
+        return dataset_name(path)
     if not isinstance(path, str) or not path.strip():
         raise InvalidOption('[invalid] path: the dataset is missing: .load("ns/name") or .save("ns/name")')
     return path.strip()
@@ -295,8 +321,10 @@ def _lowered(options: Mapping[str, Any], known: Iterable[str], direction: str) -
 _REVISION = re.compile(r"(refs/convert/[A-Za-z0-9_.-]+|refs/pr/\d+|[^/]+)(?:/(.*))?\Z", re.DOTALL)
 
 
-def dataset_name(path: str) -> str:
-    """``path`` as a dataset name of the wire: local paths (``/abs``, ``./rel``, ``~``) become file:// URLs."""
+def dataset_name(path: str | os.PathLike[Any]) -> str:
+    """``path`` as a dataset name of the wire: local paths (``/abs``, ``./rel``, ``~``, a Path) become file:// URLs."""
+    if isinstance(path, os.PathLike):
+        path = os.path.join(".", os.path.expanduser(os.fsdecode(path)))
     if path in (".", "..") or path.startswith(("/", "./", "../", "~")):
         return "file://" + os.path.abspath(os.path.expanduser(path))
     return path

@@ -6,6 +6,7 @@ The options are those of `Client.dataset`, and those of `connect` beside them.
 from __future__ import annotations
 
 from html import escape
+from os import PathLike
 from typing import Any
 
 from hubflight import literals
@@ -20,16 +21,16 @@ def _client(options: dict[str, Any]) -> Client:
     return connect(**{name: options.pop(name) for name in CONNECTING if name in options})
 
 
-def _dataset(ref: str, options: dict[str, Any]) -> Dataset:
+def _dataset(ref: str | PathLike[str], options: dict[str, Any]) -> Dataset:
     return _client(options).dataset(ref, **options)
 
 
-def count(ref: str, **options: Any) -> int:
+def count(ref: str | PathLike[str], **options: Any) -> int:
     """The exact number of rows: without filters from the footers, and never by moving rows to this process."""
     return _dataset(ref, options).num_rows
 
 
-def splits(ref: str, revision: str | None = None, **options: Any) -> list[dict[str, Any]]:
+def splits(ref: str | PathLike[str], revision: str | None = None, **options: Any) -> list[dict[str, Any]]:
     """One object per config and split, see `Client.splits`; ``options`` are those of `connect`."""
     known = ("revision", *CONNECTING)
     for name in options:
@@ -39,12 +40,12 @@ def splits(ref: str, revision: str | None = None, **options: Any) -> list[dict[s
     return _client(options).splits(ref, revision)
 
 
-def explain(ref: str, **options: Any) -> Explanation:
+def explain(ref: str | PathLike[str], **options: Any) -> Explanation:
     """What would be read: files and row groups, kept or skipped and by which layer, rows and bytes."""
     return _dataset(ref, options).explain()
 
 
-def show_plan(ref: str, **options: Any) -> Picture:
+def show_plan(ref: str | PathLike[str], **options: Any) -> Picture:
     """The same as a picture, which notebooks show: a line for each file, a box for each row group."""
     return Picture(explain(ref, **options))
 

@@ -7,9 +7,8 @@ They are built on ``mapInArrow`` and change nothing of Spark's own. They work on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from os import PathLike
 from typing import TYPE_CHECKING, Any
-
-from hubflight.errors import InvalidOption
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["read", "write"]
 
 
-def read(spark: SparkSession, path: str, **options: Any) -> DataFrame:
+def read(spark: SparkSession, path: str | PathLike[str], **options: Any) -> DataFrame:
     """A DataFrame over a dataset, one partition for each data file; the options are those of the data source.
 
     The plan is made now, and every action reads its snapshot. Without the option ``token`` it is that of the session's
@@ -65,24 +64,23 @@ def _reading(server: Server, target: pa.Schema) -> Callable[[Iterator[pa.RecordB
     return batches
 
 
-def write(df: DataFrame, path: str, mode: str = "append", **options: Any) -> WriteResult:
+def write(df: DataFrame, path: str | PathLike[str], mode: str = "append", **options: Any) -> WriteResult:
     """Writes a DataFrame as files of a dataset's split: tasks upload, then the driver commits.
 
     Args:
         df: the DataFrame.
         path: the dataset.
-        mode: ``append``, ``overwrite``, ``errorifexists`` or ``ignore``.
+        mode: ``append``, ``overwrite``, ``errorifexists`` (or ``error``) or ``ignore``.
         options: the write options of the data source; ``token`` as for `read`.
     """
     from hubflight.connection import connect_to
-    from hubflight.options import parse_write
+    from hubflight.options import parse_mode, parse_write
     from hubflight.writing import Job, WriteResult
     from pyspark_hubflight.conf import with_token
     from pyspark_hubflight.parquet import run_job
     from pyspark_hubflight.schemas import arrow_schema
 
-    if mode not in ("append", "overwrite", "errorifexists", "ignore"):
-        raise InvalidOption(f"[invalid] mode: append, overwrite, errorifexists or ignore is needed, not {mode!r}")
+    mode = parse_mode(mode)
     parsed = parse_write({"path": path, **with_token(options, df.sparkSession)})
     job = Job.begin(connect_to(parsed.connecting, parsed.dataset), parsed, mode, arrow_schema(df.schema))
     if job.skipped is not None:

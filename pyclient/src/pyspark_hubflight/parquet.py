@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from hubflight import literals
 from hubflight._secret import Secret
 from hubflight.errors import InvalidOption, Unsupported
-from hubflight.options import WriteOptions, dataset_name, parse_write, split_revision
+from hubflight.options import WriteOptions, dataset_name, parse_mode, parse_write, split_revision
 from pyspark_hubflight.conf import with_token
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from hubflight.writing import Job, WriteResult
 
 __all__ = ["write_parquet"]
-
-_MODES = {
-    "append": "append",
-    "overwrite": "overwrite",
-    "error": "errorifexists",
-    "errorifexists": "errorifexists",
-    "ignore": "ignore",
-}
 
 # Keywords of pyarrow.parquet.ParquetWriter that mean the same here (the value, if the name differs).
 _MAPPED = {
@@ -80,7 +73,9 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 _IGNORED = ("use_content_defined_chunking",)
 
 
-def write_parquet(df: DataFrame, path: str, *, progress: bool | None = None, **kwargs: Any) -> WriteResult:
+def write_parquet(
+    df: DataFrame, path: str | PathLike[str], *, progress: bool | None = None, **kwargs: Any
+) -> WriteResult:
     """Writes ``df`` as Parquet to ``path``: tasks upload in parallel, then the driver commits 50 files at a time.
 
     A path that ends in ``.parquet`` or ``.pq`` becomes one file of exactly that name; any other is a folder in which
@@ -100,7 +95,8 @@ def write_parquet(df: DataFrame, path: str, *, progress: bool | None = None, **k
     Returns:
         What the commit did: the commits, the paths, the rows, and stale files.
     """
-    mode = _mode(kwargs.pop("mode", None))
+    given = kwargs.pop("mode", None)
+    mode = None if given is None else parse_mode(given)
     options, naming = _options(path, kwargs, df.sparkSession)
     if naming == "file":
         df = df.coalesce(1)
@@ -131,14 +127,6 @@ def run_job(df: DataFrame, job: Job, keep_schema: bool, progress: bool | None = 
     return job.commit(files)
 
 
-def _mode(mode: object) -> str | None:
-    if mode is None:
-        return None
-    if isinstance(mode, str) and mode.lower() in _MODES:
-        return _MODES[mode.lower()]
-    raise InvalidOption(f"[invalid] write_parquet: mode is append, overwrite, error or ignore, not {mode!r}")
-
-
 def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) -> Job:
     from hubflight.connection import connect_to
     from hubflight.writing import Job
@@ -162,7 +150,7 @@ def _stage_function(
     return stage
 
 
-def _options(path: str, kwargs: Mapping[str, Any], session: SparkSession) -> tuple[WriteOptions, str]:
+def _options(path: str | PathLike[str], kwargs: Mapping[str, Any], session: SparkSession) -> tuple[WriteOptions, str]:
     """The options of the job, and the naming: file or parts."""
     given: dict[str, Any] = {}
     for name, value in kwargs.items():
@@ -228,9 +216,9 @@ def _bloom_columns(options: object) -> list[str] | None:
     return columns or None
 
 
-def _target(path: str) -> tuple[str, str, str]:
+def _target(path: str | PathLike[str]) -> tuple[str, str, str]:
     """A path divided into dataset, what is below it, and the naming."""
-    path = dataset_name(path.strip())
+    path = dataset_name(path.strip() if isinstance(path, str) else path)
     naming = "file" if path.endswith((".parquet", ".pq")) else "parts"
     if path.startswith("file://"):
         path = path.rstrip("/")
