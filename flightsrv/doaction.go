@@ -151,7 +151,11 @@ func (s *Server) explainAction(ctx context.Context, body []byte, emit func(any) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := s.planner.Explain(ctx, principalOf(ctx).HubToken, r)
+	var plan *dataset.Plan
+	err = s.admitted(ctx, r, func(a dataset.Admission) (err error) {
+		plan, err = s.planner.Explain(ctx, principalOf(ctx).HubToken, r, a)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -200,11 +204,33 @@ func (s *Server) countAction(ctx context.Context, body []byte, _ func(any) error
 	if err != nil {
 		return nil, err
 	}
-	rows, from, err := s.planner.Count(ctx, principalOf(ctx).HubToken, r)
+	answer := wire.CountResult{Type: "result", V: wireVersion, Exact: true}
+	err = s.admitted(ctx, r, func(a dataset.Admission) (err error) {
+		answer.Rows, answer.From, err = s.planner.Count(ctx, principalOf(ctx).HubToken, r, a)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return wire.CountResult{Type: "result", V: wireVersion, Rows: rows, Exact: true, From: from}, nil
+	return answer, nil
+}
+
+// admitted runs what answers a read command, with what that shares with the streams.
+// With filters it reads more than footers, and is counted as one of them.
+func (s *Server) admitted(ctx context.Context, r dataset.Request, work func(dataset.Admission) error) error {
+	if r.Query.Filters != nil {
+		leave, err := s.streams.enter()
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
+	return work(dataset.Admission{
+		Lease: func(ctx context.Context, n int64) (func(), error) {
+			return s.memory.lease(ctx, n, s.limits.QueueTimeout)
+		},
+		Turns: turns{s.gate, principalOf(ctx).Name, s.limits.QueueTimeout}, Spare: s.memory.room,
+	})
 }
 
 func (s *Server) beginAction(ctx context.Context, body []byte, _ func(any) error) (any, error) {

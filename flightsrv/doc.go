@@ -27,7 +27,8 @@
 //   - An error after batches ends the stream with a status, never with a clean
 //     end.
 //   - A stream that its client does not drain holds no decode slot (gate.go), and
-//     all open scans together hold no more than their budget (budget.go).
+//     all open scans, those of actions too, hold no more together than their budget
+//     (budget.go).
 //   - No byte of a DoPut reaches arrow-go before source/ipcguard has walked it,
 //     wherever it lies.
 //   - Shared memory makes a stream faster and nothing else: each batch may come and

@@ -59,7 +59,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// streams counts the open DoGet and DoPut streams.
+// streams counts the open DoGet and DoPut streams, and the actions that scan.
 type streams struct {
 	open  atomic.Int64
 	max   int64

@@ -656,6 +656,13 @@ func TestTooManyStreamsAreBusy(t *testing.T) {
 	if _, _, err := ids(t, c, plan.Partitions[0].Ticket); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "[busy]") {
 		t.Errorf("got %v", err)
 	}
+	scanned := f.Client.Dataset(client.Read{Dataset: dataset, Filters: json.RawMessage(`[["id",">=",0]]`)})
+	if _, err := scanned.Count(t.Context()); source.KindOf(err) != source.KindBusy {
+		t.Errorf("count: got %v", err)
+	}
+	if _, err := scanned.Explain(t.Context()); source.KindOf(err) != source.KindBusy {
+		t.Errorf("explain: got %v", err)
+	}
 	cancel()
 	_, _ = put.Recv() // wait until the stream is gone
 	if got := scanIDs(t, f.Client.Dataset(client.Read{Dataset: dataset}), client.ScanOptions{Parallel: 1}); len(got) != 600 {

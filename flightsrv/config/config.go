@@ -37,7 +37,7 @@ type Server struct {
 	TLSClientCA    string        `key:"server.tls.client_ca" help:"PEM bundle; clients must present a certificate it has signed"`
 	Advertise      []string      `key:"server.advertise" help:"locations (grpc://host:port) put into every endpoint, for replicas; empty means: this connection"`
 	Insecure       bool          `key:"server.insecure" help:"allow what is otherwise refused: listening beyond loopback without TLS or authentication"`
-	MaxStreams     int           `key:"server.max_streams" help:"DoGet and DoPut streams open at once; one more is answered busy"`
+	MaxStreams     int           `key:"server.max_streams" help:"DoGet and DoPut streams, and actions that scan, open at once; one more is answered busy"`
 	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send"`
 	QueueTimeout   time.Duration `key:"server.queue_timeout" help:"how long a stream waits for its turn to decode before it is answered busy"`
 	IdleTimeoutGet time.Duration `key:"server.idle_timeout_get" help:"a DoGet, a listing or an action whose client takes nothing for this long is ended"`

@@ -2,9 +2,12 @@ package dataset
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -71,7 +74,7 @@ func TestACountWithoutFiltersReadsFootersAndNothingElse(t *testing.T) {
 	p := planner(h)
 	for attempt, want := range []int{2, 0} { // footers are remembered
 		h.counted()
-		rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t))
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t), Admission{})
 		if err != nil || rows != 2*countGroups*countPerGroup || from != FromFooters {
 			t.Fatalf("%d rows from %s, %v", rows, from, err)
 		}
@@ -112,7 +115,7 @@ func TestACountWithFiltersReadsTheirColumnsAndOfTheseWhatPruningLeaves(t *testin
 		if c.column != "" {
 			r.Query.Columns = []source.Column{source.Col(c.column)}
 		}
-		plan, err := p.Explain(t.Context(), source.HubToken{}, r)
+		plan, err := p.Explain(t.Context(), source.HubToken{}, r, Admission{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +125,7 @@ func TestACountWithFiltersReadsTheirColumnsAndOfTheseWhatPruningLeaves(t *testin
 		}
 		r.Query.Columns = nil // and a count of a read of all columns does not read them
 		h.counted()
-		rows, from, err := p.Count(t.Context(), source.HubToken{}, r)
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, r, Admission{})
 		if err != nil || rows != c.want || from != FromScan {
 			t.Errorf("%s: %d rows from %s, %v; want %d", c.filter, rows, from, err, c.want)
 		}
@@ -137,18 +140,92 @@ func TestACountWithFiltersReadsTheirColumnsAndOfTheseWhatPruningLeaves(t *testin
 	}
 }
 
+// lessor lends memory to one at a time, and counts.
+type lessor struct {
+	room            chan struct{}
+	leases, taken   atomic.Int64
+	turns, tried    atomic.Int64
+	given, smallest atomic.Int64
+}
+
+func (l *lessor) lease(ctx context.Context, n int64) (func(), error) {
+	select {
+	case l.room <- struct{}{}:
+	case <-ctx.Done():
+		return func() {}, ctx.Err()
+	}
+	if l.leases.Add(1) == 1 || n < l.smallest.Load() {
+		l.smallest.Store(n)
+	}
+	l.taken.Add(1)
+	return func() { l.taken.Add(-1); <-l.room }, nil
+}
+
+func (l *lessor) Take(context.Context) error { l.turns.Add(1); return nil }
+func (l *lessor) TryTake() bool              { l.tried.Add(1); return false }
+func (l *lessor) Give()                      { l.given.Add(1) }
+
+func TestACountAndAnExplainReadAFileWhenItsMemoryIsThere(t *testing.T) {
+	const files = 6
+	h, contents := newMemHub(), map[string][]byte{}
+	for i := range files {
+		contents[fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, files)] = countable(t, i*countGroups*countPerGroup)
+	}
+	h.commit(repo, "main", contents)
+	p := planner(h)
+	r := request(t)
+	r.Query.Filters = filters(t, `[["id",">=",0]]`)
+	for name, call := range map[string]func(context.Context, Admission) error{
+		"count": func(ctx context.Context, a Admission) error {
+			rows, _, err := p.Count(ctx, source.HubToken{}, r, a)
+			if err == nil && rows != files*countGroups*countPerGroup {
+				t.Errorf("%d rows", rows)
+			}
+			return err
+		},
+		"explain": func(ctx context.Context, a Admission) error {
+			_, err := p.Explain(ctx, source.HubToken{}, r, a)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &lessor{room: make(chan struct{}, 1)}
+			a := Admission{Lease: l.lease, Turns: l}
+			if err := call(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+			if l.leases.Load() != files || l.smallest.Load() < 1<<20 || l.taken.Load() != 0 {
+				t.Errorf("%d leases of %d bytes at least, %d of them not given back", l.leases.Load(), l.smallest.Load(), l.taken.Load())
+			}
+			if turns := l.turns.Load(); turns != l.given.Load() || (turns > 0) != (name == "count") {
+				t.Errorf("%d turns were taken, %d given back", turns, l.given.Load())
+			}
+			l.room <- struct{}{} // nobody gives it back
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			h.counted()
+			if err := call(ctx, a); source.KindOf(err) != source.KindDeadline {
+				t.Errorf("without memory: %v", err)
+			}
+			if _, _, reads := h.counted(); reads > 0 {
+				t.Errorf("without memory there were %d reads", reads)
+			}
+		})
+	}
+}
+
 func TestACountOfADistantDatasetTakesListingsAndFooters(t *testing.T) {
 	run := hubtest.New(t, hubtest.With(hubtest.Options{LFSThreshold: 1000, Record: true}), hubtest.Dataset(repo, shardFiles(t, 0)))
 	p := hubPlanner(t, run, "")
 	run.ForgetRequests()
-	rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t))
+	rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t), Admission{})
 	if err != nil || rows != shardCount*shardRows || from != FromFooters {
 		t.Fatalf("%d rows from %s, %v", rows, from, err)
 	}
 	if h, c := counted(run); h > 4+shardCount || c > shardCount {
 		t.Errorf("%d requests at the Hub, %d at storage", h, c)
 	}
-	if _, _, err := p.Count(t.Context(), source.HubToken{}, request(t)); err != nil {
+	if _, _, err := p.Count(t.Context(), source.HubToken{}, request(t), Admission{}); err != nil {
 		t.Fatal(err)
 	}
 	if h, c := counted(run); h > 1 || c > 0 {
@@ -170,7 +247,7 @@ func TestAFilteredCountOfADistantFileDownloadsOneOfItsColumns(t *testing.T) {
 		`[["c07",">=",{"$dec":"-9223372036854775808"}]]`: {groups * perGroup, 1.0 / columns},
 		fmt.Sprintf(`[["id",">=",%d]]`, perGroup*4-100):  {100, 1.0 / columns / groups / 2},
 	} {
-		rows, from, err := p.Count(t.Context(), source.HubToken{}, distantRequest(t, nil, filter))
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, distantRequest(t, nil, filter), Admission{})
 		if err != nil || rows != want.rows || from != FromScan {
 			t.Fatalf("%s: %d rows from %s, %v", filter, rows, from, err)
 		}

@@ -97,13 +97,13 @@ func TestFootersOfAllPlansAreDecodedInOneRoom(t *testing.T) {
 			return err
 		},
 		"count": func(ctx context.Context) error {
-			_, _, err := p.Count(ctx, source.HubToken{}, request(t))
+			_, _, err := p.Count(ctx, source.HubToken{}, request(t), Admission{})
 			return err
 		},
 		"explain": func(ctx context.Context) error {
 			r := request(t)
 			r.Query.Filters = filters(t, `[["c1",">=",0]]`)
-			_, err := p.Explain(ctx, source.HubToken{}, r)
+			_, err := p.Explain(ctx, source.HubToken{}, r, Admission{})
 			return err
 		},
 	}

@@ -11,8 +11,8 @@ import (
 
 // Explain is Plan whose Files also tell what their streams would find out before
 // they decode a row group: bloom filters, dictionary pages and page indexes of the
-// kept files are read. The partitions are Plan's.
-func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request) (*Plan, error) {
+// kept files are read, each when it is admitted. The partitions are Plan's.
+func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request, a Admission) (*Plan, error) {
 	d, plan, err := p.planned(ctx, token, r)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,12 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request)
 		}
 		group.Go(func() (err error) {
 			defer recovered(&err, "explain", f.Path)
-			f.Groups, err = p.examine(ctx, d, i, r.Query)
+			// Before the footer is there, whose room others wait for.
+			release, err := a.lease(ctx, scan.ExamineBytes)
+			defer release()
+			if err == nil {
+				f.Groups, err = p.examine(ctx, d, i, r.Query)
+			}
 			return err
 		})
 	}

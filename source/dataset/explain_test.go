@@ -56,7 +56,7 @@ func TestExplainTellsWhichLayerSparesWhat(t *testing.T) {
 	} {
 		r := request(t)
 		r.Query.Filters = filters(t, text)
-		plan, err := p.Explain(t.Context(), source.HubToken{}, r)
+		plan, err := p.Explain(t.Context(), source.HubToken{}, r, Admission{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestExplainTellsWhichLayerSparesWhat(t *testing.T) {
 	}
 	r := request(t)
 	r.Limit = 1500
-	plan, err := p.Explain(t.Context(), source.HubToken{}, r)
+	plan, err := p.Explain(t.Context(), source.HubToken{}, r, Admission{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,6 @@ func TestExplainFailsWithTheReadThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.denied[token] = true
-	_, err := p.Explain(t.Context(), token, r)
+	_, err := p.Explain(t.Context(), token, r, Admission{})
 	wantError(t, err, source.KindDenied, "train-00000")
 }

@@ -362,7 +362,7 @@ func TestBeyondFootersMaxSomeFootersAreRead(t *testing.T) {
 		}
 	})
 	t.Run("a count reads all of them", func(t *testing.T) {
-		rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t))
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, request(t), Admission{})
 		if err != nil || rows != 200 || from != FromFooters {
 			t.Errorf("got %d from %s, %v", rows, from, err)
 		}
@@ -496,7 +496,7 @@ func TestAConflictOfTypesConcernsOnlyWhoReadsTheColumn(t *testing.T) {
 	t.Run("rows can be counted", func(t *testing.T) {
 		r := request(t)
 		r.Query.Columns = id
-		if rows, _, err := p.Count(t.Context(), source.HubToken{}, r); err != nil || rows != 6 {
+		if rows, _, err := p.Count(t.Context(), source.HubToken{}, r, Admission{}); err != nil || rows != 6 {
 			t.Errorf("got %d, %v", rows, err)
 		}
 	})

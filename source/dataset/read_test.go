@@ -310,7 +310,7 @@ func TestCountIsWhatReadingGives(t *testing.T) {
 		if c.filter != "" {
 			r.Query.Filters = filters(t, c.filter)
 		}
-		rows, from, err := p.Count(t.Context(), source.HubToken{}, r)
+		rows, from, err := p.Count(t.Context(), source.HubToken{}, r, Admission{})
 		if err != nil || rows != c.want || from != c.from {
 			t.Errorf("%s limit %d: got %d from %s (%v), want %d from %s", c.filter, c.limit, rows, from, err, c.want, c.from)
 		}

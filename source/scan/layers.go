@@ -18,6 +18,11 @@ const (
 	// maxDictionary is the largest dictionary that is looked at before the data,
 	// inflated. Writers stop at 1 MiB.
 	maxDictionary = 4 << 20
+	// maxDictionaryDecoded is what it may become.
+	maxDictionaryDecoded = 16 * maxDictionary
+	// ExamineBytes is about the most memory that Query.Examine takes at one time: a
+	// window of page indexes, and a dictionary.
+	ExamineBytes = 4*aheadIndexBytes + maxDictionaryDecoded
 	// wholeBloom: a smaller filter is read at once, a larger one block by block.
 	wholeBloom = 16 << 10
 )
@@ -208,7 +213,7 @@ func (ft *Footer) onlyDictionary(group, leaf int) bool {
 // is for whoever reads the data to say.
 func (p *prospector) byEntries(ctx context.Context, c candidate, leaf int, s section, data []byte) error {
 	n := p.flat[leaf]
-	mem := &meter{mem: p.memory, limit: 16 * maxDictionary}
+	mem := &meter{mem: p.memory, limit: maxDictionaryDecoded}
 	mem.begin()
 	entries, err := p.entries(c.group, n, s, data, mem)
 	if entries == nil || err != nil {
