@@ -143,6 +143,27 @@ def test_spark_sql_runs_over_it(spark: SparkSession, read: DataFrameReader) -> N
     assert [tuple(r) for r in got] == [("de", 300), ("en", 300), ("zh-cn", 300)]
 
 
+def test_a_view_of_sql_is_read_and_a_table_of_the_catalog_refused_with_the_way_out(
+    spark: SparkSession, server: FlightServer
+) -> None:
+    options = f"OPTIONS (path 'demo/flights', server '{server.url}', token '{READER}')"
+    spark.sql(f"CREATE TEMPORARY VIEW flights_of_sql USING hubflight {options}")
+    assert spark.sql("SELECT count(*) FROM flights_of_sql").first()[0] == 6000  # type: ignore[index]
+    way_out = r"CREATE TEMPORARY VIEW name USING hubflight OPTIONS \(path 'ns/name'\)"
+    with pytest.raises(Exception, match=rf"CREATE TABLE: Spark tells the source neither path.*{way_out}") as caught:
+        spark.sql(f"CREATE TABLE flights_table USING hubflight {options}")
+    assert READER not in str(caught.value)
+    spark.sql(f"CREATE TABLE flights_table (hour INT) USING hubflight {options}")  # of which no source hears
+    try:
+        for statement in ("SELECT * FROM flights_table", "INSERT INTO flights_table VALUES (1)"):
+            with pytest.raises(Exception, match=rf"the dataset is missing.*{way_out}"):
+                spark.sql(statement).collect()
+    finally:
+        spark.sql("DROP TABLE flights_table")
+    with pytest.raises(Exception, match="the dataset is missing"):
+        spark.read.format("hubflight").load()
+
+
 def test_two_scans_of_one_data_frame_agree(read: DataFrameReader) -> None:
     df = read.load("demo/flights")
     assert df.where("hour = 1").count() == 10

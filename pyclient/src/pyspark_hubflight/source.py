@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DefaultSource", "PythonSource", "register_as"]
 
 _SECRET = ("token", "server_token")
+_VIEW = "use CREATE TEMPORARY VIEW name USING hubflight OPTIONS (path 'ns/name')"
 
 
 class DefaultSource(DataSource):
@@ -70,6 +71,7 @@ class DefaultSource(DataSource):
         from pyspark_hubflight.schemas import arrow_schema
         from pyspark_hubflight.writer import Writer
 
+        self._check_table()
         options = parse_write(self._options)
         server = connect_to(options.connecting, options.dataset)
         mode = "overwrite" if overwrite else "append"
@@ -80,8 +82,29 @@ class DefaultSource(DataSource):
         from hubflight.connection import connect_to
         from hubflight.options import parse_read
 
+        self._check_table()
         options = parse_read(_with_profile(self._options))
         return options.command, self._server or connect_to(options.connecting, options.command["dataset"])
+
+    def _check_table(self) -> None:
+        """Refuses tables of Spark's catalog, with the way out.
+
+        When one is created, Spark gives a source the table's properties with the options. When it is read or inserted
+        into, it gives nothing, not even the path.
+        """
+        from hubflight.errors import InvalidOption, Unsupported
+
+        given = {name.lower() for name in self._options}
+        if given & {"provider", "location"}:
+            raise Unsupported(
+                "[unsupported] CREATE TABLE: Spark tells the source neither path nor options of a table that it reads: "
+                + _VIEW
+            )
+        if "path" not in given:
+            raise InvalidOption(
+                '[invalid] path: the dataset is missing: .load("ns/name") or .save("ns/name"); in the place of a table '
+                f"of Spark's catalog, whose path Spark does not tell, {_VIEW}"
+            )
 
 
 class PythonSource(DefaultSource):
