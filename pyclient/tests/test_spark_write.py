@@ -137,6 +137,29 @@ def test_a_column_that_does_not_fit_is_named(spark: SparkSession, write: Any, na
         write(frame(spark).withColumnRenamed("amount", "amounts")).mode("append").save(name)
 
 
+def test_columns_that_differ_in_case_only_are_refused_unless_spark_tells_them_apart(
+    spark: SparkSession, server: FlightServer, client: Client, write: Any, name: str
+) -> None:
+    import pyspark_hubflight
+
+    df = spark.range(3).toDF("id").selectExpr("id", "id + 1 as ID")
+    near: dict[str, Any] = {"server": server.url, "token": WRITER, "create_repo": True}
+    error = "the columns 'id' and 'ID' differ in case only"
+    with pytest.raises(Exception, match=rf"{error}.*spark.sql.caseSensitive and use pyspark_hubflight.write"):
+        write(df).option("create_repo", "true").mode("append").save(name)
+    for function, path in ((pyspark_hubflight.write, name), (pyspark_hubflight.write_parquet, f"hf://datasets/{name}")):
+        with pytest.raises(hubflight.InvalidOption, match=error):
+            function(df, path, **near)
+        with pytest.raises(hubflight.DatasetNotFound):  # nothing was sent, and no repository made
+            client.dataset(name).plan()
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        pyspark_hubflight.write(df, name, **near)
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+    assert client.dataset(name).schema.names == ["id", "ID"]
+
+
 def test_a_failed_task_commits_nothing(spark: SparkSession, client: Client, write: Any, name: str) -> None:
     write(frame(spark)).option("create_repo", "true").mode("append").save(name)
     head = client.dataset(name).plan().facts["sha"]

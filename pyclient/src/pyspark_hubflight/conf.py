@@ -1,4 +1,5 @@
-"""What is read from the conf of a Spark session: the Hub token, by everything that runs in the driver's own process.
+"""What is read from the conf of a Spark session by everything that runs in the driver's own process: the Hub token,
+and whether names of columns that differ in case are different ones.
 
 A data source's `format()` is not among them: Spark makes it in processes of its own, to which it gives the options and
 no conf.
@@ -12,9 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["with_token"]
+__all__ = ["is_case_sensitive", "with_token"]
 
 _KEY = "spark.hubflight.token"
+
+
+def is_case_sensitive(session: SparkSession) -> bool:
+    """Whether Spark tells ``id`` from ``ID``; unless somebody said so, it does not."""
+    try:
+        value = session.conf.get("spark.sql.caseSensitive", "false")
+    except Exception:  # a Connect server may refuse to tell
+        return False
+    return str(value).strip().lower() == "true"
 
 
 def with_token(options: Mapping[str, Any], session: SparkSession) -> dict[str, Any]:

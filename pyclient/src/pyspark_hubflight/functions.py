@@ -77,12 +77,11 @@ def write(df: DataFrame, path: str | PathLike[str], mode: str = "append", **opti
     from hubflight.options import parse_mode, parse_write
     from hubflight.writing import Job, WriteResult
     from pyspark_hubflight.conf import with_token
-    from pyspark_hubflight.parquet import run_job
-    from pyspark_hubflight.schemas import arrow_schema
+    from pyspark_hubflight.parquet import run_job, written_schema
 
     mode = parse_mode(mode)
     parsed = parse_write({"path": path, **with_token(options, df.sparkSession)})
-    job = Job.begin(connect_to(parsed.connecting, parsed.dataset), parsed, mode, arrow_schema(df.schema))
+    job = Job.begin(connect_to(parsed.connecting, parsed.dataset), parsed, mode, written_schema(df))
     if job.skipped is not None:
         return WriteResult(skipped=job.skipped)
     return run_job(df, job, keep_schema=mode != "append")

@@ -12,7 +12,7 @@ from hubflight import literals
 from hubflight._secret import Secret
 from hubflight.errors import InvalidOption, Unsupported
 from hubflight.options import WriteOptions, dataset_name, parse_mode, parse_write, split_revision
-from pyspark_hubflight.conf import with_token
+from pyspark_hubflight.conf import is_case_sensitive, with_token
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,9 +130,17 @@ def run_job(df: DataFrame, job: Job, keep_schema: bool, progress: bool | None = 
 def _begin(df: DataFrame, options: WriteOptions, mode: str | None, naming: str) -> Job:
     from hubflight.connection import connect_to
     from hubflight.writing import Job
-    from pyspark_hubflight.schemas import arrow_schema
 
-    return Job.begin(connect_to(options.connecting, options.dataset), options, mode, arrow_schema(df.schema), naming)
+    return Job.begin(connect_to(options.connecting, options.dataset), options, mode, written_schema(df), naming)
+
+
+def written_schema(df: DataFrame) -> pa.Schema:
+    """The Arrow schema in which a DataFrame is written; one that cannot be is refused, by its column."""
+    from pyspark_hubflight.schemas import arrow_schema, check_names
+
+    if not is_case_sensitive(df.sparkSession):
+        check_names(df.schema, "set spark.sql.caseSensitive")
+    return arrow_schema(df.schema)
 
 
 def _stage_function(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hubflight.errors import Unsupported
+from hubflight.errors import InvalidOption, Unsupported
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql.types import StructField, StructType
 
-__all__ = ["arrow_schema", "spark_schema"]
+__all__ = ["arrow_schema", "check_names", "spark_schema"]
 
 
 def spark_schema(schema: pa.Schema) -> StructType:
@@ -37,6 +37,19 @@ def arrow_schema(schema: StructType) -> pa.Schema:
         return _arrow_schema(schema)
     except PySparkException as exc:
         raise Unsupported(f"[unsupported] schema: {exc}") from None
+
+
+def check_names(schema: StructType, way_out: str) -> None:
+    """Refuses to write columns that differ in case only, as Spark's own Parquet writer does: it could not name one of
+    them when it reads them."""
+    seen: dict[str, str] = {}
+    for name in schema.fieldNames():
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            raise InvalidOption(
+                f"[invalid] write: the columns {other!r} and {name!r} differ in case only, which Spark does not tell "
+                f"apart when it reads them: rename one, or {way_out}"
+            )
 
 
 def _check(field: StructField) -> None:

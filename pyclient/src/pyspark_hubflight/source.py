@@ -68,11 +68,13 @@ class DefaultSource(DataSource):
         from hubflight.connection import connect_to
         from hubflight.options import parse_write
         from hubflight.writing import Job
-        from pyspark_hubflight.schemas import arrow_schema
+        from pyspark_hubflight.schemas import arrow_schema, check_names
         from pyspark_hubflight.writer import Writer
 
         self._check_table()
         options = parse_write(self._options)
+        # The session's conf, which could allow them, is not told here.
+        check_names(schema, "set spark.sql.caseSensitive and use pyspark_hubflight.write")
         server = connect_to(options.connecting, options.dataset)
         mode = "overwrite" if overwrite else "append"
         return Writer(Job.begin(server, options, mode, arrow_schema(schema)), overwrite)
