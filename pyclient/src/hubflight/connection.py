@@ -32,6 +32,7 @@ from hubflight.errors import (
 )
 from hubflight.interrupts import aside
 from hubflight.options import Connecting
+from hubflight.tls import Tls, find_tls
 
 __all__ = ["EMBEDDED", "PATIENT", "Connection", "Retry", "Server", "connect_to", "locations_of", "resolve_server"]
 
@@ -88,7 +89,7 @@ PATIENT = Retry(unreachable=180.0)
 
 @dataclass(frozen=True)
 class Server:
-    """A server's address and the tokens that are sent to it. Picklable; its repr holds no token.
+    """A server's address, the tokens that are sent to it, and whose certificates. Picklable; its repr holds no token.
 
     With ``embedded`` it is the server of whichever machine asks, found or started when it is needed.
     """
@@ -97,6 +98,7 @@ class Server:
     server_token: Secret | None = None
     hub_token: Secret | None = None
     embedded: Embedded | None = None
+    tls: Tls | None = None
 
     def here(self) -> Server:
         """The server with the address that it has on this machine."""
@@ -107,7 +109,8 @@ class Server:
 
     def at(self, uri: str) -> Server:
         """The same credentials for another address that the server named."""
-        return Server(_checked_uri(uri, self.hub_token or self.server_token), self.server_token, self.hub_token)
+        uri = _checked_uri(uri, self.hub_token or self.server_token)
+        return Server(uri, self.server_token, self.hub_token, tls=self.tls)
 
 
 def resolve_server(given: Connecting) -> Server:
@@ -123,7 +126,7 @@ def resolve_server(given: Connecting) -> Server:
     if hub_token is None and _is_private(uri):
         # A token that nobody gave explicitly never crosses a network in clear text; one that was given is refused.
         hub_token = find_hub_token()
-    return Server(uri, server_token, hub_token)
+    return Server(uri, server_token, hub_token, tls=find_tls())
 
 
 def _checked_uri(uri: str, secret: Secret | None) -> str:
@@ -199,10 +202,10 @@ class Connection:
 
     def _connect(self) -> None:
         self._at = self.server.here()
+        uri, tls = self._at.uri, self._at.tls
+        encrypted = tls.arguments() if tls is not None and uri.startswith("grpc+tls") else {}
         try:
-            self._client = flight.connect(
-                self._at.uri, generic_options=_options(self._at.uri), middleware=[self._requests]
-            )
+            self._client = flight.connect(uri, generic_options=_options(uri), middleware=[self._requests], **encrypted)
         except Exception as exc:
             raise self.error(exc) from None
 

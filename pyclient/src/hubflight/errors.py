@@ -20,6 +20,7 @@ __all__ = [
     "CorruptFile",
     "DatasetNotFound",
     "DeadlineExceeded",
+    "HandshakeFailed",
     "HubUnavailable",
     "HubflightError",
     "InternalError",
@@ -183,6 +184,12 @@ class ServerUnreachable(HubflightError):
     retryable = True
 
 
+class HandshakeFailed(ServerUnreachable):
+    """There is a server, and TLS with it cannot be: it, or this client, has a certificate that the other refuses."""
+
+    retryable = False
+
+
 _BY_KIND: dict[str, type[HubflightError]] = {
     cls.kind: cls
     for cls in (
@@ -191,6 +198,25 @@ _BY_KIND: dict[str, type[HubflightError]] = {
         Canceled, DeadlineExceeded, InternalError,
     )
 }  # fmt: skip
+
+# What gRPC says of a handshake that will never be another. One that is cut, as by a restart, is not among them.
+_HANDSHAKES = (
+    (
+        re.compile(r"certificate.verify.failed", re.IGNORECASE),
+        "its certificate is of nobody that this machine trusts, or has expired: if its CA is your own, name the CA's "
+        "file in HUBFLIGHT_TLS_CA",
+    ),
+    (
+        re.compile(r"not in peer certificate|hostname verification", re.IGNORECASE),
+        "its certificate is of another host: use the name that is in it",
+    ),
+    (re.compile(r"wrong.version.number", re.IGNORECASE), "it does not speak TLS: check the address, or use grpc://"),
+    (
+        re.compile(r"TSI_DATA_CORRUPTED|ssl\w* ?alert|alert (bad|unknown|certificate|handshake)", re.IGNORECASE),
+        "it refuses this client, probably because it wants a certificate that it knows: name its file in "
+        "HUBFLIGHT_TLS_CERT, and its key's in HUBFLIGHT_TLS_KEY",
+    ),
+)
 
 _KIND = re.compile(r"\[(" + "|".join(_BY_KIND) + r")\] ")
 # What the layers below append to our text, gRPC's copy of it included.
@@ -244,6 +270,9 @@ def from_arrow(exc: BaseException, server: str, *secrets: Secret | None) -> Hubf
     if isinstance(exc, flight.FlightServerError):  # UNKNOWN: without a kind it is an ordinary bug
         return InternalError(f"[internal] {server}: {text}")
     if isinstance(exc, (flight.FlightError, OSError)):
+        for sign, hint in _HANDSHAKES if server.startswith("grpc+tls") else ():
+            if sign.search(text):
+                return HandshakeFailed(f"[transport] no TLS with the hubflight server at {server}: {text}: {hint}")
         return ServerUnreachable(
             f"[transport] the hubflight server at {server} did not answer: {text}: "
             "check the address and that `hubflight serve` is running"

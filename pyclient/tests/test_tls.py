@@ -1,0 +1,157 @@
+"""Servers whose certificate is of a CA of one's own, and servers that want one of the client."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import hubflight
+from flightserver import FlightServer
+from hubflight.connection import resolve_server
+from hubflight.options import Connecting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pyspark.sql import SparkSession
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl"),
+]
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ca`, and by it `server`, `elsewhere` (of another host) and `client`; `stranger` is by nobody: .pem and .key."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    def request(name: str, *how: str) -> None:
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        openssl("req", *curve, "-keyout", f"{name}.key", "-subj", f"/CN={name}", *how)
+
+    for name in ("ca", "stranger"):
+        request(name, "-x509", "-days", "2", "-out", f"{name}.pem")
+    for name, host in (("server", "IP:127.0.0.1"), ("elsewhere", "DNS:elsewhere.test"), ("client", "DNS:client.test")):
+        request(name, "-out", f"{name}.csr")
+        (folder / "ext").write_text(f"subjectAltName={host}\n")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+    openssl("ec", "-in", "client.key", "-out", "locked.key", "-aes128", "-passout", "pass:x")
+    (folder / "nonsense.pem").write_text("nonsense\n")
+    return folder
+
+
+@pytest.fixture
+def serve(pems: Path, tmp_path: Path, seeds: dict[str, Any]) -> Iterator[Callable[..., str]]:
+    """Starts a server with one of the certificates; gives its address."""
+    started: list[FlightServer] = []
+
+    def start(name: str, *flags: str) -> str:
+        certificate = ("--server.tls.cert", str(pems / f"{name}.pem"), "--server.tls.key", str(pems / f"{name}.key"))
+        started.append(FlightServer(tmp_path, "--local.roots", str(seeds["folder"]), *certificate, *flags).start())
+        return started[-1].url
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def use(pems: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Names files in the environment."""
+
+    def names(**files: str | None) -> None:
+        for what in ("ca", "cert", "key"):
+            variable = f"HUBFLIGHT_TLS_{what.upper()}"
+            if files.get(what):
+                monkeypatch.setenv(variable, str(pems / str(files[what])))
+            else:
+                monkeypatch.delenv(variable, raising=False)
+
+    return names
+
+
+def test_a_server_of_ones_own_ca_is_trusted_if_the_ca_is_named(
+    serve: Any, use: Any, seeds: dict[str, Any], pems: Path
+) -> None:
+    url = serve("server")
+    assert url.startswith("grpc+tls://")
+    use(ca="ca.pem")
+    assert hubflight.connect(url).dataset(f"file://{seeds['folder']}/flights").to_table().num_rows == 6000
+    for ca in (None, "stranger.pem"):
+        use(ca=ca)
+        began = time.monotonic()
+        with pytest.raises(hubflight.HandshakeFailed, match="HUBFLIGHT_TLS_CA"):
+            hubflight.connect(url).version()
+        assert time.monotonic() - began < 5  # there is nothing to wait for
+
+
+def test_a_server_that_wants_a_certificate_gets_it_also_from_where_its_files_are_not(
+    serve: Any, use: Any, seeds: dict[str, Any], pems: Path
+) -> None:
+    url = serve("server", "--server.tls.client_ca", str(pems / "ca.pem"))
+    for cert in (None, "stranger"):
+        use(ca="ca.pem", cert=cert and f"{cert}.pem", key=cert and f"{cert}.key")
+        with pytest.raises(hubflight.HandshakeFailed, match=r"HUBFLIGHT_TLS_CERT.*HUBFLIGHT_TLS_KEY"):
+            hubflight.connect(url).version()
+    use(ca="ca.pem", cert="client.pem", key="client.key")
+    server = hubflight.connect(url).server
+    assert "PRIVATE" not in repr(server)
+    plan = hubflight.connect(url).dataset(f"file://{seeds['folder']}/flights").plan()
+    use()
+    elsewhere: hubflight.Server = pickle.loads(pickle.dumps(server))  # noqa: S301
+    again = elsewhere.at(url)  # as a location of the plan
+    rows = [sum(b.num_rows for b in hubflight.read_partition(again, part)) for part in plan.partitions]
+    assert sum(rows) == 6000
+
+
+@pytest.mark.spark
+def test_the_tasks_of_spark_need_neither_files_nor_variables(
+    serve: Any, use: Any, seeds: dict[str, Any], pems: Path, spark: SparkSession
+) -> None:
+    import pyspark_hubflight
+
+    url = serve("server", "--server.tls.client_ca", str(pems / "ca.pem"))
+    use(ca="ca.pem", cert="client.pem", key="client.key")
+    frame = pyspark_hubflight.read(spark, f"file://{seeds['folder']}/flights", server=url)
+    use()  # as for the tasks, whose environment is that of the session's start
+    assert frame.count() == 6000
+
+
+def test_a_certificate_of_another_host_and_a_server_without_tls_are_said_at_once(
+    serve: Any, use: Any, server: FlightServer
+) -> None:
+    use(ca="ca.pem")
+    with pytest.raises(hubflight.HandshakeFailed, match="is of another host"):
+        hubflight.connect(serve("elsewhere")).version()
+    with pytest.raises(hubflight.HandshakeFailed, match="does not speak TLS"):
+        hubflight.connect(server.url.replace("grpc://", "grpc+tls://")).version()
+    assert hubflight.connect(server.url).version()["wire"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"ca": "nowhere.pem"}, "HUBFLIGHT_TLS_CA: .*nowhere.pem cannot be read"),
+        ({"ca": "nonsense.pem"}, "HUBFLIGHT_TLS_CA: .*nonsense.pem holds no certificate"),
+        ({"cert": "client.pem"}, "set both"),
+        ({"key": "client.key"}, "set both"),
+        ({"cert": "client.pem", "key": "server.key"}, "the key that belongs to it"),
+        ({"cert": "client.pem", "key": "locked.key"}, "not encrypted"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(use: Any, files: dict[str, str], text: str) -> None:
+    use(**files)
+    with pytest.raises(hubflight.InvalidOption, match=text) as caught:
+        resolve_server(Connecting(server="grpc+tls://127.0.0.1:1"))
+    assert "BEGIN" not in str(caught.value)
