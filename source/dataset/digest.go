@@ -20,14 +20,18 @@ type digest struct {
 
 // readFooters fills the digests of some files.
 func (p *Planner) readFooters(ctx context.Context, d *description, r Request, which []int, decide bool) error {
-	return p.eachFooter(ctx, d.data, d.files, which, func(i int, f *scan.Footer) {
+	err := p.eachFooter(ctx, d.data, d.files, which, func(i int, f *scan.Footer) {
 		g := &digest{schema: d.schemas.same(f.Schema()), rows: f.NumRows()}
 		if decide {
 			// That the files' schemas disagree is said first, so this error has to wait.
-			g.groups, g.err = r.Query.Prune(f)
+			g.groups, g.err = r.Query.Prune(ctx, f)
 		}
 		d.digests[i] = g
 	})
+	if err == nil {
+		err = ctx.Err() // which kept row groups from being decided about
+	}
+	return err
 }
 
 // schemaSet makes one of equal schemas: a dataset's files mostly have the same, and

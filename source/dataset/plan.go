@@ -15,9 +15,10 @@ import (
 // from them.
 type description struct {
 	*selection
-	digests []*digest     // one per file; nil = its footer was not read
-	schemas schemaSet     // of the files
-	schema  *arrow.Schema // of the stream, with metadata
+	digests []*digest              // one per file; nil = its footer was not read
+	schemas schemaSet              // of the files
+	schema  *arrow.Schema          // of the stream, with metadata
+	given   map[*arrow.Schema]bool // whether the stream's follows from a file's
 }
 
 // describe computes the schema, for GetSchema and for plans alike: from the same
@@ -27,7 +28,7 @@ func (p *Planner) describe(ctx context.Context, token source.HubToken, r Request
 	if err != nil {
 		return nil, err
 	}
-	d := &description{selection: s, digests: make([]*digest, len(s.files))}
+	d := &description{selection: s, digests: make([]*digest, len(s.files)), given: make(map[*arrow.Schema]bool)}
 	if err := p.readFooters(ctx, d, r, sampled(len(s.files), p.footersMax), decide); err != nil {
 		return nil, d.name(err)
 	}
@@ -166,8 +167,13 @@ func (d *description) gives(f source.File, own *arrow.Schema, q scan.Query) bool
 	if converted && d.facts.Sha == d.facts.DataSha || d.facts.Partial != (converted && strings.Contains(f.Path, "/partial-")) {
 		return false
 	}
-	out, err := q.Output(own)
-	return err == nil && sameSchema(d.facts.attach(out, featuresOf(own)), d.schema)
+	given, known := d.given[own]
+	if !known {
+		out, err := q.Output(own)
+		given = err == nil && sameSchema(d.facts.attach(out, featuresOf(own)), d.schema)
+		d.given[own] = given
+	}
+	return given
 }
 
 func (d *description) partition(f chosenFile, r Request) Partition {

@@ -72,7 +72,47 @@ func (f *Filter) bind(schema *arrow.Schema, logic Logic, missing bool) (*Bound, 
 			b.or[i] = append(b.or[i], bound)
 		}
 	}
-	return b, nil
+	return b, b.fold(f, logic, foldFrom)
+}
+
+// foldFrom is from how many equalities of one column on they are one test. Fewer
+// cost little, and apart each of them can be known to be absent.
+const foldFrom = 32
+
+// fold makes an "in" of the conjunctions that are one equality of the same column, if
+// they are so many: a long OR costs as much as its tests are many, for every row group
+// and every row.
+func (b *Bound) fold(f *Filter, logic Logic, from int) error {
+	values := make([][]Literal, len(b.leaves))
+	single := func(i int) bool { // not "= null", which is no test
+		return len(b.or[i]) == 1 && f.or[i][0].op == Eq && b.or[i][0].test != nil
+	}
+	for i := range b.or {
+		if single(i) {
+			leaf := b.or[i][0].leaf
+			values[leaf] = append(values[leaf], f.or[i][0].values...)
+		}
+	}
+	var or [][]boundTerm
+	for i, and := range b.or {
+		if !single(i) || len(values[and[0].leaf]) < from {
+			or = append(or, and)
+		}
+	}
+	for leaf := range values {
+		if len(values[leaf]) < from {
+			continue
+		}
+		for some := range slices.Chunk(values[leaf], maxSought) {
+			test, err := newTest(b.leaves[leaf].col, logic, In, some)
+			if err != nil {
+				return err
+			}
+			or = append(or, []boundTerm{{leaf: leaf, test: test}})
+		}
+	}
+	b.or = or
+	return nil
 }
 
 func (b *Bound) term(schema *arrow.Schema, logic Logic, missing bool, t Term) (boundTerm, error) {

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,5 +119,33 @@ func TestPathsAreDistinctAndPresent(t *testing.T) {
 	}
 	if _, err := f.Bind(bindSchema, PyArrow); err == nil {
 		t.Fatal("Bind accepted a missing column")
+	}
+}
+
+// orOf is an OR of n conjunctions, in whose text %d stands for their numbers.
+func orOf(n int, conjunction string) string {
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(conjunction, "%d", strconv.Itoa(900_001+2*i))
+	}
+	return "[" + strings.Join(parts, ",") + "]"
+}
+
+func TestManyEqualitiesOfAColumnAreFewTests(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "a", Type: arrow.PrimitiveTypes.Int64}, {Name: "b", Type: arrow.BinaryTypes.String}}, nil)
+	for text, want := range map[string]int{
+		orOf(foldFrom-1, `[["a","=",%d]]`): foldFrom - 1, // each of them can be known to be absent
+		orOf(foldFrom, `[["a","=",%d]]`):   1,
+		orOf(maxSought, `[["a","=",%d]]`):  1,
+		orOf(2_500, `[["a","=",%d]]`):      3, // each of which can still be looked up
+		orOf(100, `[["a","=",%d]],[["b","=","%d"]],[["a",">",%d]],[["a","=",null]],[["a","=",%d],["b","=","x"]]`): 302,
+	} {
+		b, err := mustParse(t, text).Bind(schema, PyArrow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b.or) != want {
+			t.Errorf("%.80s… has %d conjunctions, want %d", text, len(b.or), want)
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/scalar"
 )
 
 // bytesTest tests strings and binaries of every layout, byte by byte.
@@ -64,16 +63,16 @@ func (t *bytesTest) fill(dst, want []uint64, arr arrow.Array) { fillBytes(dst, w
 
 // may knows bounds as lower and upper limits: a truncated minimum is a prefix
 // and hence smaller, a truncated maximum was rounded up by its writer.
-func (t *bytesTest) may(minBound, maxBound scalar.Scalar, exact bool) bool {
-	lo, okLo := statBytes(minBound)
-	hi, okHi := statBytes(maxBound)
+func (t *bytesTest) may(s *Stats) bool {
+	lo, okLo := statBytes(s.Min)
+	hi, okHi := statBytes(s.Max)
 	if okLo && okHi && bytes.Compare(lo, hi) > 0 {
 		okLo, okHi = false, false // written in another order: worthless
 	}
 	// What is left says "at least lo" and "at most hi", each if it is known.
 	atLeast := func(v string) bool { return !okLo || v >= string(lo) }
 	atMost := func(v string) bool { return !okHi || v <= string(hi) }
-	single := exact && okLo && okHi && bytes.Equal(lo, hi)
+	single := s.Exact && okLo && okHi && bytes.Equal(lo, hi)
 	switch t.op {
 	case Eq:
 		return atLeast(t.operand) && atMost(t.operand)

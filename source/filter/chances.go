@@ -89,7 +89,7 @@ func (c *Chances) ByStats(known func(leaf int) (Stats, bool)) {
 	}
 	c.narrow(func(and []boundTerm) bool {
 		for i := range and {
-			if and[i].leaf >= 0 && !and[i].may(stats[and[i].leaf]) {
+			if and[i].leaf >= 0 && !and[i].may(&stats[and[i].leaf]) {
 				return false
 			}
 		}
@@ -99,8 +99,8 @@ func (c *Chances) ByStats(known func(leaf int) (Stats, bool)) {
 
 // MayMatch reports whether a part of the group, of which these statistics of one
 // leaf are known, may hold a row that satisfies a conjunction's terms about that
-// leaf.
-func (c *Chances) MayMatch(conjunction, leaf int, s Stats) bool {
+// leaf. s, which keeps what was made of it, is not used for another leaf.
+func (c *Chances) MayMatch(conjunction, leaf int, s *Stats) bool {
 	and := c.bound.or[conjunction]
 	for i := range and {
 		if and[i].leaf == leaf && !and[i].may(s) {
@@ -145,16 +145,17 @@ func (c *Chances) ByValues(ctx context.Context, leaf int, values arrow.Array) er
 	if got := classify(col.arr.DataType()); !c.bound.leaves[leaf].col.sameStorage(got) {
 		return columnError(c.bound.leaves[leaf].path, "the values are of type %s, the filter was bound to %s", got.arrow, c.bound.leaves[leaf].col.arrow)
 	}
-	if err := ctx.Err(); err != nil {
-		return source.AsError("filter", err)
-	}
 	words := (values.Len() + 63) / 64
 	scratch := make([]uint64, 3*words)
 	e := &evaluation{rows: values.Len(), columns: make([]column, len(c.bound.leaves))}
 	e.live, e.want, e.hits = scratch[:words], scratch[words:2*words], scratch[2*words:]
 	col.restrict(col.arr)
 	e.columns[leaf] = col
+	var stopped error
 	c.narrow(func(and []boundTerm) bool {
+		if stopped = ctx.Err(); stopped != nil {
+			return true
+		}
 		about, onNull := 0, !c.noNulls[leaf]
 		for w := range e.live {
 			e.live[w] = ^uint64(0)
@@ -174,6 +175,9 @@ func (c *Chances) ByValues(ctx context.Context, leaf int, values arrow.Array) er
 		}
 		return about == 0 || some || onNull
 	})
+	if stopped != nil {
+		return source.AsError("filter", stopped)
+	}
 	return nil
 }
 

@@ -186,7 +186,10 @@ func (c columnType) scaled(l Literal) number {
 			rat.SetFloat64(l.double)
 		}
 	}
-	return number{rat: rat.Mul(rat, pow10(int(c.scale)))}
+	if c.scale != 0 {
+		rat.Mul(rat, pow10(int(c.scale)))
+	}
+	return number{rat: rat}
 }
 
 // instant gives a date or timestamp literal in stored units. A date is its

@@ -5,7 +5,8 @@
 //
 //	parse.go     Parse: bytes → Filter, strict, with the place of every error
 //	bind.go      Bind: a Filter meets a schema: names, types and literals are
-//	             checked once, and every term becomes a test on stored values
+//	             checked once, and every term becomes a test on stored values,
+//	             many equalities of one column a single one
 //	stats.go     Bound.MayMatch: can a row group hold a wanted row at all?
 //	chances.go   Chances: the same from more than statistics: values that are known
 //	             to be absent, all the values there are, statistics of pages

@@ -40,10 +40,14 @@ func TestEvalAgreesWithARowByRowEvaluator(t *testing.T) {
 			columns[i] = g.column(fmt.Sprintf("c%d", i), genTypes[(int(seed)*3+i)%len(genTypes)], rows)
 		}
 		rec := record(columns, rows)
-		for range filters {
+		for k := range filters {
 			logic := pick(g, PyArrow, Spark)
 			text, or := g.filter(logic, columns)
-			bound, err := mustParse(t, text).Bind(rec.Schema(), logic)
+			f := mustParse(t, text)
+			bound, err := f.Bind(rec.Schema(), logic)
+			if err == nil && k%2 == 1 {
+				err = bound.fold(f, logic, 1)
+			}
 			if err != nil {
 				t.Fatalf("seed %d: %s: %v", seed, text, err)
 			}

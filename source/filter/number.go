@@ -1,12 +1,12 @@
 package filter
 
 import (
+	"maps"
 	"math"
 	"math/big"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/scalar"
 )
 
 // matcher is a term's test on values that are not null.
@@ -14,10 +14,9 @@ type matcher interface {
 	// fill sets dst's bit i where want's bit i is set and row i satisfies the
 	// test. Bits outside want are arbitrary.
 	fill(dst, want []uint64, arr arrow.Array)
-	// may reports whether a column whose values (but for NaN) lie between the
-	// bounds can hold one that satisfies the test. A nil bound is unknown;
-	// exact means that the bounds are values of the column.
-	may(minBound, maxBound scalar.Scalar, exact bool) bool
+	// may reports whether a column with these statistics can hold a value that
+	// satisfies the test. They are of one column, for all of its tests.
+	may(s *Stats) bool
 }
 
 // intTest tests columns that store integers: ints, decimals, bools, dates,
@@ -101,14 +100,11 @@ func (t *intTest) empty() bool {
 	return t.lo.Cmp(t.hi) > 0
 }
 
-func (t *intTest) may(minBound, maxBound scalar.Scalar, exact bool) bool {
-	lo, hi := statInt(t.col, t.logic, minBound, false), statInt(t.col, t.logic, maxBound, true)
-	if lo != nil && hi != nil && lo.Cmp(hi) > 0 {
-		lo, hi = nil, nil // written in another order: worthless
-	}
+func (t *intTest) may(s *Stats) bool {
+	lo, hi := s.ints(t.col, t.logic)
 	if t.negate {
 		// Every value is unwanted only if the whole span is.
-		return !(exact && lo != nil && hi != nil && t.covers(lo, hi))
+		return !(s.Exact && lo != nil && hi != nil && t.covers(lo, hi))
 	}
 	return t.touches(lo, hi)
 }
@@ -147,6 +143,7 @@ func (t *intTest) touches(lo, hi *big.Int) bool {
 type floatTest struct {
 	lo, hi float64 // lo > hi: no value
 	set    map[float64]struct{}
+	sorted []float64 // the set, for may
 	isSet  bool
 	nan    bool
 	negate bool
@@ -236,36 +233,23 @@ func newFloatSet(c columnType, logic Logic, negate bool, values []number) *float
 			t.set[v.special] = struct{}{}
 		}
 	}
+	t.sorted = slices.Sorted(maps.Keys(t.set))
 	t.loop = floatLoop(c, t)
 	return t
 }
 
 func (t *floatTest) fill(dst, want []uint64, arr arrow.Array) { t.loop(dst, want, arr) }
 
-func (t *floatTest) may(minBound, maxBound scalar.Scalar, _ bool) bool {
+func (t *floatTest) may(s *Stats) bool {
 	// Writers leave NaN out of the bounds, so NaN may always be there: nothing is
 	// provable where NaN is wanted, nor (in both logics) for != and not in.
 	if t.negate || t.nan {
 		return true
 	}
-	lo, okLo := statFloat(minBound)
-	hi, okHi := statFloat(maxBound)
-	if !okLo {
-		lo = math.Inf(-1)
-	}
-	if !okHi {
-		hi = math.Inf(1)
-	}
-	if lo > hi {
-		lo, hi = math.Inf(-1), math.Inf(1) // written in another order: worthless
-	}
+	lo, hi := s.floats()
 	if t.isSet {
-		for v := range t.set {
-			if lo <= v && v <= hi {
-				return true
-			}
-		}
-		return false
+		i, _ := slices.BinarySearch(t.sorted, lo)
+		return i < len(t.sorted) && t.sorted[i] <= hi
 	}
 	return t.lo <= t.hi && t.lo <= hi && lo <= t.hi
 }

@@ -25,6 +25,44 @@ type Stats struct {
 	Min, Max scalar.Scalar
 	// Exact says that Min and Max are values of the column, not truncations.
 	Exact bool
+
+	// Min and Max as the terms compare them, converted once for all of them.
+	converted      bool
+	intLo, intHi   *big.Int // nil is unknown
+	fracLo, fracHi float64  // an infinity is unknown
+}
+
+// ints are the bounds in the stored units of the leaf's column, nil if they are
+// unknown or in the wrong order, and hence worthless.
+func (s *Stats) ints(c columnType, logic Logic) (lo, hi *big.Int) {
+	if !s.converted {
+		s.converted = true
+		lo, hi := statInt(c, logic, s.Min, false), statInt(c, logic, s.Max, true)
+		if lo == nil || hi == nil || lo.Cmp(hi) <= 0 {
+			s.intLo, s.intHi = lo, hi
+		}
+	}
+	return s.intLo, s.intHi
+}
+
+// floats are the bounds of a column of floats, as ints.
+func (s *Stats) floats() (lo, hi float64) {
+	if !s.converted {
+		s.converted = true
+		lo, okLo := statFloat(s.Min)
+		hi, okHi := statFloat(s.Max)
+		if !okLo {
+			lo = math.Inf(-1)
+		}
+		if !okHi {
+			hi = math.Inf(1)
+		}
+		if lo > hi {
+			lo, hi = math.Inf(-1), math.Inf(1)
+		}
+		s.fracLo, s.fracHi = lo, hi
+	}
+	return s.fracLo, s.fracHi
 }
 
 // MayMatch reports whether a group of rows with these statistics can hold a row
@@ -41,7 +79,7 @@ func (b *Bound) MayMatch(stats func(path []string) (Stats, bool)) bool {
 	return c.Any()
 }
 
-func (t *boundTerm) may(s Stats) bool {
+func (t *boundTerm) may(s *Stats) bool {
 	if t.onNull && s.Nulls != 0 {
 		return true
 	}
@@ -51,7 +89,7 @@ func (t *boundTerm) may(s Stats) bool {
 	if t.test == nil {
 		return t.onValue
 	}
-	return t.test.may(s.Min, s.Max, s.Exact)
+	return t.test.may(s)
 }
 
 // statInt turns a bound into the stored units of the column that the term was

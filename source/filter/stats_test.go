@@ -133,7 +133,8 @@ func TestMayMatchNeverSkipsARowThatEvalKeeps(t *testing.T) {
 		rec := record([]*genColumn{mapped}, rows)
 		for range filters {
 			text, _ := g.filter(logic, []*genColumn{mapped})
-			bound, err := mustParse(t, text).Bind(rec.Schema(), logic)
+			f := mustParse(t, text)
+			bound, err := f.Bind(rec.Schema(), logic)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,12 +142,19 @@ func TestMayMatchNeverSkipsARowThatEvalKeeps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			may := bound.MayMatch(func(path []string) (Stats, bool) {
+			of := func(path []string) (Stats, bool) {
 				if !slices.Equal(path, mapped.path) {
 					t.Fatalf("asked for %v", path)
 				}
 				return stats, known
-			})
+			}
+			may := bound.MayMatch(of)
+			if err := bound.fold(f, logic, 1); err != nil {
+				t.Fatal(err)
+			}
+			if folded := bound.MayMatch(of); folded != may {
+				t.Fatalf("seed %d, %s logic: %s may match is %v, folded %v, with %s", seed, logic, text, may, folded, showStats(stats))
+			}
 			hits := trues(got)
 			if !may && hits > 0 {
 				t.Fatalf("seed %d, %s logic: %s keeps %d rows of %v, but was skipped with %s", seed, logic, text, hits, mapped.leaf, showStats(stats))
@@ -277,5 +285,25 @@ func TestEvalOfNestedColumnsAsksForNull(t *testing.T) {
 	}
 	if got := evalRows(t, arrow.StructOf(arrow.Field{Name: "a", Type: typ, Nullable: true}), `[{"a":null},null]`, `[["c","is not null"]]`, Spark); got != "+-" {
 		t.Error(got)
+	}
+}
+
+func TestStatisticsAreConvertedOnceForAllTerms(t *testing.T) {
+	typ := &arrow.Decimal128Type{Precision: 20, Scale: 2}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "c", Type: typ}}, nil)
+	stats := Stats{Rows: 9, Min: scalar.NewInt64Scalar(5), Max: scalar.NewInt64Scalar(9), Exact: true}
+	allocated := func(terms int) float64 {
+		b, err := mustParse(t, orOf(terms, `[["c",">",%d],["c","<",0]]`)).Bind(schema, PyArrow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return testing.AllocsPerRun(10, func() {
+			if b.MayMatch(func([]string) (Stats, bool) { return stats, true }) {
+				t.Error("the group was kept")
+			}
+		})
+	}
+	if few, many := allocated(1), allocated(1000); many > few {
+		t.Errorf("%v allocations for one conjunction, %v for a thousand", few, many)
 	}
 }

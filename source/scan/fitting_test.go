@@ -103,7 +103,7 @@ func (r resumed) run(t *testing.T) (ids []int64, pieces int) {
 	at, stop := r.begin, errors.New("given up")
 	for i, step := range []int64{r.first, r.then} {
 		task := Task{File: testFile, Reader: &bytesReader{data: r.data}, Footer: r.ft, Query: r.query, Limit: -1, stepBytes: step}
-		if err := task.prepare(); err != nil {
+		if err := task.prepare(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		plan, err := newLayout(r.ft, r.query, task.Out)

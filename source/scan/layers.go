@@ -338,7 +338,8 @@ func (p *prospector) spans(c candidate, h *sections) []rows {
 				continue
 			}
 			var may []rows
-			for k, s := range stats[i] {
+			for k := range stats[i] {
+				s := &stats[i][k]
 				if c.chances.MayMatch(conjunction, i, s) {
 					may = addRows(may, rows{pages[i][k].FirstRow, pages[i][k].FirstRow + s.Rows})
 				}

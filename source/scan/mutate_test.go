@@ -202,7 +202,7 @@ func drainInto(ctx context.Context, t *testing.T, data []byte, task Task, each f
 	if err != nil {
 		return err
 	}
-	if _, err := task.Query.Prune(ft); err != nil {
+	if _, err := task.Query.Prune(ctx, ft); err != nil {
 		return err
 	}
 	task.File, task.Reader, task.Footer, task.Limit, task.stepBytes = testFile, r, ft, -1, stepOf(data)

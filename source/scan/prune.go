@@ -35,8 +35,9 @@ type Decision struct {
 }
 
 // Prune decides for every row group of a file whether a row of it can match the
-// filters. A filter's column that the file lacks is null in every row.
-func (q Query) Prune(ft *Footer) ([]Decision, error) {
+// filters. A filter's column that the file lacks is null in every row. A cancelled
+// ctx ends the work, which takes terms × row groups.
+func (q Query) Prune(ctx context.Context, ft *Footer) ([]Decision, error) {
 	var bound *filter.Bound
 	if q.Filters != nil {
 		schema, err := q.filterSchema(ft.schema)
@@ -50,6 +51,9 @@ func (q Query) Prune(ft *Footer) ([]Decision, error) {
 	leaves := q.leaves(ft, bound)
 	out := make([]Decision, ft.NumRowGroups())
 	for g := range out {
+		if err := ctx.Err(); err != nil {
+			return nil, inFile(ft.file, err)
+		}
 		d := Decision{Group: g, Keep: true, Rows: ft.GroupRows(g)}
 		for _, leaf := range leaves {
 			d.Bytes += ft.chunks[g][leaf].len
@@ -68,7 +72,7 @@ func (q Query) Prune(ft *Footer) ([]Decision, error) {
 // decodes a row group: bloom filters, dictionary pages and the page index, which it
 // reads from r. out is the stream's schema.
 func (q Query) Examine(ctx context.Context, r source.Reader, ft *Footer, out *arrow.Schema) ([]Decision, error) {
-	decisions, err := q.Prune(ft)
+	decisions, err := q.Prune(ctx, ft)
 	if err != nil || q.Filters == nil {
 		return decisions, err
 	}

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -332,7 +333,7 @@ func TestPruneDecidesByStatisticsAndCountsBytes(t *testing.T) {
 		`[["dec","<",{"$dec":"-0.05"}]]`:      "0",
 		`[["tms",">","1970-01-06T18:00:00"]]`: "9",
 	} {
-		decisions, err := Query{Filters: mustFilter(t, f)}.Prune(ft)
+		decisions, err := Query{Filters: mustFilter(t, f)}.Prune(t.Context(), ft)
 		if err != nil {
 			t.Errorf("%s: %v", f, err)
 			continue
@@ -347,11 +348,11 @@ func TestPruneDecidesByStatisticsAndCountsBytes(t *testing.T) {
 			t.Errorf("%s keeps %q, want %q", f, got, want)
 		}
 	}
-	if d, err := (Query{RowsOnly: true}).Prune(ft); err != nil || d[0].Bytes != 0 {
+	if d, err := (Query{RowsOnly: true}).Prune(t.Context(), ft); err != nil || d[0].Bytes != 0 {
 		t.Errorf("rows only reads %v bytes, %v", d[0].Bytes, err)
 	}
 	q := Query{Filters: mustFilter(t, `[["id","=","x"]]`)}
-	if _, err := q.Prune(ft); source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), testFile.Path) {
+	if _, err := q.Prune(t.Context(), ft); source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), testFile.Path) {
 		t.Errorf("%v", err)
 	}
 }
@@ -359,5 +360,16 @@ func TestPruneDecidesByStatisticsAndCountsBytes(t *testing.T) {
 func TestFilterLogicIsValidated(t *testing.T) {
 	if err := (Query{Logic: filter.Spark + 1}).Validate(); source.KindOf(err) != source.KindInvalid {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestACancelledCallPrunesNoFurther(t *testing.T) {
+	ft := footer(t, write(t, flatBatch(1000), 100))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, q := range []Query{{}, {Filters: mustFilter(t, `[["id","=",1]]`)}} {
+		if _, err := q.Prune(ctx, ft); source.KindOf(err) != source.KindCanceled {
+			t.Errorf("got %v, want [canceled]", err)
+		}
 	}
 }

@@ -83,7 +83,7 @@ func open(ctx context.Context, t *Task) (*Stream, error) {
 		return nil, source.Errorf(source.KindChanged, opOpen, "the file has %d bytes; its footer was read from %d", t.Reader.Size(), t.Footer.meta.GetSourceFileSize()).
 			WithFile(t.File.At.Short(), t.File.Path)
 	}
-	if err := t.prepare(); err != nil {
+	if err := t.prepare(ctx); err != nil {
 		return nil, err
 	}
 	plan, err := newLayout(t.Footer, t.Query, t.Out)
@@ -187,7 +187,7 @@ func (t *Task) workerBytes(plan *layout) int64 {
 }
 
 // prepare fills in what the task left open.
-func (t *Task) prepare() error {
+func (t *Task) prepare(ctx context.Context) error {
 	if err := t.Query.Validate(); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (t *Task) prepare() error {
 		t.Out = out
 	}
 	if t.Groups == nil {
-		decisions, err := t.Query.Prune(t.Footer)
+		decisions, err := t.Query.Prune(ctx, t.Footer)
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ func TestPruningNeverChangesTheRows(t *testing.T) {
 				for i := range all {
 					all[i] = i
 				}
-				decisions, err := q.Prune(ft)
+				decisions, err := q.Prune(t.Context(), ft)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -140,7 +140,7 @@ func TestFilterReadsOnlyWhatItNeeds(t *testing.T) {
 	data := write(t, flatBatch(3000), 500)
 	q := Query{Columns: []source.Column{source.Col("i32")}, Filters: mustFilter(t, `[["id","=",1234]]`)}
 	ft := footer(t, data)
-	decisions, err := q.Prune(ft)
+	decisions, err := q.Prune(t.Context(), ft)
 	if err != nil {
 		t.Fatal(err)
 	}
