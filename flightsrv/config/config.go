@@ -38,7 +38,7 @@ type Server struct {
 	Advertise      []string      `key:"server.advertise" help:"locations (grpc://host:port) put into every endpoint, for replicas; empty means: this connection"`
 	Insecure       bool          `key:"server.insecure" help:"allow what is otherwise refused: listening beyond loopback without TLS or authentication"`
 	MaxStreams     int           `key:"server.max_streams" help:"DoGet and DoPut streams, and actions that scan, open at once; one more is answered busy"`
-	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send"`
+	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send; gRPC holds a request of that size before it is known who sends it"`
 	QueueTimeout   time.Duration `key:"server.queue_timeout" help:"how long a stream waits for its turn to decode before it is answered busy"`
 	IdleTimeoutGet time.Duration `key:"server.idle_timeout_get" help:"a DoGet, a listing or an action whose client takes nothing for this long is ended"`
 	IdleTimeoutPut time.Duration `key:"server.idle_timeout_put" help:"a DoPut whose client sends nothing, or a commit whose client takes nothing, for this long is ended"`
