@@ -63,6 +63,8 @@ var (
 	// As huggingface_hub checks ids: ASCII only, at most 96 characters a part, no
 	// "--", no "..", no ".git" at the end, no "-" or "." at either end.
 	idPart = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?$`)
+	// What people call a folder, on any system: no dataset's name begins like that.
+	localPath = regexp.MustCompile(`^([/\\~]|\.\.?[/\\]|[A-Za-z]:[/\\]($|[^/]))`)
 	// The two revisions whose slashes need no escaping, matched greedily in front
 	// of a path.
 	slashedRevision = regexp.MustCompile(`^(refs/convert/[A-Za-z0-9_.-]+|refs/pr/[0-9]+)(/.*)?$`)
@@ -99,8 +101,8 @@ func ParseRef(text string) (Ref, error) {
 		}
 		return Ref{Dir: dir}, nil
 	}
-	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "~") {
-		return refuse("%q looks like a local path: local datasets are named file:///folder", clip(text, 80))
+	if localPath.MatchString(text) {
+		return refuse("%q looks like a local path: local datasets are named file:///folder, or file:///C:/folder on Windows", clip(text, 80))
 	}
 	inHub := false
 	if rest, ok := strings.CutPrefix(text, hubScheme); ok {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hubflight import options
 from hubflight._secret import Secret, find_hub_token, redact
 from hubflight.connection import Server, resolve_server
 from hubflight.errors import InvalidOption, Unsupported
@@ -141,6 +143,35 @@ def test_local_paths_become_file_urls(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dataset_name(Path(path)) == f"file://{want}"
         assert parse_read({"path": Path(path)}).command["dataset"] == f"file://{want}"
         assert parse_write({"path": Path(path)}).dataset == f"file://{want}"
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        (r"C:\data\x", "file:///C:/data/x"),
+        ("c:/data/x/", "file:///C:/data/x"),
+        (r".\rel", "file:///D:/work/rel"),
+        ("./rel", "file:///D:/work/rel"),
+        (r"..\rel", "file:///D:/rel"),
+        (".", "file:///D:/work"),
+        (r"~\x", "file:///C:/Users/u/x"),
+        ("file:///C:/x", "file:///C:/x"),
+        ("ns/name@v1", "ns/name@v1"),
+        ("hf://datasets/ns/name", "hf://datasets/ns/name"),
+    ],
+)
+def test_paths_of_windows_become_file_urls_with_a_drive(monkeypatch: pytest.MonkeyPatch, path: str, want: str) -> None:
+    monkeypatch.setattr(options, "_WINDOWS", True)
+    monkeypatch.setattr(os, "getcwd", lambda: r"D:\work")
+    monkeypatch.setenv("USERPROFILE", r"C:\Users\u")
+    assert dataset_name(path) == want
+
+
+@pytest.mark.parametrize("path", [r"\\host\share\x", "//host/share/x"])
+def test_network_folders_need_a_drive(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(options, "_WINDOWS", True)
+    with pytest.raises(InvalidOption, match="drive letter"):
+        dataset_name(path)
 
 
 def test_integers_of_numpy_are_integers_and_truth_is_none() -> None:

@@ -49,13 +49,22 @@ func openRoot(dir string) (root, error) {
 	if err != nil {
 		return root{}, err
 	}
-	names := []string{filepath.ToSlash(abs)}
+	names := []string{refDir(filepath.ToSlash(abs))}
 	// A root may itself be reached through a link (/tmp on some systems); then
 	// both ways of naming it are fine.
-	if real, err := filepath.EvalSymlinks(abs); err == nil && filepath.ToSlash(real) != names[0] {
-		names = append(names, filepath.ToSlash(real))
+	if real, err := filepath.EvalSymlinks(abs); err == nil && refDir(filepath.ToSlash(real)) != names[0] {
+		names = append(names, refDir(filepath.ToSlash(real)))
 	}
 	return root{names: names, dir: opened}, nil
+}
+
+// refDir is an absolute path, with slashes, as a Ref has it: of file:///C:/data
+// that is /C:/data. The whole of a drive has no slash at its end, as no Dir has.
+func refDir(abs string) string {
+	if len(abs) < 2 || abs[1] != ':' {
+		return abs
+	}
+	return path.Clean("/" + strings.ToUpper(abs[:1]) + abs[1:])
 }
 
 // Close closes the roots' descriptors. Stores of these roots fail afterwards.

@@ -116,7 +116,7 @@ def _roots(folders: list[str]) -> tuple[str, ...]:
     """The folders, absolute, without those that lie in another one."""
     kept: list[str] = []
     for folder in sorted({os.path.abspath(os.path.expanduser(f)) for f in folders}):
-        if not any(os.path.commonpath([folder, other]) == other for other in kept):
+        if not any(Path(folder).is_relative_to(other) for other in kept):  # on Windows they may be on several drives
             kept.append(folder)
     return tuple(kept)
 

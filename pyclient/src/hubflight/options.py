@@ -6,6 +6,7 @@ Python value into what the wire has. Names are case-insensitive, unknown ones ar
 
 from __future__ import annotations
 
+import ntpath
 import operator
 import os
 import re
@@ -322,12 +323,31 @@ _REVISION = re.compile(r"(refs/convert/[A-Za-z0-9_.-]+|refs/pr/\d+|[^/]+)(?:/(.*
 
 
 def dataset_name(path: str | os.PathLike[Any]) -> str:
-    """``path`` as a dataset name of the wire: local paths (``/abs``, ``./rel``, ``~``, a Path) become file:// URLs."""
+    """``path`` as a dataset name of the wire: local paths (``/abs``, ``./rel``, ``~``, a Path) become file:// URLs.
+
+    On Windows also those with a drive or backslashes: ``C:\\data`` is file:///C:/data.
+    """
     if isinstance(path, os.PathLike):
         path = os.path.join(".", os.path.expanduser(os.fsdecode(path)))
+    if _WINDOWS:
+        return _name_on_windows(path)
     if path in (".", "..") or path.startswith(("/", "./", "../", "~")):
         return "file://" + os.path.abspath(os.path.expanduser(path))
     return path
+
+
+_WINDOWS = os.name == "nt"
+
+
+def _name_on_windows(path: str) -> str:
+    slashed = path.replace("\\", "/")
+    drive, _ = ntpath.splitdrive(path)
+    if not (drive or slashed in (".", "..") or slashed.startswith(("/", "./", "../", "~"))):
+        return path
+    folder = ntpath.abspath(ntpath.expanduser(path)).replace("\\", "/")
+    if not re.match("[A-Za-z]:/", folder):
+        raise InvalidOption(f"[invalid] path: {path!r} is no folder of a drive: give a network folder a drive letter")
+    return "file:///" + folder[0].upper() + folder[1:]  # as a server names its roots
 
 
 def split_revision(dataset: str) -> tuple[str, str | None]:
