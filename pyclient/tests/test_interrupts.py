@@ -17,6 +17,7 @@ import pytest
 
 import hubflight
 from flightserver import FlightServer
+from hubflight import interrupts
 from hubflight.connection import Connection
 from hubflight.interrupts import Aside, aside
 from hubserver import HubServer
@@ -72,7 +73,9 @@ def interrupted(by: signal.Signals = signal.SIGINT) -> Iterator[None]:
 
 
 def threads() -> int:
-    return sum(thread.name == "hubflight-aside" for thread in threading.enumerate())
+    """Those that are there beside the one that is kept."""
+    kept = interrupts._calls._thread
+    return sum(thread.name == "hubflight-aside" and thread is not kept for thread in threading.enumerate())
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -192,3 +195,25 @@ def test_the_outcome_of_an_interrupted_call_is_not_taken_for_the_next_ones() -> 
             calls.run(lambda: 1 // 0)
         assert threads() == 1
     assert threads() == 0
+
+
+def test_the_handler_of_a_signal_may_ask_something_itself() -> None:
+    heard: list[str] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(aside(lambda: "asked")))
+    try:
+        with interrupted(signal.SIGALRM):
+            assert aside(lambda: time.sleep(2 * AFTER) or "answered") == "answered"  # type: ignore[func-returns-value]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard == ["asked"]
+
+
+def test_a_fork_asks_in_a_thread_of_its_own() -> None:
+    kept = aside(threading.get_native_id)
+    assert aside(threading.get_native_id) == kept
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(int(aside(threading.get_native_id) in (kept, threading.get_native_id())))
+    assert os.waitpid(child, 0)[1] == 0
+    assert aside(threading.get_native_id) == kept

@@ -25,8 +25,7 @@ _LOOK_SECONDS = 0.5
 
 def aside(call: Callable[[], T]) -> T:
     """What ``call`` returns or raises, or at once what the handler of a signal raises."""
-    with Aside() as calls:
-        return calls.run(call)
+    return _calls.run(call)
 
 
 class Aside:
@@ -39,6 +38,7 @@ class Aside:
     def __init__(self, wanted: bool = True) -> None:
         self._wanted = wanted
         self._thread: threading.Thread | None = None
+        self._busy = False
 
     def __enter__(self) -> Aside:
         return self
@@ -52,14 +52,13 @@ class Aside:
         """What ``call`` returns or raises, or at once what the handler of a signal raises."""
         if not (self._wanted and _interruptible()):
             return call()
+        if self._busy:  # this is the handler of a signal, which asks something itself
+            with Aside() as other:
+                return other.run(call)
+        self._busy = True
         try:
-            if self._thread is None:
-                self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-                self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
-                self._thread = threading.Thread(
-                    target=_work, args=(self._calls, self._outcomes), name="hubflight-aside", daemon=True
-                )
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():  # in a fork it is not
+                self._start()
             self._calls.put(call)
             value, error = self._outcome()
         except BaseException:
@@ -68,9 +67,19 @@ class Aside:
             if thread is not None:
                 self._calls.put(None)
             raise
+        finally:
+            self._busy = False
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]
+
+    def _start(self) -> None:
+        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=_work, args=(self._calls, self._outcomes), name="hubflight-aside", daemon=True
+        )
+        self._thread.start()
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
         while True:
@@ -98,3 +107,8 @@ def _work(calls: queue.SimpleQueue[Any], outcomes: queue.SimpleQueue[Any]) -> No
 
 def _interruptible() -> bool:
     return threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT))
+
+
+# One thread for the calls of the main thread, kept: gRPC and malloc prepare each that is new, which is a fifth of the
+# time that a small plan takes.
+_calls = Aside()
