@@ -19,7 +19,15 @@ type layout struct {
 	bound  *filter.Bound
 	tested []target // one per field of schema, made of units[:first]
 	schema *arrow.Schema
+	lacks  int64 // bytes of an output row that the file does not have, which are nulls
+	arrays int64 // of an output batch, those inside others included
 }
+
+// arrayBytes is about what an array takes beside its values.
+const arrayBytes = 512
+
+// batchOverhead is what a batch takes beside its values.
+func (l *layout) batchOverhead() int64 { return l.arrays * arrayBytes }
 
 // unit is a top-level field, or as much of it as is needed, decoded as one array.
 // A field of which the filter looks at some leaves and the stream wants others
@@ -67,14 +75,94 @@ func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
 		}
 	}
 	l.planUnits(ft, tested, wanted)
+	bits := int64(0)
 	for _, f := range out.Fields() {
-		l.output = append(l.output, l.target(ft, f, l.units))
+		t := l.target(ft, f, l.units)
+		l.output = append(l.output, t)
+		l.arrays += arraysOf(f.Type)
+		if t.from < 0 {
+			bits = addBits(bits, nullBits(f.Type))
+		} else {
+			bits = addBits(bits, lackedBits(t.native, f.Type))
+		}
 	}
+	l.lacks = (bits + 7) / 8
 	if err := l.planTest(ft, q, tested); err != nil {
 		return nil, err
 	}
 	l.planMicros(ft)
 	return l, nil
+}
+
+// lackedBits is how many bits of a value the file does not have: fields of structs, and
+// everything where it has nulls only. Of a list it is taken for one element.
+func lackedBits(native, want arrow.DataType) int64 {
+	if native.ID() == arrow.NULL {
+		return nullBits(want)
+	}
+	bits := int64(0)
+	switch t := want.(type) {
+	case *arrow.StructType:
+		have, ok := native.(*arrow.StructType)
+		if !ok {
+			return 0 // and is refused
+		}
+		for _, f := range t.Fields() {
+			if at, ok := have.FieldIdx(f.Name); ok {
+				bits = addBits(bits, lackedBits(have.Field(at).Type, f.Type))
+			} else {
+				bits = addBits(bits, nullBits(f.Type))
+			}
+		}
+	case *arrow.MapType:
+	case arrow.ListLikeType:
+		if have, ok := native.(arrow.ListLikeType); ok {
+			bits = lackedBits(have.Elem(), t.Elem())
+		}
+	}
+	return bits
+}
+
+// maxBits is where sums of bits stop: nothing of that size can be decoded.
+const maxBits = 8 * 4 * maxDecodeBytes
+
+func addBits(a, b int64) int64 { return min(a+b, maxBits) }
+
+// nullBits is what a null takes in an array of them.
+func nullBits(t arrow.DataType) int64 {
+	const valid = 1
+	switch t := t.(type) {
+	case *arrow.NullType:
+		return 0
+	case *arrow.StructType:
+		bits := int64(valid)
+		for _, f := range t.Fields() {
+			bits = addBits(bits, nullBits(f.Type))
+		}
+		return bits
+	case *arrow.FixedSizeListType:
+		elem, n := nullBits(t.Elem()), int64(t.Len())
+		if elem > 0 && n > maxBits/elem {
+			return maxBits
+		}
+		return valid + elem*n
+	case *arrow.LargeListType, *arrow.LargeStringType, *arrow.LargeBinaryType:
+		return valid + 64
+	case arrow.FixedWidthDataType:
+		return addBits(valid, int64(t.BitWidth()))
+	}
+	return valid + 32 // offsets
+}
+
+// arraysOf is how many arrays one of a type is made of.
+func arraysOf(t arrow.DataType) int64 {
+	n := int64(1)
+	if nested, ok := t.(arrow.NestedType); ok {
+		for _, f := range nested.Fields() {
+			n += arraysOf(f.Type)
+		}
+	}
+	return n
 }
 
 // planUnits makes a unit of what the filter looks at in each field, and another

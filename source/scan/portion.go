@@ -194,7 +194,7 @@ func (w *worker) step(group int, p *progress) int64 {
 	}
 	size := p.size
 	if size == 0 {
-		size = w.footerSize(group, w.plan.units)
+		size = w.footerSize(group, w.plan.units) + w.plan.lacks
 	}
 	p.step = grow(p.step, min(limit, w.task.Query.BatchSize()/max(size, 1)))
 	return p.step

@@ -25,34 +25,39 @@ type shaper struct {
 	pending []arrow.RecordBatch
 	rows    int64
 	bytes   int64
+	ready   []whole // what next cuts
 }
 
-// push takes over a piece and returns the batches that are ready.
-func (s *shaper) push(piece arrow.RecordBatch) ([]arrow.RecordBatch, error) {
+// whole is rows that are cut into batches of even rows, or fewer.
+type whole struct {
+	batch    arrow.RecordBatch
+	at, even int64
+}
+
+// push takes over a piece, and next what it makes ready.
+func (s *shaper) push(piece arrow.RecordBatch) error {
 	if piece.NumRows() == 0 {
 		piece.Release()
-		return nil, nil
+		return nil
 	}
-	var out []arrow.RecordBatch
 	if !s.started {
 		s.started = true
 		k := min(piece.NumRows(), firstRows, s.fit(piece, 0, piece.NumRows()))
-		out = append(out, piece.NewSlice(0, k))
+		if k == piece.NumRows() {
+			s.ready = append(s.ready, whole{piece, 0, k})
+			return nil
+		}
+		s.ready = append(s.ready, whole{piece.NewSlice(0, k), 0, k})
 		rest := piece.NewSlice(k, piece.NumRows())
 		piece.Release()
-		if rest.NumRows() == 0 {
-			rest.Release()
-			return out, nil
-		}
 		piece = rest
 	}
 	n, size := piece.NumRows(), batchBytes(piece, 0, piece.NumRows())
 	if s.bytes+size > s.most() || s.rows+n > int64(s.maxRows) {
 		// Together they would have to be copied, and cut again.
-		before, err := s.flush()
-		if out = append(out, before...); err != nil {
+		if err := s.flush(); err != nil {
 			piece.Release()
-			return out, err
+			return err
 		}
 	}
 	s.pending = append(s.pending, piece)
@@ -60,33 +65,49 @@ func (s *shaper) push(piece arrow.RecordBatch) ([]arrow.RecordBatch, error) {
 	s.bytes += size
 	// Half a batch is worth sending; waiting for the other half would only copy.
 	if s.bytes*2 < s.maxBytes && s.rows*2 < int64(s.maxRows) {
-		return out, nil
+		return nil
 	}
-	more, err := s.flush()
-	return append(out, more...), err
+	return s.flush()
 }
 
-// flush returns everything that is pending, in batches of the right size.
-func (s *shaper) flush() ([]arrow.RecordBatch, error) {
+// flush makes everything ready that is pending.
+func (s *shaper) flush() error {
 	if len(s.pending) == 0 {
-		return nil, nil
+		return nil
 	}
-	whole, err := s.join()
+	all, err := s.join()
 	s.pending, s.rows, s.bytes = nil, 0, 0
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer whole.Release()
-	var out []arrow.RecordBatch
-	n, most := whole.NumRows(), s.most()
-	parts := max((n+int64(s.maxRows)-1)/int64(s.maxRows), (batchBytes(whole, 0, n)+most-1)/most, 1)
+	n, most := all.NumRows(), s.most()
+	parts := max((n+int64(s.maxRows)-1)/int64(s.maxRows), (batchBytes(all, 0, n)+most-1)/most, 1)
 	even := (n + parts - 1) / parts // of about the same size, instead of a rest
-	for at := int64(0); at < n; {
-		k := s.fit(whole, at, min(even, n-at))
-		out = append(out, whole.NewSlice(at, at+k))
-		at += k
+	s.ready = append(s.ready, whole{all, 0, even})
+	return nil
+}
+
+// next cuts off the next batch of the right size, or returns nil. Of thousands of
+// columns the slices of a batch take more than its rows, so none is made early.
+func (s *shaper) next() arrow.RecordBatch {
+	if len(s.ready) == 0 {
+		return nil
 	}
-	return out, nil
+	w := &s.ready[0]
+	n := w.batch.NumRows()
+	k := s.fit(w.batch, w.at, min(w.even, n-w.at))
+	if w.at+k < n {
+		w.at += k
+		return w.batch.NewSlice(w.at-k, w.at)
+	}
+	last := w.batch
+	if w.at > 0 {
+		last = w.batch.NewSlice(w.at, n)
+		w.batch.Release()
+	}
+	s.ready[0] = whole{}
+	s.ready = s.ready[1:]
+	return last
 }
 
 // join makes one batch of the pending ones.
@@ -137,12 +158,15 @@ func (s *shaper) fit(b arrow.RecordBatch, at, n int64) int64 {
 	return max(int64(tooMany), 1)
 }
 
-// drop releases what is pending.
+// drop releases what is pending and what is ready.
 func (s *shaper) drop() {
 	for _, p := range s.pending {
 		p.Release()
 	}
-	s.pending = nil
+	for _, w := range s.ready {
+		w.batch.Release()
+	}
+	s.pending, s.ready = nil, nil
 }
 
 // batchBytes is the size of n rows from at: what the buffers of a copy of them

@@ -123,3 +123,28 @@ func TestBatchesHaveTheAskedSize(t *testing.T) {
 		}
 	}
 }
+
+func TestAPieceIsCutWhenItsBatchesAreAskedFor(t *testing.T) {
+	const perBatch = 10
+	piece := rowsOf("numbers", 180_000)
+	rows := piece.NumRows()
+	s := shaper{schema: piece.Schema(), mem: memory.DefaultAllocator, maxRows: perBatch, maxBytes: 1 << 20}
+	piece.Retain()
+	if most := testing.AllocsPerRun(1, func() {
+		s.drop()
+		piece.Retain()
+		if err := s.push(piece); err != nil {
+			t.Fatal(err)
+		}
+	}); most > 100 {
+		t.Errorf("a piece of %d batches took %v allocations before the first was asked for", rows/perBatch, most)
+	}
+	var got []arrow.RecordBatch
+	for b := s.next(); b != nil; b = s.next() {
+		if b.NumRows() > perBatch {
+			t.Errorf("a batch of %d rows", b.NumRows())
+		}
+		got = append(got, b)
+	}
+	sameRows(t, joinAll(t, piece.Schema(), got), piece)
+}

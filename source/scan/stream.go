@@ -52,8 +52,7 @@ type Stream struct {
 	cancel  context.CancelFunc
 	lanes   *lanes
 	shape   shaper
-	ready   []arrow.RecordBatch // shaped, not yet asked for
-	err     error               // what Next says from now on, io.EOF included
+	err     error // what Next says once nothing is ready, io.EOF included
 	holds   int64
 	start   func()    // starts the workers
 	begin   sync.Once // at the first Next
@@ -100,10 +99,11 @@ func open(ctx context.Context, t *Task) (*Stream, error) {
 		shape: shaper{schema: t.Out, mem: t.Memory, maxRows: t.Query.batchRows(), maxBytes: t.Query.BatchSize()},
 	}
 	perWorker := t.workerBytes(plan)
-	s.lanes.perLane = spareBytes + perWorker
+	batch := t.Query.BatchSize()
+	s.lanes.perLane = spareBytes + spareBytes/max(batch, 1)*plan.batchOverhead() + perWorker
 	// Beside what waits in the queue: a piece that is made, one that is cut into
 	// batches, and the batch that the consumer has.
-	s.holds = perWorker + s.lanes.queue + 3*t.Query.BatchSize() + hints.holds()
+	s.holds = perWorker + s.lanes.queue + 3*batch + (aheadBatches+3)*plan.batchOverhead() + hints.holds()
 	s.start = func() {
 		hints.ahead = newAhead(ctx, t.Reader)
 		hints.ahead.announce(t, plan, s.lanes.jobs)
@@ -157,7 +157,7 @@ func (t *Task) lanes(plan *layout) *lanes {
 // workerBytes estimates what a worker holds of the file: windows over the chunks
 // of a row group and, per column, an inflated page and a dictionary; with a filter,
 // windows of rows that it has tested. Columns that the library reads are held as a
-// whole.
+// whole. Where a row of what the file lacks is larger than a batch, so is a step.
 func (t *Task) workerBytes(plan *layout) int64 {
 	const pageBytes = 1 << 20 // what writers aim at
 	largest := int64(0)
@@ -183,7 +183,7 @@ func (t *Task) workerBytes(plan *layout) int64 {
 	if plan.bound != nil {
 		largest += testedBytes
 	}
-	return largest
+	return largest + max(plan.lacks-t.Query.BatchSize(), 0)
 }
 
 // prepare fills in what the task left open.
@@ -236,16 +236,24 @@ func (s *Stream) Schema() *arrow.Schema { return s.schema }
 // error it returns the same error for ever, unless the error is that ctx ended.
 func (s *Stream) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	s.begin.Do(func() { s.start() })
-	for len(s.ready) == 0 {
+	for {
+		if ctx.Err() != nil {
+			return nil, source.AsError(opScan, context.Cause(ctx))
+		}
+		if batch := s.shape.next(); batch != nil {
+			return batch, nil
+		}
 		if s.err != nil {
 			return nil, s.err
 		}
 		p, err := s.lanes.take(ctx)
 		switch {
 		case err == nil:
-			s.ready, s.err = s.push(p.batch)
+			if err := s.shape.push(p.batch); err != nil {
+				s.err = source.AsError(opScan, err) // what cannot be joined is the file's fault
+			}
 		case errors.Is(err, io.EOF):
-			if s.ready, s.err = s.shape.flush(); s.err == nil {
+			if s.err = s.shape.flush(); s.err == nil {
 				s.err = io.EOF
 			}
 		case ctx.Err() != nil:
@@ -254,18 +262,6 @@ func (s *Stream) Next(ctx context.Context) (arrow.RecordBatch, error) {
 			s.err = err
 		}
 	}
-	batch := s.ready[0]
-	s.ready[0] = nil
-	s.ready = s.ready[1:]
-	return batch, nil
-}
-
-// push gives the shaper a piece. What it cannot join is the file's fault.
-func (s *Stream) push(batch arrow.RecordBatch) (out []arrow.RecordBatch, err error) {
-	if out, err = s.shape.push(batch); err != nil {
-		return out, source.AsError(opScan, err)
-	}
-	return out, nil
 }
 
 // Close stops the workers, waits for them, releases what they had ready and gives
@@ -277,10 +273,6 @@ func (s *Stream) Close() error {
 		s.begin.Do(func() {}) // it never started, and never will
 		s.workers.Wait()
 		s.lanes.close()
-		for _, b := range s.ready {
-			b.Release()
-		}
-		s.ready = nil
 		s.shape.drop()
 		if s.err == nil {
 			s.err = source.Errorf(source.KindCanceled, opScan, "the stream is closed")

@@ -265,6 +265,67 @@ func TestStreamSchemaMayHoldMoreThanTheFile(t *testing.T) {
 	}
 }
 
+func TestColumnsThatAFileLacksCountInAStepAndInWhatAStreamHolds(t *testing.T) {
+	const columns, rowsOfIt = 4000, 20_000
+	data := write(t, flatBatch(rowsOfIt), rowsOfIt)
+	lacked := map[string][]arrow.Field{}
+	for i := range columns {
+		lacked["columns"] = append(lacked["columns"], field(fmt.Sprintf("n%d", i), arrow.BinaryTypes.LargeString))
+	}
+	lacked["a struct"] = []arrow.Field{field("lacked", arrow.StructOf(lacked["columns"]...))}
+	lacked["a fixed list"] = []arrow.Field{field("lacked", arrow.FixedSizeListOf(columns, arrow.PrimitiveTypes.Int64))}
+	for name, more := range lacked {
+		out := arrow.NewSchema(append([]arrow.Field{footer(t, data).Schema().Field(0)}, more...), nil)
+		mem := &peak{Allocator: NewPool()}
+		s, err := Open(t.Context(), Task{
+			File: testFile, Reader: &bytesReader{data: data}, Footer: footer(t, data), Out: out, Limit: -1, Memory: mem, Workers: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			b, err := s.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size := batchBytes(b, 0, b.NumRows()); size > defaultBatchBytes*9/8 {
+				t.Errorf("%s: a batch of %d bytes", name, size)
+			}
+			b.Release()
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if most := mem.most.Load(); most > 8*defaultBatchBytes || most > s.Holds() {
+			t.Errorf("%s: %d bytes were allocated; the stream says %d", name, most, s.Holds())
+		}
+		if name != "a fixed list" && s.Holds() < columns*arrayBytes {
+			t.Errorf("%s: the stream says %d bytes, and a batch has %d arrays", name, s.Holds(), columns)
+		}
+	}
+}
+
+func TestNullsOfAnyTypeHaveAWidth(t *testing.T) {
+	large := arrow.BinaryTypes.LargeString
+	for _, c := range []struct {
+		native, want arrow.DataType
+		bits         int64
+	}{
+		{large, large, 0},
+		{arrow.Null, large, 65},
+		{arrow.StructOf(field("a", large)), arrow.StructOf(field("a", large), field("b", arrow.PrimitiveTypes.Int8)), 9},
+		{arrow.ListOf(arrow.StructOf(field("a", large))), arrow.ListOf(arrow.StructOf(field("b", arrow.BinaryTypes.String))), 33},
+		{arrow.Null, arrow.ListOf(large), 33},
+		{arrow.Null, arrow.FixedSizeListOf(3, arrow.FixedWidthTypes.Boolean), 7},
+		{arrow.Null, arrow.FixedSizeListOf(1<<31-1, arrow.FixedSizeListOf(1<<31-1, large)), maxBits},
+		{arrow.Null, &arrow.FixedSizeBinaryType{ByteWidth: 1<<31 - 1}, 8*(1<<31-1) + 1},
+	} {
+		if got := lackedBits(c.native, c.want); got != c.bits {
+			t.Errorf("%s as %s: %d bits, want %d", c.native, c.want, got, c.bits)
+		}
+	}
+}
+
 func TestFilterOnAMissingColumnSeesNulls(t *testing.T) {
 	data := write(t, flatBatch(100), 10)
 	out := footer(t, data).Schema()
@@ -373,6 +434,38 @@ func TestCancellingTheContextEndsTheStream(t *testing.T) {
 			return
 		}
 		b.Release()
+	}
+}
+
+func TestACancelledConsumerGetsNoMoreBatchesThanItAskedFor(t *testing.T) {
+	batch := flatBatch(20_000)
+	data := write(t, batch, 20_000)
+	s, err := Open(t.Context(), Task{
+		File: testFile, Reader: &bytesReader{data: data}, Footer: footer(t, data), Query: Query{BatchRows: 5000}, Limit: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rows := int64(0)
+	for {
+		b, err := s.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows += b.NumRows()
+		b.Release()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Next(ctx); source.KindOf(err) != source.KindCanceled {
+			t.Fatalf("after %d rows: %v", rows, err)
+		}
+	}
+	if rows != 20_000 {
+		t.Errorf("%d rows in all", rows) // another context goes on
 	}
 }
 
