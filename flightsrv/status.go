@@ -58,7 +58,7 @@ func toStatus(op string, err error, requestID string) *status.Status {
 	}
 	st := status.New(codeOf[kind], fmt.Sprintf("[%s] %s (request %s)", kind, clipText(text), requestID))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: strings.ToUpper(kind.String()), Domain: errorDomain, Metadata: map[string]string{"request_id": requestID}}}
-	if kind == source.KindBusy || kind == source.KindUpstream {
+	if kind == source.KindBusy || kind == source.KindUpstream || kind == source.KindConflict && e.RetryAfter > 0 {
 		wait := time.Second // what an origin that does not say gets
 		if e != nil && e.RetryAfter > 0 {
 			wait = e.RetryAfter

@@ -40,7 +40,7 @@ const (
 	// KindChanged: the bytes that a plan named are no longer there; plan again.
 	KindChanged
 	// KindConflict: somebody else changed the repository in a way that this
-	// commit cannot be rebased on.
+	// commit cannot be rebased on; with a RetryAfter, others were only faster.
 	KindConflict
 	// KindStagedLost: staged files are no longer stored by the Hub.
 	KindStagedLost
@@ -113,7 +113,7 @@ type Error struct {
 	Path   string // the file, relative to the dataset
 	Column string // dotted column path
 	Hint   string // what to do about it
-	// RetryAfter is how long to wait before trying again (busy, upstream);
+	// RetryAfter is how long to wait before trying again (busy, upstream, conflict);
 	// zero means that the origin did not say.
 	RetryAfter time.Duration
 	Err        error // cause, or nil

@@ -18,9 +18,9 @@ const heartbeat = 20 * time.Second
 // gives the first answer. report may be nil; its calls do not overlap.
 //
 // Errors: KindInvalid (mixed files; nothing that would stay readable),
-// KindConflict (somebody changed what the job builds on), KindStagedLost (files
-// are no longer stored; their partitions are named), KindUnknownOutcome (ask again
-// with the same body), KindUpstream, KindBusy.
+// KindConflict (somebody changed what the job builds on, or with a RetryAfter was
+// always faster), KindStagedLost (files are no longer stored; their partitions are
+// named), KindUnknownOutcome (ask again with the same body), KindUpstream, KindBusy.
 func (w *Writer) Commit(ctx context.Context, token source.HubToken, r CommitRequest, report func(CommitEvent)) (CommitResult, error) {
 	if err := r.Validate(); err != nil {
 		return CommitResult{}, err

@@ -43,7 +43,7 @@
 //     beside have other columns by now, that is KindConflict, before the first
 //     commit and between two: a split of two schemas cannot be loaded.
 //  8. What cannot be settled within the deadline is KindConflict if nothing was
-//     in doubt, and KindUnknownOutcome if an answer is still missing. Nothing is
+//     in doubt, with a RetryAfter that no other conflict has, and KindUnknownOutcome if an answer is still missing. Nothing is
 //     ever deleted to tidy up after it: asking again with the same body settles it.
 //  9. Abort forgets what is spooled. It never deletes what a commit may refer to.
 //

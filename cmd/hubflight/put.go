@@ -170,7 +170,7 @@ func commitStaged(ctx context.Context, cmd *cobra.Command, c *client.Client, com
 		if again < 2 && ctx.Err() == nil && (kind == source.KindUnknownOutcome || kind == source.KindUpstream) {
 			continue
 		}
-		if kept && !failsAgain(kind) {
+		if kept && !failsAgain(err) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "the rows are stored; to commit them: hubflight jobs resume %s\n", commit.Job)
 			return result, err
 		}
@@ -182,11 +182,15 @@ func commitStaged(ctx context.Context, cmd *cobra.Command, c *client.Client, com
 }
 
 // failsAgain reports whether a commit that ended so would end so whenever the same
-// files are committed. A right that is missing can be given, and another server asked.
-func failsAgain(kind source.Kind) bool {
-	switch kind {
-	case source.KindInvalid, source.KindExists, source.KindLimit, source.KindConflict, source.KindStagedLost:
+// files are committed. A right that is missing can be given, and another server asked;
+// and a conflict that says when to try again is with a busy branch, not with what the
+// job builds on.
+func failsAgain(err error) bool {
+	switch source.KindOf(err) {
+	case source.KindInvalid, source.KindExists, source.KindLimit, source.KindStagedLost:
 		return true
+	case source.KindConflict:
+		return source.AsError("commit", err).RetryAfter == 0
 	}
 	return false
 }

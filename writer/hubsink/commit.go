@@ -339,7 +339,9 @@ func (c *committer) ended(err error) error {
 	var read *readError
 	switch {
 	case errors.As(err, &post):
-		err = post.err
+		if err = post.err; source.KindOf(err) == source.KindConflict {
+			err = outrun(err)
+		}
 	case errors.As(err, &read):
 		err = read.err
 	}
@@ -354,6 +356,16 @@ func (c *committer) ended(err error) error {
 	return (&source.Error{Op: "commit", Kind: source.KindUnknownOutcome, Ref: c.sink.repo, Err: err,
 		Msg: "a commit of job " + c.job.ID + " was sent and it is not known whether it took effect: " + why}).
 		WithHint("ask: %s (the action jobs) tells whether it is there; or commit again with the same body, which finds out and writes nothing twice", c.question())
+}
+
+// outrun is the conflict of a commit that always came after somebody else's. Nothing
+// that the job builds on has changed for that, which a time to wait tells from the
+// conflicts that do not pass.
+func outrun(err error) error {
+	e := *source.AsError("commit", err)
+	e.RetryAfter = max(e.RetryAfter, longPause)
+	e.Hint = "others were faster until the time was up; commit again with the same body, nothing has to be uploaded again"
+	return &e
 }
 
 // question is the command that tells what became of the job.

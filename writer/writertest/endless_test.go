@@ -61,6 +61,9 @@ func refusedForGood(t *testing.T, refusal hubtest.Fault) []time.Duration {
 	refused := r.hub.Fault(refusal)
 	_, err := j.Commit()
 	wantKind(t, err, source.KindConflict)
+	if source.AsError("commit", err).RetryAfter == 0 {
+		t.Errorf("a busy branch is told like one that has changed: %v", err)
+	}
 	equal(t, "tries", refused.Hits(), len(clock.waits)+1)
 	if clock.passed > conflictDeadline || clock.passed < conflictDeadline/2 {
 		t.Errorf("it gave up after %s, and has %s", clock.passed, conflictDeadline)

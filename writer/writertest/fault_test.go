@@ -137,6 +137,7 @@ func TestACommitThatIsRepeatedGivesTheFirstAnswer(t *testing.T) {
 	j.staged = j.staged[:2]
 	_, err = j.Commit()
 	wantKind(t, err, source.KindConflict)
+	equal(t, "time to wait", source.AsError("commit", err).RetryAfter, 0)
 	equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 3)...))
 }
 
