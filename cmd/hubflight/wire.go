@@ -69,6 +69,7 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 	planner := dataset.NewPlanner(dataset.PlannerOptions{
 		Open: storeOpener(hubClient, roots, log), FootersMax: cfg.Plan.FootersMax, Ranges: ranges, Logger: log,
 		FooterCacheBytes: min(int64(cfg.Cache.Footers), cfg.MemoryBudget()/4), FooterBytes: cfg.MemoryBudget() / 8,
+		QueueTimeout: cfg.Server.QueueTimeout,
 	})
 	w, err := writer.New(writer.Options{
 		Open: sinkOpener(hubClient, roots, log), SpoolDir: cfg.Write.SpoolDir, SpoolBytes: int64(cfg.Write.SpoolBytes),

@@ -15,13 +15,14 @@ type digest struct {
 	schema *arrow.Schema
 	rows   int64
 	groups []scan.Decision // of a plan
+	bytes  int64           // that the footer takes while it is there
 	err    error           // why nothing could be decided
 }
 
 // readFooters fills the digests of some files.
 func (p *Planner) readFooters(ctx context.Context, d *description, r Request, which []int, decide bool) error {
 	err := p.eachFooter(ctx, d.data, d.files, which, func(i int, f *scan.Footer) {
-		g := &digest{schema: d.schemas.same(f.Schema()), rows: f.NumRows()}
+		g := &digest{schema: d.schemas.same(f.Schema()), rows: f.NumRows(), bytes: f.MemSize()}
 		if decide {
 			// That the files' schemas disagree is said first, so this error has to wait.
 			g.groups, g.err = r.Query.Prune(ctx, f)

@@ -125,6 +125,10 @@ func TestFootersOfAllPlansAreDecodedInOneRoom(t *testing.T) {
 			if err := call(ctx); source.KindOf(err) != source.KindDeadline {
 				t.Errorf("without any room: %v", err)
 			}
+			patience := p.patience
+			p.patience = time.Millisecond
+			wantError(t, call(t.Context()), source.KindBusy, "train-0000")
+			p.patience = patience
 			p.footerRoom.Release(p.footerBytes)
 			if err := call(t.Context()); err != nil {
 				t.Error(err)

@@ -33,8 +33,9 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request,
 		}
 		group.Go(func() (err error) {
 			defer recovered(&err, "explain", f.Path)
-			// Before the footer is there, whose room others wait for.
-			release, err := a.lease(ctx, scan.ExamineBytes)
+			// Before the footer is there, and for it too: its room is for all footers, and
+			// not kept while the Hub is asked.
+			release, err := a.lease(ctx, scan.ExamineBytes+d.digests[i].bytes)
 			defer release()
 			if err == nil {
 				f.Groups, err = p.examine(ctx, d, i, r.Query)
@@ -85,9 +86,13 @@ func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Que
 			err = closing
 		}
 	}()
-	err = p.withFooter(ctx, d.data, d.files[i].File, func(f *scan.Footer) (err error) {
-		decisions, err = q.Examine(ctx, r, f, d.schema)
-		return err
+	var footer *scan.Footer
+	err = p.withFooter(ctx, d.data, d.files[i].File, func(f *scan.Footer) error {
+		footer = f
+		return nil
 	})
-	return decisions, err
+	if err != nil {
+		return nil, err
+	}
+	return q.Examine(ctx, r, footer, d.schema)
 }

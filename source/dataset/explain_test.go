@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -81,6 +82,38 @@ func TestExplainTellsWhichLayerSparesWhat(t *testing.T) {
 		if want := i < 2; g.Keep != want || (g.Layer == scan.LayerLimit) == want {
 			t.Errorf("row group %d: %+v", i, g)
 		}
+	}
+}
+
+func TestExplainKeepsNoFootersRoomWhileItReadsWhatIsBesideTheFooter(t *testing.T) {
+	const path = "data/train-00000-of-00001.parquet"
+	content := indexed(t, 0, 40_000, 10_000)
+	h := newMemHub()
+	h.commit(repo, "main", map[string][]byte{path: content})
+	p := NewPlanner(PlannerOptions{Open: h.open, FooterCacheBytes: 1})
+	var beside, kept atomic.Int64
+	h.during = func(r memRead) {
+		if r.off+r.n == int64(len(content)) {
+			return // the footer
+		}
+		beside.Add(1)
+		if !p.footerRoom.TryAcquire(p.footerBytes) {
+			kept.Add(1)
+			return
+		}
+		p.footerRoom.Release(p.footerBytes)
+	}
+	r := request(t)
+	r.Query.Filters = filters(t, `[["key","=","key 007919"]]`)
+	l := &lessor{room: make(chan struct{}, 1)}
+	if _, err := p.Explain(t.Context(), source.HubToken{}, r, Admission{Lease: l.lease}); err != nil {
+		t.Fatal(err)
+	}
+	if beside.Load() == 0 || kept.Load() > 0 {
+		t.Errorf("in %d of %d reads beside the footer its room was kept", kept.Load(), beside.Load())
+	}
+	if l.smallest.Load() <= scan.ExamineBytes {
+		t.Errorf("%d bytes were leased: none for the footer", l.smallest.Load())
 	}
 }
 

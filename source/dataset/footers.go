@@ -109,7 +109,7 @@ func (p *Planner) eachFooter(ctx context.Context, data *pinned, files []chosenFi
 }
 
 // withFooter calls use with the cached footer, or with one that is read now. The
-// room that it takes is given back when use has returned.
+// room that it takes is given back when use has returned, which waits for nobody.
 func (p *Planner) withFooter(ctx context.Context, data *pinned, file source.File, use func(*scan.Footer) error) (err error) {
 	key := keyOf(data.token, file)
 	if f := p.footers.get(key); f != nil {
@@ -131,13 +131,19 @@ func (p *Planner) withFooter(ctx context.Context, data *pinned, file source.File
 	return use(f)
 }
 
-// readFooter waits until there is room for what decoding the footer takes. release,
-// which is never nil, gives the room back.
+// readFooter waits until there is room for what decoding the footer takes; the error
+// is KindBusy if there is none in time. release, which is never nil, gives it back.
 func (p *Planner) readFooter(ctx context.Context, r source.Reader, file source.File) (_ *scan.Footer, release func(), err error) {
 	release = func() {}
 	f, err := scan.ReadFooterWhen(ctx, r, file, func(bytes int64) error {
 		bytes = min(bytes, p.footerBytes) // the largest one is decoded alone
-		if err := p.footerRoom.Acquire(ctx, bytes); err != nil {
+		waiting, cancel := context.WithTimeout(ctx, p.patience)
+		defer cancel()
+		if err := p.footerRoom.Acquire(waiting, bytes); err != nil {
+			if ctx.Err() == nil {
+				return source.Errorf(source.KindBusy, "read footer", "no memory became free within %s", p.patience).
+					WithFile(file.At.Short(), file.Path).WithHint("the server is busy; try again, or raise memory.budget")
+			}
 			return source.AsError("read footer", err)
 		}
 		release = func() { p.footerRoom.Release(bytes) }

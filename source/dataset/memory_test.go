@@ -39,6 +39,7 @@ type memHub struct {
 	bytes    int64
 	log      []memRead
 	denied   map[source.HubToken]bool // tokens that may list, not read
+	during   func(memRead)            // called while a read waits; nil is nothing
 }
 
 // memRead is one read of n bytes.
@@ -155,6 +156,9 @@ func (r *memReader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	if off < 0 || off+int64(len(p)) > int64(len(r.content)) {
 		return source.Errorf(source.KindInternal, "read", "out of range")
+	}
+	if during := r.store.hub.during; during != nil {
+		during(memRead{r.file.Path, off, int64(len(p))})
 	}
 	r.store.hub.mu.Lock()
 	defer r.store.hub.mu.Unlock()

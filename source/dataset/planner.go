@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -31,6 +32,8 @@ type PlannerOptions struct {
 	// FooterBytes bounds the footers that are being parsed, for all plans and streams
 	// together (256 MiB). One that takes more is parsed alone.
 	FooterBytes int64
+	// QueueTimeout is how long a footer waits for its part of that (10 minutes).
+	QueueTimeout time.Duration
 	// Parallel is how many footers one plan reads at a time (16).
 	Parallel int
 	// Ranges decides about reading ahead and holds the cache on disk; nil is one
@@ -47,6 +50,7 @@ const (
 	defaultEntriesMax       = 1_000_000 // about 300 bytes each
 	defaultFooterCacheBytes = 256 << 20
 	defaultFooterBytes      = 256 << 20
+	defaultQueueTimeout     = 10 * time.Minute
 	defaultParallel         = 16
 )
 
@@ -63,10 +67,12 @@ type Planner struct {
 	memory     memory.Allocator
 	log        *slog.Logger
 
-	// A footer's room is held while it is parsed and looked at, which waits for no
-	// caller: whoever waits for some waits for the processor and the Hub only.
+	// A footer's room is held while it is read, parsed and looked at, which waits for no
+	// other room and for no client. It may wait for the Hub, who can keep one token
+	// waiting: nobody waits for room any longer than patience.
 	footerRoom  *semaphore.Weighted
 	footerBytes int64 // the whole of it
+	patience    time.Duration
 }
 
 // NewPlanner makes a Planner.
@@ -82,6 +88,9 @@ func NewPlanner(o PlannerOptions) *Planner {
 	}
 	if o.FooterBytes <= 0 {
 		o.FooterBytes = defaultFooterBytes
+	}
+	if o.QueueTimeout <= 0 {
+		o.QueueTimeout = defaultQueueTimeout
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
@@ -99,7 +108,7 @@ func NewPlanner(o PlannerOptions) *Planner {
 	return &Planner{
 		open: o.Open, footersMax: o.FootersMax, entriesMax: o.EntriesMax, parallel: o.Parallel, memory: o.Memory, log: o.Logger,
 		ranges: o.Ranges, footers: newFooterCache(o.FooterCacheBytes), listings: newListingCache(),
-		footerRoom: semaphore.NewWeighted(o.FooterBytes), footerBytes: o.FooterBytes,
+		footerRoom: semaphore.NewWeighted(o.FooterBytes), footerBytes: o.FooterBytes, patience: o.QueueTimeout,
 	}
 }
 
