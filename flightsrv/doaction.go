@@ -229,7 +229,8 @@ func (s *Server) admitted(ctx context.Context, r dataset.Request, work func(data
 		Lease: func(ctx context.Context, n int64) (func(), error) {
 			return s.memory.lease(ctx, n, s.limits.QueueTimeout)
 		},
-		Turns: turns{s.gate, principalOf(ctx).Name, s.limits.QueueTimeout}, Spare: s.memory.room,
+		TryLease: s.memory.tryLease,
+		Turns:    turns{s.gate, principalOf(ctx).Name, s.limits.QueueTimeout}, Spare: s.memory.room,
 	})
 }
 

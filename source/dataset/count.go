@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -28,16 +29,74 @@ type Admission struct {
 	// Lease waits for n bytes of memory. release, which is never nil, gives them back.
 	// Who holds some asks for no more.
 	Lease func(ctx context.Context, n int64) (release func(), err error)
+	// TryLease is Lease that does not wait. Without it a call reads one file at a time.
+	TryLease func(n int64) (release func(), ok bool)
 	// Turns and Spare are scan.Task's.
 	Turns scan.Turns
 	Spare scan.Spare
 }
 
-func (a Admission) lease(ctx context.Context, n int64) (release func(), err error) {
-	if a.Lease == nil {
+// leases are those of one call. It waits in the queue for the first of its files only,
+// and takes others along as far as there is room: behind its own files, which are read
+// whole, its patience would run out and all their work be lost.
+type leases struct {
+	Admission
+	mu      sync.Mutex
+	waiting bool // in the queue, before which no other file may slip
+	held    int
+	changed chan struct{} // closed and replaced when one more has come or gone
+}
+
+func newLeases(a Admission) *leases { return &leases{Admission: a, changed: make(chan struct{})} }
+
+// lease is Admission.Lease for one of the call's files.
+func (l *leases) lease(ctx context.Context, n int64) (release func(), err error) {
+	if l.Lease == nil {
 		return func() {}, nil
 	}
-	return a.Lease(ctx, n)
+	for {
+		l.mu.Lock()
+		switch {
+		case l.waiting:
+		case l.held == 0:
+			l.waiting = true
+			l.mu.Unlock()
+			release, err = l.Lease(ctx, n)
+			l.change(1)
+			return l.counted(release), err
+		case l.TryLease != nil:
+			if release, ok := l.TryLease(n); ok {
+				l.held++
+				l.mu.Unlock()
+				return l.counted(release), nil
+			}
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return func() {}, ctx.Err()
+		}
+	}
+}
+
+func (l *leases) counted(release func()) func() {
+	return func() {
+		release()
+		l.change(-1)
+	}
+}
+
+func (l *leases) change(by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if by > 0 {
+		l.waiting = false
+	}
+	l.held += by
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // Count returns the number of rows that the request would read. Without filters
@@ -58,12 +117,13 @@ func (p *Planner) Count(ctx context.Context, token source.HubToken, r Request, a
 		return 0, FromScan, err
 	}
 	var total atomic.Int64
+	own := newLeases(a)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(countParallel)
 	for _, part := range plan.Partitions {
 		group.Go(func() (err error) {
 			defer recovered(&err, "count", part.File.Path)
-			n, err := p.countPartition(ctx, token, part, a)
+			n, err := p.countPartition(ctx, token, part, own)
 			total.Add(n)
 			return err
 		})
@@ -98,7 +158,7 @@ func (p *Planner) countFooters(ctx context.Context, token source.HubToken, r Req
 	return rows, nil
 }
 
-func (p *Planner) countPartition(ctx context.Context, token source.HubToken, part Partition, a Admission) (rows int64, err error) {
+func (p *Planner) countPartition(ctx context.Context, token source.HubToken, part Partition, a *leases) (rows int64, err error) {
 	s, err := p.Read(ctx, ReadParams{Token: token, Partition: part, Stop: -1, Turns: a.Turns, Spare: a.Spare})
 	if err != nil {
 		return 0, err

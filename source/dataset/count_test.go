@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -209,6 +210,75 @@ func TestACountAndAnExplainReadAFileWhenItsMemoryIsThere(t *testing.T) {
 			}
 			if _, _, reads := h.counted(); reads > 0 {
 				t.Errorf("without memory there were %d reads", reads)
+			}
+		})
+	}
+}
+
+// impatient lends memory to some at a time, and lets nobody wait for it.
+type impatient struct {
+	*lessor
+	beside chan struct{} // closed when two have some
+	once   sync.Once
+}
+
+func (l *impatient) TryLease(int64) (func(), bool) {
+	select {
+	case l.room <- struct{}{}:
+	default:
+		return func() {}, false
+	}
+	l.leases.Add(1)
+	if l.taken.Add(1) > 1 {
+		l.once.Do(func() { close(l.beside) })
+	}
+	return func() { l.taken.Add(-1); <-l.room }, true
+}
+
+func (l *impatient) Lease(_ context.Context, n int64) (func(), error) {
+	if release, ok := l.TryLease(n); ok {
+		return release, nil
+	}
+	return func() {}, source.Errorf(source.KindBusy, "read", "no memory became free")
+}
+
+// Take waits for what is read beside, where there is room for it.
+func (l *impatient) Take(ctx context.Context) error {
+	if cap(l.room) > 1 {
+		select {
+		case <-l.beside:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return l.lessor.Take(ctx)
+}
+
+func TestACountAndAnExplainAreNotInTheirOwnWay(t *testing.T) {
+	const files = 6
+	h, contents := newMemHub(), map[string][]byte{}
+	for i := range files {
+		contents[fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, files)] = countable(t, i*countGroups*countPerGroup)
+	}
+	h.commit(repo, "main", contents)
+	p := planner(h)
+	r := request(t)
+	r.Query.Filters = filters(t, `[["id",">=",0]]`)
+	for _, room := range []int{1, files} {
+		t.Run(fmt.Sprintf("room for %d", room), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			l := &impatient{lessor: &lessor{room: make(chan struct{}, room)}, beside: make(chan struct{})}
+			a := Admission{Lease: l.Lease, TryLease: l.TryLease, Turns: l}
+			rows, _, err := p.Count(ctx, source.HubToken{}, r, a)
+			if err != nil || rows != files*countGroups*countPerGroup {
+				t.Errorf("%d rows, %v", rows, err)
+			}
+			if _, err := p.Explain(ctx, source.HubToken{}, r, a); err != nil {
+				t.Error(err)
+			}
+			if l.leases.Load() != 2*files || l.taken.Load() != 0 {
+				t.Errorf("%d leases, %d of them not given back", l.leases.Load(), l.taken.Load())
 			}
 		})
 	}

@@ -20,6 +20,7 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request,
 	if r.Query.Filters == nil && r.Limit >= 0 {
 		plan.behind(r.Limit)
 	}
+	own := newLeases(a)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.parallel)
 	for i := range plan.Files {
@@ -35,7 +36,7 @@ func (p *Planner) Explain(ctx context.Context, token source.HubToken, r Request,
 			defer recovered(&err, "explain", f.Path)
 			// Before the footer is there, and for it too: its room is for all footers, and
 			// not kept while the Hub is asked.
-			release, err := a.lease(ctx, scan.ExamineBytes+d.digests[i].bytes)
+			release, err := own.lease(ctx, scan.ExamineBytes+d.digests[i].bytes)
 			defer release()
 			if err == nil {
 				f.Groups, err = p.examine(ctx, d, i, r.Query)

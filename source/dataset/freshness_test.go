@@ -201,11 +201,11 @@ func TestATicketOfARewrittenConversionNeverGivesOtherRows(t *testing.T) {
 		t.Errorf("got rows %v", got)
 	}
 	run.Fault(hubtest.Fault{Origin: "hub", Path: plan.Facts.DataSha, Status: 404, Header: map[string][]string{"X-Error-Code": {"RevisionNotFound"}}})
-	_, err := replica(t, run).countPartition(t.Context(), source.HubToken{}, part, Admission{})
+	_, err := replica(t, run).countPartition(t.Context(), source.HubToken{}, part, newLeases(Admission{}))
 	wantError(t, err, source.KindChanged, "plan again")
 
 	part.DataSha, _ = run.Head(csvRepo, ConvertedRevision) // a forged ticket: the new commit, the old file
-	_, err = replica(t, run).countPartition(t.Context(), source.HubToken{}, part, Admission{})
+	_, err = replica(t, run).countPartition(t.Context(), source.HubToken{}, part, newLeases(Admission{}))
 	wantError(t, err, source.KindChanged, "plan again")
 	again := mustPlan(t, p, csvRequest())
 	if got := idsOf(t, p, again.Partitions[0], 0, -1); !slices.Equal(got, between(900, 910)) {
