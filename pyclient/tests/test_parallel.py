@@ -15,7 +15,7 @@ import pytest
 
 import hubflight
 from flightserver import FlightServer
-from hubflight import reading
+from hubflight import parallel, reading
 from hubflight.progress import Bar
 
 if TYPE_CHECKING:
@@ -185,6 +185,25 @@ def test_a_pause_before_the_next_attempt_ends_with_the_reading(monkeypatch: pyte
     stop.give()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_at_the_end_of_the_interpreter_nothing_waits_for_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    may = threading.Event()
+
+    def read(partition: hubflight.Partition, stop: reading.Stop) -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"i": [1]})
+        may.wait(20)
+
+    reader = parallel._Reading(read, [hubflight.Partition(b"")] * 2, 2, True)
+    next(reader.batches())
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    since = time.monotonic()
+    reader.end()
+    assert time.monotonic() - since < 10
+    monkeypatch.undo()
+    may.set()
+    reader.end()
+    assert threads() == 0
 
 
 def test_where_the_machine_has_no_more_threads_those_that_run_end(wide: Any, monkeypatch: pytest.MonkeyPatch) -> None:

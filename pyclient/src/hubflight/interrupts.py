@@ -37,7 +37,7 @@ class Aside:
 
     def __init__(self, wanted: bool = True) -> None:
         self._wanted = wanted
-        self._thread: threading.Thread | None = None
+        self._worker: _Worker | None = None
         self._busy = False
 
     def __enter__(self) -> Aside:
@@ -55,44 +55,60 @@ class Aside:
         if self._busy:  # this is the handler of a signal, which asks something itself
             with Aside() as other:
                 return other.run(call)
-        self._busy = True
         try:
-            if self._thread is None or not self._thread.is_alive():  # in a fork it is not
-                self._start()
-            self._calls.put(call)
-            value, error = self._outcome()
+            self._busy = True
+            worker = self._ready()
+            outcome = None if worker is None else worker.make(call)
+            value, error = outcome or (call(), None)
         except BaseException:
             # The call's outcome is nobody's any more, and must not be taken for that of the next one.
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._calls.put(None)
+            self.close()
             raise
         finally:
             self._busy = False
         if error is not None:
             raise error
-        return value  # type: ignore[no-any-return]
+        return value
 
-    def _start(self) -> None:
-        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._thread = threading.Thread(
-            target=_work, args=(self._calls, self._outcomes), name="hubflight-aside", daemon=True
-        )
-        self._thread.start()
-
-    def _outcome(self) -> tuple[Any, BaseException | None]:
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return self._outcomes.get(timeout=_LOOK_SECONDS)  # type: ignore[no-any-return]
+    def _ready(self) -> _Worker | None:
+        worker = self._worker
+        if worker is None or not worker.thread.is_alive():  # in a fork it is not
+            self._worker = worker = _Worker()
+            try:
+                worker.thread.start()
+            except RuntimeError:  # at the end of the interpreter, or of what the system gives
+                return None
+        return worker
 
     def close(self) -> None:
-        """Ends the thread, which has nothing to do."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._calls.put(None)
-            if thread is not threading.current_thread():
-                thread.join()
+        """Ends the thread once it has nothing to do, and does not wait for that.
+
+        Who left a reading half done closes it when the interpreter ends, where no other thread comes to its end.
+        """
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.calls.put(None)
+
+
+class _Worker:
+    """A thread, what it is to call, and what came of that."""
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.thread = threading.Thread(
+            target=_work, args=(self.calls, self.outcomes), name="hubflight-aside", daemon=True
+        )
+
+    def make(self, call: Callable[[], T]) -> tuple[T, BaseException | None] | None:
+        """What came of ``call``; None if it was not made, because another thread ended this one just before."""
+        self.calls.put(call)
+        while True:
+            alive = self.thread.is_alive()  # asked first: the last thing that it does is to give an outcome
+            with contextlib.suppress(queue.Empty):
+                return self.outcomes.get(timeout=_LOOK_SECONDS if alive else 0)  # type: ignore[no-any-return]
+            if not alive:
+                return None
 
 
 def _work(calls: queue.SimpleQueue[Any], outcomes: queue.SimpleQueue[Any]) -> None:

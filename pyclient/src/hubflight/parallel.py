@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -83,6 +84,8 @@ class _Reading:
 
     def end(self) -> None:
         """Cancels what still runs and waits for it."""
+        if sys.is_finalizing():  # no other thread goes on, nor gives back a lock that it holds
+            return
         self._stop.give()
         for _ in self._threads:
             self._turns.release()
