@@ -13,7 +13,7 @@ import pytest
 
 import hubflight
 from flightserver import FlightServer
-from hubflight.connection import resolve_server
+from hubflight.connection import Connection, resolve_server
 from hubflight.options import Connecting
 
 if TYPE_CHECKING:
@@ -155,3 +155,24 @@ def test_files_that_cannot_be_used_are_named(use: Any, files: dict[str, str], te
     with pytest.raises(hubflight.InvalidOption, match=text) as caught:
         resolve_server(Connecting(server="grpc+tls://127.0.0.1:1"))
     assert "BEGIN" not in str(caught.value)
+
+
+@pytest.mark.parametrize("doubt", [False, True])
+def test_a_commit_is_not_tried_for_hours_where_no_tls_can_be(
+    server: FlightServer, monkeypatch: pytest.MonkeyPatch, doubt: bool
+) -> None:
+    real, attempts = Connection.action_once, 0
+
+    def once(connection: Connection, *args: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if doubt and attempts == 1:
+            raise hubflight.ServerUnreachable("[transport] gone before it answered")
+        return real(connection, *args)
+
+    monkeypatch.setattr(Connection, "action_once", once)
+    with Connection(hubflight.Server(server.url.replace("grpc://", "grpc+tls://"))) as connection:
+        expected = hubflight.CommitStateUnknown if doubt else hubflight.HandshakeFailed
+        with pytest.raises(expected, match="does not speak TLS"):
+            connection.commit({"v": 1, "job": "j", "dataset": "d"}, deadline=30)
+    assert attempts == 1 + doubt

@@ -24,6 +24,7 @@ from hubflight.embedded import Embedded, locate, machine, wanted
 from hubflight.errors import (
     CommitStateUnknown,
     DeadlineExceeded,
+    HandshakeFailed,
     HubflightError,
     InternalError,
     InvalidOption,
@@ -356,15 +357,16 @@ class Connection:
             except HubflightError as exc:
                 error = exc
             self.renew(error)
-            unanswered = isinstance(error, (ServerUnreachable, DeadlineExceeded)) or error.kind in (
-                "canceled",
-                "internal",
+            refused = isinstance(error, HandshakeFailed)  # nothing was sent, and nothing will be
+            unanswered = not refused and (
+                isinstance(error, (ServerUnreachable, DeadlineExceeded)) or error.kind in ("canceled", "internal")
             )
-            if not (unanswered or error.retryable):
+            if not (unanswered or error.retryable or (refused and doubt)):
                 raise error from None
             doubt = doubt or unanswered
             pause = (error.retry_after or 0.0) + random.uniform(0.05, min(15.0, 0.25 * 2 ** min(attempt, 10)))  # noqa: S311
-            if time.monotonic() + pause - since > deadline or (error.kind == "internal" and attempt >= 3):
+            late = time.monotonic() + pause - since > deadline
+            if late or refused or (error.kind == "internal" and attempt >= 3):
                 if not doubt:  # every attempt was turned away before it began
                     raise error from None
                 raise CommitStateUnknown(
