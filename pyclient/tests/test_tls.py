@@ -157,6 +157,23 @@ def test_files_that_cannot_be_used_are_named(use: Any, files: dict[str, str], te
     assert "BEGIN" not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["grpc://127.0.0.1:1", "grpc+unix:///nowhere"])
+def test_who_needs_no_tls_neither_reads_nor_carries_its_files(use: Any, address: str) -> None:
+    use(cert="client.pem", key="client.key")
+    assert resolve_server(Connecting(server=address)).tls is None
+    use(ca="nowhere.pem", cert="client.pem")
+    server = resolve_server(Connecting(server=address))
+    with pytest.raises(hubflight.InvalidOption, match="set both"):
+        server.at("grpc+tls://127.0.0.1:1")
+
+
+def test_a_location_without_tls_is_not_given_the_key(use: Any) -> None:
+    use(cert="client.pem", key="client.key")
+    server = resolve_server(Connecting(server="grpc+tls://127.0.0.1:1"))
+    assert server.at("grpc+tls://127.0.0.1:2").tls == server.tls is not None
+    assert server.at("grpc://127.0.0.1:1").tls is None
+
+
 @pytest.mark.parametrize("doubt", [False, True])
 def test_a_commit_is_not_tried_for_hours_where_no_tls_can_be(
     server: FlightServer, monkeypatch: pytest.MonkeyPatch, doubt: bool

@@ -111,7 +111,13 @@ class Server:
     def at(self, uri: str) -> Server:
         """The same credentials for another address that the server named."""
         uri = _checked_uri(uri, self.hub_token or self.server_token)
-        return Server(uri, self.server_token, self.hub_token, tls=self.tls)
+        return replace(self, uri=uri, embedded=None, tls=self._tls_at(uri))
+
+    def _tls_at(self, uri: str) -> Tls | None:
+        """What a connection to ``uri`` needs, which this server has if it speaks TLS itself."""
+        if not _is_tls(uri):
+            return None
+        return self.tls if _is_tls(self.uri) else find_tls()
 
 
 def resolve_server(given: Connecting) -> Server:
@@ -127,7 +133,7 @@ def resolve_server(given: Connecting) -> Server:
     if hub_token is None and _is_private(uri):
         # A token that nobody gave explicitly never crosses a network in clear text; one that was given is refused.
         hub_token = find_hub_token()
-    return Server(uri, server_token, hub_token, tls=find_tls())
+    return Server(uri, server_token, hub_token, tls=find_tls() if _is_tls(uri) else None)
 
 
 def _checked_uri(uri: str, secret: Secret | None) -> str:
@@ -150,6 +156,10 @@ def _checked_uri(uri: str, secret: Secret | None) -> str:
             "or a server on this machine"
         )
     return uri
+
+
+def _is_tls(uri: str) -> bool:
+    return urlsplit(uri).scheme == "grpc+tls"
 
 
 def _is_private(uri: str) -> bool:
@@ -204,7 +214,7 @@ class Connection:
     def _connect(self) -> None:
         self._at = self.server.here()
         uri, tls = self._at.uri, self._at.tls
-        encrypted = tls.arguments() if tls is not None and uri.startswith("grpc+tls") else {}
+        encrypted = tls.arguments() if tls is not None and _is_tls(uri) else {}
         try:
             self._client = flight.connect(uri, generic_options=_options(uri), middleware=[self._requests], **encrypted)
         except Exception as exc:
@@ -417,7 +427,7 @@ def _options(uri: str) -> list[tuple[str, int]]:
         # its one writer; alone on theirs, two streams are received by two cores.
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    if _is_private(uri) and not uri.startswith("grpc+tls"):
+    if _is_private(uri) and not _is_tls(uri):
         # gRPC would send even loopback's clear text through http_proxy, and our tokens with it.
         options.append(("grpc.enable_http_proxy", 0))
     return options
