@@ -158,7 +158,8 @@ func (w *Writer) Abort(ctx context.Context, token source.HubToken, job string) e
 	return nil
 }
 
-// done forgets a job that is committed: an abort has nothing left to drop.
+// done forgets a job that is committed: an abort has nothing left to drop. Only as the
+// committer's own: an id proves nothing about another caller's job.
 func (w *Writer) done(job jobKey) {
 	w.known.forget(job)
 	w.mu.Lock()
