@@ -22,6 +22,7 @@ from flightserver import FlightServer
 from hubflight import interrupts
 from hubflight.connection import Connection
 from hubflight.interrupts import Aside, aside
+from hubflight.writing import Job
 from hubserver import HubServer
 
 if TYPE_CHECKING:
@@ -139,6 +140,49 @@ def test_what_the_handler_of_a_signal_raises_is_raised_and_nothing_is_tried_agai
             silent.client.dataset(silent.name).count()
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError])
+@pytest.mark.parametrize("sent", [0, 3])
+def test_an_upload_ends_with_ctrl_c(
+    silent: Silent, monkeypatch: pytest.MonkeyPatch, sent: int, raised: type[BaseException]
+) -> None:
+    def handler(*_: object) -> None:
+        raise raised("enough")
+
+    batch, real = pa.record_batch({"text": ["x" * 2000] * 1000}), Job.abort
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(500):
+            if number == sent:
+                silent.fall()
+                timer.start()
+            yield batch
+
+    def abort(job: Job) -> None:
+        assert time.monotonic() - since < 20
+        silent.speak()
+        real(job)
+
+    def working() -> list[str]:
+        names = ("hubflight-put-results", "hubflight-abandoned")
+        return [thread.name for thread in threading.enumerate() if thread.name in names]
+
+    monkeypatch.setattr(Job, "abort", abort)
+    timer = threading.Timer(2 * AFTER, os.kill, (os.getpid(), signal.SIGINT))
+    since = time.monotonic()
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(raised, match="enough"):
+            silent.client.write(pa.RecordBatchReader.from_batches(batch.schema, batches()), silent.name, mode="append")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    eventually(lambda: threads() == 0 and not working())
+    assert silent.client.dataset(silent.name).count() == 20_000
+    table = pa.Table.from_batches([batch])
+    silent.client.write(table, silent.name, mode="append")
+    assert silent.client.dataset(silent.name).count() == 21_000
 
 
 @pytest.mark.server

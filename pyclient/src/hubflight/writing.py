@@ -21,6 +21,7 @@ from hubflight import sharedmem
 from hubflight.casting import Caster, plain_schema
 from hubflight.connection import Connection, Server
 from hubflight.errors import CommitStateUnknown, HubflightError, LimitExceeded, ServerUnreachable, from_text
+from hubflight.interrupts import Aside
 from hubflight.options import WriteOptions
 
 __all__ = ["Job", "StagedFile", "WriteResult", "slices"]
@@ -134,18 +135,21 @@ class Job:
         partition: int,
         attempt: str,
         sent: Callable[[int], None] | None = None,
+        *,
+        interruptible: bool = True,
     ) -> list[StagedFile]:
         """Uploads one task attempt's rows, durably and invisibly; returns the records of its files.
 
         Columns are those of the job's schema, in any order. Without any row nothing is sent and nothing returned.
-        ``sent`` is told how many rows have gone, piece by piece.
+        ``sent`` is told how many rows have gone, piece by piece. If it is not to be ``interruptible``, Ctrl-C waits for
+        the server: for processes that are ended otherwise.
         """
         schema = self.schema()
         rows = _cast(batches, schema)
         first = next(rows, None)
         if first is None:
             return []
-        return self._put(schema, _chain(first, rows), partition, attempt, sent)
+        return self._put(schema, _chain(first, rows), partition, attempt, sent, interruptible)
 
     def stage_empty(self) -> list[StagedFile]:
         """Stages one file that has the schema and no rows: what an overwrite of zero rows leaves."""
@@ -158,6 +162,7 @@ class Job:
         partition: int,
         attempt: str,
         sent: Callable[[int], None] | None = None,
+        interruptible: bool = True,
     ) -> list[StagedFile]:
         command = {
             "v": 1,
@@ -168,12 +173,28 @@ class Job:
             "partition": partition,
             "attempt": attempt,
         }
-        with Connection(self.server) as connection, sharedmem.Sender(connection.uri) as shared:
+        with (
+            Connection(self.server) as connection,
+            sharedmem.Sender(connection.uri) as shared,
+            Aside(interruptible) as calls,
+        ):
+            interrupted = False
+
+            def begin() -> tuple[Any, _Answers]:
+                try:
+                    writer, metadata = connection.put(command, schema, shared.headers)
+                except Exception as exc:
+                    raise connection.error(exc) from None
+                answers = _Answers(connection, metadata, calls)
+                if interrupted:
+                    answers.abandon(writer)
+                return writer, answers
+
             try:
-                writer, metadata = connection.put(command, schema, shared.headers)
-            except Exception as exc:
-                raise connection.error(exc) from None
-            answers = _Answers(connection, metadata)
+                writer, answers = calls.run(begin)
+            except BaseException:
+                interrupted = True
+                raise
             try:
                 for batch in batches:
                     for piece in slices(batch, shared.batch_bytes(BATCH_BYTES)):
@@ -257,8 +278,11 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
 class _Answers:
     """Reads the PutResults of an upload in a thread, so that neither side waits for the other."""
 
-    def __init__(self, connection: Connection, metadata: Any) -> None:
+    def __init__(self, connection: Connection, metadata: Any, calls: Aside) -> None:
         self._connection = connection
+        self._calls = calls
+        self._writing = threading.Lock()  # a writer is for one thread at a time, and an interrupted step goes on
+        self._abandoned = False
         self._metadata = metadata
         self._result: dict[str, Any] | None = None
         self._error: HubflightError | None = None
@@ -283,8 +307,13 @@ class _Answers:
 
     def guard(self, write: Callable[..., Any], *args: Any) -> None:
         """Runs one step of the upload; if it fails, raises what the server said rather than what the writer saw."""
+        self._calls.run(lambda: self._step(write, *args))
+
+    def _step(self, write: Callable[..., Any], *args: Any) -> None:
         try:
-            write(*args)
+            with self._writing:
+                if not self._abandoned:
+                    write(*args)
         except Exception as exc:
             self._thread.join(5.0)  # the status follows within a moment
             seen = self._connection.error(exc)
@@ -297,18 +326,31 @@ class _Answers:
         ended: what the server makes of the part it has got is never committed, because nobody gets its record.
         """
 
-        def close() -> None:
+        def end() -> None:
+            with contextlib.suppress(Exception):
+                writer.done_writing()
+
+        def close(ended: bool) -> None:
+            if not ended:
+                with self._writing:
+                    end()
             self._thread.join()
             with contextlib.suppress(Exception):
                 writer.close()
 
-        with contextlib.suppress(Exception):
-            writer.done_writing()
-        threading.Thread(target=close, name="hubflight-abandoned", daemon=True).start()
+        self._abandoned = True
+        ended = self._writing.acquire(blocking=False)  # else a step that was interrupted is still under way
+        if ended:
+            try:
+                end()
+            finally:
+                self._writing.release()
+        threading.Thread(target=close, args=(ended,), name="hubflight-abandoned", daemon=True).start()
 
     def result(self, writer: Any) -> list[StagedFile]:
         """The staged records, after the half-close."""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(0.5)  # without an end to it, Ctrl-C would wait on Windows
         if self._error is not None:
             raise self._error
         if self._result is None:

@@ -151,7 +151,7 @@ def _stage_function(
 
         from pyspark_hubflight.attempts import attempt_of_task
 
-        files = job.stage(batches, *attempt_of_task())
+        files = job.stage(batches, *attempt_of_task(), interruptible=False)
         count(len(files))
         yield pa.RecordBatch.from_pydict({"files": [json.dumps(files)]}, schema=pa.schema([("files", pa.string())]))
 

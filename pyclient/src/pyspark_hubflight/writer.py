@@ -38,7 +38,7 @@ class Writer(DataSourceArrowWriter):
         """Runs once per attempt. What a failed or speculative attempt staged is invisible and never committed."""
         from pyspark_hubflight.attempts import attempt_of_task
 
-        return StagedMessage(self._job.stage(iterator, *attempt_of_task()))
+        return StagedMessage(self._job.stage(iterator, *attempt_of_task(), interruptible=False))
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
         from hubflight.errors import InternalError
