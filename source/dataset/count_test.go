@@ -166,16 +166,23 @@ func (l *lessor) Take(context.Context) error { l.turns.Add(1); return nil }
 func (l *lessor) TryTake() bool              { l.tried.Add(1); return false }
 func (l *lessor) Give()                      { l.given.Add(1) }
 
-func TestACountAndAnExplainReadAFileWhenItsMemoryIsThere(t *testing.T) {
-	const files = 6
+// scannedCount is a Hub of so many files, a planner, and a request whose rows are
+// counted by reading all of them.
+func scannedCount(t *testing.T, files int) (*memHub, *Planner, Request) {
+	t.Helper()
 	h, contents := newMemHub(), map[string][]byte{}
 	for i := range files {
 		contents[fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, files)] = countable(t, i*countGroups*countPerGroup)
 	}
 	h.commit(repo, "main", contents)
-	p := planner(h)
 	r := request(t)
 	r.Query.Filters = filters(t, `[["id",">=",0]]`)
+	return h, planner(h), r
+}
+
+func TestACountAndAnExplainReadAFileWhenItsMemoryIsThere(t *testing.T) {
+	const files = 6
+	h, p, r := scannedCount(t, files)
 	for name, call := range map[string]func(context.Context, Admission) error{
 		"count": func(ctx context.Context, a Admission) error {
 			rows, _, err := p.Count(ctx, source.HubToken{}, r, a)
@@ -256,14 +263,7 @@ func (l *impatient) Take(ctx context.Context) error {
 
 func TestACountAndAnExplainAreNotInTheirOwnWay(t *testing.T) {
 	const files = 6
-	h, contents := newMemHub(), map[string][]byte{}
-	for i := range files {
-		contents[fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, files)] = countable(t, i*countGroups*countPerGroup)
-	}
-	h.commit(repo, "main", contents)
-	p := planner(h)
-	r := request(t)
-	r.Query.Filters = filters(t, `[["id",">=",0]]`)
+	_, p, r := scannedCount(t, files)
 	for _, room := range []int{1, files} {
 		t.Run(fmt.Sprintf("room for %d", room), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
