@@ -6,6 +6,10 @@ import "sync/atomic"
 // each: eight files have all they want, and of a hundred each has heldPages.
 const allHeldMore = 256 << 20
 
+// keptRegions is how much of their memory the files of one job leave to those of the next for some seconds: what four tasks have, with groups of text
+// that are not full.
+const keptRegions = 128 << 20
+
 // allowance is memory that whoever comes first may take and the others do without.
 // It is safe for concurrent use; nil is none.
 type allowance struct{ free atomic.Int64 }

@@ -35,7 +35,7 @@ const (
 	// heldMore how much more as long as there is an allowance for it: a group of
 	// text has some 60 MiB. The rest waits in the spool.
 	heldPages = 16 << 20
-	heldMore  = 32 << 20
+	heldMore  = 48 << 20
 )
 
 // codec reads a compression by the name that pyarrow gives it.
@@ -225,6 +225,7 @@ type encoder struct {
 	whole    bool  // never cut a file
 	step     int64 // bytes between two looks at the sizes
 	more     *allowance
+	regions  *parquetfile.Regions
 
 	file     *spool.File
 	parquet  *parquetfile.File
@@ -325,6 +326,7 @@ func (e *encoder) ensure(ctx context.Context) error {
 		if e.parquet, err = parquetfile.New(e.file, e.schema, props); err != nil {
 			return err
 		}
+		e.parquet.TakeFrom(e.regions)
 		held := int64(heldPages)
 		if e.leased = e.more.lease(heldMore); e.leased {
 			held += heldMore

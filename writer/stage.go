@@ -106,7 +106,7 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 	if _, err := enc.encoding.properties(schema); err != nil { // before rows are taken
 		return nil, err
 	}
-	enc.more = w.held
+	enc.more, enc.regions = w.held, w.regions
 	return &stage{
 		request: r, ref: ref, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
 		keeps: keepsFile(t.namingOrDataset(), r.Mode),

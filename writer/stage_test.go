@@ -107,12 +107,13 @@ func stageWith(t *testing.T, sink *slowSink, e Encoding, in Batches) (StageResul
 }
 
 func TestTheUploadOfAFileOverlapsTheEncodingOfTheNext(t *testing.T) {
-	encodedMore := make(chan struct{})
+	begun, encodedMore := make(chan struct{}), make(chan struct{})
 	sink := &slowSink{}
 	sink.put = func(ctx context.Context, _ Upload) error {
 		if sink.puts.Load() > 1 {
 			return nil
 		}
+		close(begun)
 		select { // the first file is not stored before the input has gone on
 		case <-encodedMore:
 			return nil
@@ -125,6 +126,13 @@ func TestTheUploadOfAFileOverlapsTheEncodingOfTheNext(t *testing.T) {
 	in.next = func(context.Context, int) (arrow.RecordBatch, error) {
 		if in.count > 40 {
 			return nil, io.EOF
+		}
+		if in.count == 30 { // the first file is complete, whoever sends it may not have had its turn
+			select {
+			case <-begun:
+			case <-time.After(20 * time.Second):
+				return nil, errors.New("nothing is sent meanwhile")
+			}
 		}
 		if sink.puts.Load() > 0 {
 			if after++; after == 3 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer/parquetfile"
 	"github.com/hubflight/hubflight/writer/spool"
 )
 
@@ -37,7 +38,8 @@ type Writer struct {
 	repos    keyedMutex // one commit at a time per dataset
 	schemas  schemaCache
 	known    knownJobs
-	held     *allowance // of pages in memory
+	held     *allowance           // of pages in memory
+	regions  *parquetfile.Regions // of files that have ended
 
 	mu   sync.Mutex
 	jobs map[jobKey]*jobState // attempts that are running or staged here
@@ -67,11 +69,14 @@ func New(o Options) (*Writer, error) {
 		return nil, err
 	}
 	return &Writer{open: o.Open, spool: sp, defaults: o.Defaults, deadline: o.CommitDeadline, log: o.Logger,
-		held: newAllowance(allHeldMore), jobs: map[jobKey]*jobState{}}, nil
+		held: newAllowance(allHeldMore), regions: parquetfile.NewRegions(keptRegions), jobs: map[jobKey]*jobState{}}, nil
 }
 
 // Close removes the spool. Attempts that still run fail.
-func (w *Writer) Close() error { return w.spool.Close() }
+func (w *Writer) Close() error {
+	w.regions.Clear()
+	return w.spool.Close()
+}
 
 // jobState is what this process knows of a job: only conveniences.
 type jobState struct {

@@ -14,7 +14,7 @@
 //     SpillTo no more than a bound of these pages is in memory; the others wait in scratch. That changes no byte of the file.
 //
 // The memory of waiting pages is none of the collector's (slabs), so every File ends with Close or Release. CloseKeeping hands that of the last
-// group on to the writer, which then need not copy it.
+// group on to the writer, which then need not copy it. With TakeFrom files leave theirs to one another.
 //
 // A File is used by one goroutine and keeps nothing of a batch after Write. It does not cut groups or files: its caller does.
 //

@@ -83,6 +83,9 @@ func (f *File) SpillTo(scratch Scratch, most int64) {
 	f.scratch, f.most = scratch, int(most/slabSize)
 }
 
+// TakeFrom makes waiting pages use the memory of files that have ended, and leaves theirs to others. It is called before the first Write.
+func (f *File) TakeFrom(regions *Regions) { f.slabs.from = regions }
+
 // Write appends rows to the open group.
 func (f *File) Write(rec arrow.RecordBatch) error {
 	if f.released {

@@ -17,6 +17,7 @@ const (
 // slabs are pieces of memory that pages wait in. They are used again by the next row group, and are none of the collector's: it would let the heap
 // grow by as much again before it looks, so that a long file took more than a short one.
 type slabs struct {
+	from    *Regions
 	free    [][]byte
 	out     int       // slabs that are in use
 	page    workspace // of whichever column ends a page
@@ -43,7 +44,7 @@ func (s *slabs) take() []byte {
 // region is memory for some slabs more: as much again as there is, so that a small file takes little.
 func (s *slabs) region() []byte {
 	n := min(max(s.mapped, 4*slabSize), maxRegion)
-	memory, ok := mapRegion(n)
+	memory, ok := s.from.take(n)
 	if !ok {
 		return make([]byte, n)
 	}
@@ -54,9 +55,9 @@ func (s *slabs) region() []byte {
 // release gives all memory back. Nobody may have a slab any more.
 func (s *slabs) release() {
 	for _, memory := range s.regions {
-		unmapRegion(memory)
+		s.from.give(memory)
 	}
-	*s = slabs{}
+	*s = slabs{from: s.from}
 }
 
 func (s *slabs) give(slab []byte) {
