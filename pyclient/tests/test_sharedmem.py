@@ -118,8 +118,8 @@ def test_batches_of_all_types_are_what_they_were(seeds: dict[str, Any]) -> None:
 
 def test_what_does_not_fit_or_needs_a_dictionary_goes_inside_the_stream() -> None:
     with both() as (sender, receiver):
-        assert sender.put(pa.record_batch({"text": ["x" * (5 << 20)]}), always) is None
-        views = pa.array(["x" * 100] * 60_000, pa.string_view())  # whose size is that of a part, and is written whole
+        assert sender.put(pa.record_batch({"text": ["x" * (7 << 20)]}), always) is None
+        views = pa.array(["x" * 100] * 80_000, pa.string_view())  # whose size is that of a part, and is written whole
         assert sender.put(pa.record_batch({"v": views.slice(0, 1)}), always) is None
         assert sender.put(pa.record_batch({"d": pa.array(["u", "v"]).dictionary_encode()}), always) is None
         assert is_shared(through(sender, receiver, numbered(1)))
@@ -168,6 +168,16 @@ def test_a_slot_is_used_again_when_its_batch_is_gone_and_not_before() -> None:
         for i in range(5, 100):
             assert through(sender, receiver, numbered(i)).equals(numbered(i))
         assert [batch.equals(numbered(i)) for i, batch in enumerate(kept)] == [True] * SLOTS
+
+
+def test_large_batches_have_two_slots_and_leave_the_third_to_small_ones() -> None:
+    large = pa.record_batch({"text": ["x" * (5 << 20)]})
+    with both() as (sender, receiver):
+        kept = [through(sender, receiver, large) for _ in range(2)]
+        assert sender.put(large, lambda: False) is None
+        kept.append(through(sender, receiver, numbered(1)))
+        assert sender.put(numbered(2), lambda: False) is None
+        assert [batch.num_rows for batch in kept] == [1, 1, 1000] and kept[0].equals(large)
 
 
 def test_a_sender_waits_a_little_for_a_slot_but_not_for_a_stream_that_has_ended() -> None:
@@ -256,7 +266,7 @@ def test_another_segment_than_was_meant_is_left_alone(tmp_path: Path) -> None:
         {"slot": -1, "offset": 0, "length": 8},
         {"slot": True, "offset": 0, "length": 8},
         {"slot": 0, "offset": 4, "length": 8},
-        {"slot": 0, "offset": 0, "length": (4 << 20) + 8},
+        {"slot": 0, "offset": 0, "length": (6 << 20) + 8},
         {"slot": 0, "offset": 1 << 62, "length": 8},
         {"slot": 0, "offset": 0},
     ],

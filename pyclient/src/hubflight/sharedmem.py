@@ -46,9 +46,11 @@ _ATTACHED = 64 // 4  # the word that the receiver sets when it has seen that the
 _STATES, _STATE = 128 // 4, 64 // 4  # the word of the first slot, and from one to the next: a cache line each
 _MAX_SLOTS = 62  # whose words the page has room for
 
-_SLOTS, _SLOT_BYTES = 3, 4 << 20  # of an upload
+_SLOTS, _SLOT_BYTES = 3, 6 << 20  # of an upload
 # Of a batch in a slot. Every message costs both sides a fifth of a millisecond, however large its batch is.
-_BATCH_BYTES = 3584 << 10
+_BATCH_BYTES = 5632 << 10
+# Larger ones are written for longer than the next one takes to copy: two slots are enough for them, and take less memory.
+_LARGE = 3 << 20
 _SCHEMA = 256 << 10  # is before the batch, and hardly ever larger
 _PATIENCE = 0.25  # seconds; later the stream itself makes the sender wait
 _ATTACH_PATIENCE = 0.02  # seconds, once, for the server to look at the segment: it does so before it reads anything
@@ -272,7 +274,7 @@ class _Own:
         size = pa.ipc.get_record_batch_size(batch)
         if size > _SLOT_BYTES:
             return None
-        slot = self._free(going)
+        slot = self._free(_SLOTS if size <= _LARGE else 2, going)
         if slot is None:
             return None
         begin, room = _PAGE + slot * _SLOT_BYTES, min(_SLOT_BYTES, size + _SCHEMA)
@@ -289,12 +291,12 @@ class _Own:
         self._control[_STATES + _STATE * slot] = 1
         return json.dumps({"slot": slot, "offset": offset, "length": sink.tell() - offset}).encode("ascii")
 
-    def _free(self, going: Callable[[], bool]) -> int | None:
-        """A slot that is free, or becomes free soon; who has waited in vain does not wait again until one was."""
+    def _free(self, slots: int, going: Callable[[], bool]) -> int | None:
+        """One of the first ``slots`` that is free, or becomes free soon; who has waited in vain waits no more until one was."""
         # The other slots are work for longer than the first pause; to look more often is CPU time of the same machine.
         pause, until = 1e-3, time.monotonic() + _PATIENCE
         while True:
-            for slot in range(_SLOTS):
+            for slot in range(slots):
                 if not self._control[_STATES + _STATE * slot]:
                     self._patient = True
                     return slot
