@@ -49,7 +49,7 @@ _MAX_SLOTS = 62  # whose words the page has room for
 _SLOTS, _SLOT_BYTES = 3, 6 << 20  # of an upload
 # Of a batch in a slot. Every message costs both sides a fifth of a millisecond, however large its batch is.
 _BATCH_BYTES = 5632 << 10
-# Larger ones are written for longer than the next one takes to copy: two slots are enough for them, and take less memory.
+# Larger ones are written for longer than the next takes to copy: two slots are enough for them, and take less memory.
 _LARGE = 3 << 20
 _SCHEMA = 256 << 10  # is before the batch, and hardly ever larger
 _PATIENCE = 0.25  # seconds; later the stream itself makes the sender wait
@@ -292,7 +292,10 @@ class _Own:
         return json.dumps({"slot": slot, "offset": offset, "length": sink.tell() - offset}).encode("ascii")
 
     def _free(self, slots: int, going: Callable[[], bool]) -> int | None:
-        """One of the first ``slots`` that is free, or becomes free soon; who has waited in vain waits no more until one was."""
+        """One of the first ``slots`` that is free, or becomes so soon.
+
+        Who has waited in vain does not wait again until one was.
+        """
         # The other slots are work for longer than the first pause; to look more often is CPU time of the same machine.
         pause, until = 1e-3, time.monotonic() + _PATIENCE
         while True:
