@@ -187,9 +187,9 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File, patiently bool
 		} else if v := trimETag(h.Get("ETag")); v != "" && !redirected {
 			where.etag = v
 		}
-		// A redirect's Content-Length is that of the redirect itself.
+		// A redirect's Content-Length is that of the redirect itself, wherever it leads.
 		size := h.Get("X-Linked-Size")
-		if size == "" && !redirected {
+		if size == "" && !isRedirect(resp.StatusCode) {
 			size = h.Get("Content-Length")
 		}
 		if n, err := strconv.ParseInt(size, 10, 64); err == nil && n >= 0 {

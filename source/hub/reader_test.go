@@ -34,6 +34,8 @@ type scripted struct {
 	serve func(w http.ResponseWriter, r *http.Request, n int)
 	// locate changes where resolve redirects to.
 	locate func(n int) string
+	// say changes what resolve says beside that.
+	say func(http.Header)
 
 	reads, resolves atomic.Int64
 	leaked          atomic.Bool // storage has seen an Authorization header
@@ -78,6 +80,9 @@ func (s *scripted) serveHub(w http.ResponseWriter, r *http.Request) {
 		target = s.locate(n)
 	}
 	w.Header().Set("Location", target)
+	if s.say != nil {
+		s.say(w.Header())
+	}
 	w.WriteHeader(http.StatusFound)
 }
 
@@ -360,6 +365,20 @@ func TestRangesOfDifferentObjectsAreNeverJoined(t *testing.T) {
 	}
 	if got := s.resolves.Load(); got != 2 {
 		t.Errorf("%d resolves, want 2", got)
+	}
+}
+
+// The length of a redirect's own text is no size of a file.
+func TestAFileIsReadWhoseAddressComesWithoutASize(t *testing.T) {
+	s := newScripted(t, 1000)
+	s.say = func(h http.Header) {
+		h.Del("X-Linked-Size")
+		h.Set("Content-Length", "278")
+	}
+	r := s.open(t, hub.Options{})
+	p := make([]byte, 1000)
+	if err := r.ReadAt(t.Context(), p, 0); err != nil || !bytes.Equal(p, s.content) {
+		t.Errorf("error %v, or other bytes", err)
 	}
 }
 
