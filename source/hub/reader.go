@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,8 +151,8 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64, filled func(n
 	got, refreshed, borrowed := 0, false, 0
 	b := r.dataset.client.retry.start()
 	for attempts := 1; ; attempts++ {
-		where, etag := r.present()
-		n, err := r.attempt(ctx, where, &etag, p[got:], off+int64(got), told(filled, got))
+		where := r.present()
+		n, err := r.attempt(ctx, where, p[got:], off+int64(got), told(filled, got))
 		if got += n; got == len(p) {
 			return nil
 		}
@@ -172,7 +173,7 @@ func (r *Reader) readAll(ctx context.Context, p []byte, off int64, filled func(n
 				return r.fail(source.KindUpstream, op, fmt.Errorf("storage answers with too small pieces"))
 			}
 		case errors.As(err, &stale) && !refreshed, errors.As(err, &changed) && !refreshed:
-			asked, err := r.refresh(ctx, where, borrowed >= maxBorrowed)
+			asked, err := r.refresh(ctx, where.location, borrowed >= maxBorrowed)
 			if err != nil {
 				return err
 			}
@@ -243,20 +244,35 @@ func (r *Reader) fail(kind source.Kind, op string, err error) *source.Error {
 	return e
 }
 
-func (r *Reader) present() (location, string) {
+func (r *Reader) present() place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.where, r.etag
+	return place{r.where, r.located, r.etag}
+}
+
+// place is where an attempt reads, and what other attempts there have seen.
+type place struct {
+	location
+	located *url.URL
+	etag    string
 }
 
 // keep remembers where the bytes were found, and what their server calls them,
-// unless the location was replaced meanwhile.
-func (r *Reader) keep(from location, final *url.URL, etag string) {
+// unless the location was replaced meanwhile. It returns what they are called
+// there, by whoever came first: several first attempts are under way at a time.
+func (r *Reader) keep(from place, final *url.URL, etag string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.where.url == from.url {
-		r.where.url, r.etag = final, etag
+	if r.located != from.located {
+		return cmp.Or(from.etag, etag)
 	}
+	if r.etag == "" {
+		r.etag = etag
+	}
+	if r.where.url == from.url && r.etag == etag {
+		r.where.url = final
+	}
+	return r.etag
 }
 
 // maxBorrowed is how many addresses that others were given a read tries before it
@@ -311,7 +327,7 @@ func (e *askedToWaitError) Error() string  { return e.err.Error() }
 
 // attempt makes one ranged request and reads its body into p. It returns how many
 // bytes of p are good, which may be some even with an error.
-func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []byte, off int64, filled func(n int)) (int, error) {
+func (r *Reader) attempt(ctx context.Context, where place, p []byte, off int64, filled func(n int)) (int, error) {
 	last := off + int64(len(p)) - 1
 	resp, final, err := r.dataset.client.follow(ctx, request{
 		// Not repeated below: the loop above counts attempts, and knows how far
@@ -332,10 +348,9 @@ func (r *Reader) attempt(ctx context.Context, where location, etag *string, p []
 	}
 	// Weak or strong does not matter here: equal text, equal object.
 	now := resp.Header.Get("ETag")
-	if *etag != "" && now != *etag {
+	if r.keep(where, final, now) != now {
 		return 0, &otherContentError{"its ETag differs from that of earlier ranges"}
 	}
-	r.keep(where, final, now)
 	if resp.ContentLength != int64(n) {
 		filled = nil // a body without a length may turn out to be too long
 	}

@@ -368,6 +368,34 @@ func TestRangesOfDifferentObjectsAreNeverJoined(t *testing.T) {
 	}
 }
 
+// Nobody has read from the address before either of them.
+func TestRangesOfDifferentObjectsAreNotJoinedEitherThatAreReadAtOnce(t *testing.T) {
+	s := newScripted(t, 1000)
+	var both sync.WaitGroup
+	both.Add(2)
+	s.serve = func(w http.ResponseWriter, r *http.Request, n int) {
+		w.Header().Set("ETag", fmt.Sprintf(`"object-%d"`, min(n, 3)))
+		if n <= 2 {
+			both.Done()
+			both.Wait()
+		}
+		s.proper(w, r)
+	}
+	r := s.open(t, hub.Options{})
+	var reads sync.WaitGroup
+	for i := range int64(2) {
+		reads.Go(func() {
+			if err := r.ReadAt(t.Context(), make([]byte, 10), 10*i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	reads.Wait()
+	if got := s.resolves.Load(); got != 2 {
+		t.Errorf("%d resolves, want 2: of the second object the Hub has to say that it is the file", got)
+	}
+}
+
 // The length of a redirect's own text is no size of a file.
 func TestAFileIsReadWhoseAddressComesWithoutASize(t *testing.T) {
 	s := newScripted(t, 1000)
