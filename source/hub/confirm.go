@@ -42,36 +42,49 @@ type confirmation struct {
 }
 
 // confirmations remembers what the Hub confirmed, for a minute. Of many who want
-// to know the same, one asks at a time.
+// to know the same, one asks, and what the Hub refuses him all that waited for it
+// are refused: one after the other, each would try as long as he did.
 type confirmations struct {
 	mu     sync.Mutex
 	held   map[confirmationKey]confirmation
-	asking map[confirmationKey]chan struct{} // closed when whoever asks is done
+	asking map[confirmationKey]*question
+}
+
+// question is one that is under way.
+type question struct {
+	answered chan struct{} // closed when whoever asks is done
+	refused  *source.Error // what he was told; nil if others have to ask for themselves
 }
 
 func newConfirmations() *confirmations {
-	return &confirmations{held: map[confirmationKey]confirmation{}, asking: map[confirmationKey]chan struct{}{}}
+	return &confirmations{held: map[confirmationKey]confirmation{}, asking: map[confirmationKey]*question{}}
 }
 
-// ask waits until nobody else asks about k; done must be called.
-func (c *confirmations) ask(ctx context.Context, k confirmationKey) (done func(), err error) {
+// ask waits until nobody else asks about k; done must be called, with what the Hub
+// refused.
+func (c *confirmations) ask(ctx context.Context, k confirmationKey) (done func(refused *source.Error), err error) {
 	for {
 		c.mu.Lock()
 		other := c.asking[k]
 		if other == nil {
-			mine := make(chan struct{})
+			mine := &question{answered: make(chan struct{})}
 			c.asking[k] = mine
 			c.mu.Unlock()
-			return func() {
+			return func(refused *source.Error) {
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				delete(c.asking, k)
-				close(mine)
+				mine.refused = refused
+				close(mine.answered)
 			}, nil
 		}
 		c.mu.Unlock()
 		select {
-		case <-other:
+		case <-other.answered:
+			if other.refused != nil {
+				told := *other.refused
+				return nil, &told
+			}
 		case <-ctx.Done():
 			return nil, source.AsError("open file", ctx.Err())
 		}
@@ -129,11 +142,16 @@ func (d *Dataset) locateAnew(ctx context.Context, f source.File, refused *url.UR
 	if err != nil {
 		return location{}, false, err
 	}
-	defer done()
+	var why *source.Error
+	defer func() { done(why) }()
 	if where, ok := d.client.confirmed.get(key); ok && !force && where.url != refused {
 		return where, false, d.sameFile(ctx, f, where)
 	}
 	if where, err = d.askLocation(ctx, f, true); err != nil {
+		// Who has little time gives up early; others may have more.
+		if deadline, ok := ctx.Deadline(); ctx.Err() == nil && (!ok || time.Until(deadline) > d.client.retry.Elapsed) {
+			why = source.AsError("open file", err)
+		}
 		return location{}, true, err
 	}
 	if err := d.sameFile(ctx, f, where); err != nil {

@@ -463,6 +463,77 @@ func TestACanceledReadLetsGoOfItsRequestAtOnce(t *testing.T) {
 	}
 }
 
+func TestWhatTheHubRefusesOneOfManyIsNotAskedAgainByEach(t *testing.T) {
+	const attempts, many = 3, 8
+	var asked atomic.Int64
+	var waiting atomic.Bool
+	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		for end := time.Now().Add(10 * time.Second); !waiting.Load() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer failing.Close()
+	d := clientWith(t, hub.Options{Endpoint: failing.URL, Retry: hub.RetryOptions{Attempts: attempts, Base: time.Millisecond}}).Dataset(repo, source.NewHubToken(token))
+	f := newScripted(t, 1000).file()
+	var opens sync.WaitGroup
+	for range many {
+		opens.Go(func() {
+			if _, err := d.Open(t.Context(), f); source.KindOf(err) != source.KindUpstream || !strings.Contains(err.Error(), f.Path) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // all of them are there
+	waiting.Store(true)
+	opens.Wait()
+	if got := asked.Load(); got != attempts {
+		t.Errorf("%d requests of %d who open one file, want the %d of one", got, many, attempts)
+	}
+	// Whoever comes later asks for himself.
+	if _, err := d.Open(t.Context(), f); source.KindOf(err) != source.KindUpstream || asked.Load() != 2*attempts {
+		t.Errorf("later: %d requests, %v", asked.Load(), err)
+	}
+}
+
+// Who goes away has been refused nothing.
+func TestACancelledOpenIsNobodyElsesError(t *testing.T) {
+	s := newScripted(t, 1000)
+	first, leave := make(chan struct{}), make(chan struct{})
+	s.locate = func(n int) string {
+		if n == 1 {
+			close(first)
+			<-leave
+		}
+		return s.storage.URL + "/object"
+	}
+	d := clientWith(t, hub.Options{Endpoint: s.hub.URL}).Dataset(repo, source.NewHubToken(token))
+	ctx, cancel := context.WithCancel(t.Context())
+	gone, stays := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := d.Open(ctx, s.file())
+		gone <- err
+	}()
+	<-first
+	go func() {
+		r, err := d.Open(t.Context(), s.file())
+		if err == nil {
+			err = r.Close()
+		}
+		stays <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // it waits for the first one's answer
+	cancel()
+	if err := <-gone; source.KindOf(err) != source.KindCanceled {
+		t.Errorf("got %v", err)
+	}
+	if err := <-stays; err != nil {
+		t.Errorf("the other got %v", err)
+	}
+	close(leave)
+}
+
 func TestBytesAreServedOnlyAfterTheHubConfirmedThemToThisCaller(t *testing.T) {
 	s := newScripted(t, 1000)
 	c := client(t, s.hub.URL)
