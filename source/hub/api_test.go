@@ -139,6 +139,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		{"a disabled dataset", 403, "", "Access to this resource is disabled.", false, source.KindDenied, "disabled by the Hub"},
 		{"a bad token", 401, "", "Invalid credentials in Authorization header", false, source.KindUnauthenticated, "does not accept the token"},
 		{"a right that is missing", 403, "", "you need write", false, source.KindDenied, "you need write"},
+		{"what has to be paid for", 402, "", "storage limit reached", false, source.KindDenied, "storage limit reached"},
+		{"what is forbidden by law", 451, "", "not where you are", false, source.KindDenied, "not where you are"},
 		{"a bad request", 400, "", "nonsense", false, source.KindInvalid, "nonsense"},
 		{"a quota", 429, "", "slow down", false, source.KindBusy, "retry after"},
 		{"a broken hub", 500, "", "", false, source.KindUpstream, "status 500"},

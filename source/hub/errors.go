@@ -109,6 +109,8 @@ func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Respons
 		}
 	case status == http.StatusUnauthorized:
 		e.Kind, e.Hint = source.KindUnauthenticated, "the Hub does not accept the token for this dataset"
+	case status == http.StatusPaymentRequired, status == http.StatusUnavailableForLegalReasons:
+		e.Kind = source.KindDenied // what the Hub says is the hint
 	case status == http.StatusForbidden:
 		e.Kind, e.Hint = source.KindDenied, "the token has no right to do this"
 		if d.token.IsZero() {

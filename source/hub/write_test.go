@@ -128,6 +128,19 @@ func TestFilesAreUploadedAndCommitted(t *testing.T) {
 	}
 }
 
+func TestADatasetThatIsThereIsFoundByWhoMayNotCreateOne(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden} {
+		h, c, _ := newWritable(t, hubtest.Options{})
+		h.Fault(hubtest.Fault{Origin: "hub", Path: "/api/repos/create", Status: status})
+		if existed, err := c.CreateRepo(t.Context(), source.NewHubToken(token), repo, true); !existed || err != nil {
+			t.Errorf("status %d: existed %v, %v", status, existed, err)
+		}
+		if _, err := c.CreateRepo(t.Context(), source.NewHubToken(token), repo+"-more", true); err == nil {
+			t.Errorf("status %d: a dataset was created", status)
+		}
+	}
+}
+
 func TestAPullRequestTakesCommitsWithoutTouchingItsBranch(t *testing.T) {
 	h, _, d := newWritable(t, hubtest.Options{})
 	ctx := t.Context()
