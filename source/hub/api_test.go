@@ -4,7 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -232,6 +236,23 @@ func TestRepeatableRequestsAreRepeatedWithinBounds(t *testing.T) {
 			t.Errorf("waited %s, asked for 1s", waited)
 		}
 	})
+}
+
+func TestACertificateThatNobodyVouchesForIsNotTriedAgain(t *testing.T) {
+	var connections atomic.Int64
+	h := httptest.NewUnstartedServer(http.NotFoundHandler())
+	h.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	h.StartTLS()
+	defer h.Close()
+	_, err := client(t, h.URL).Dataset(repo, source.NewHubToken(token)).Info(t.Context(), "")
+	if source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "SSL_CERT_FILE") || connections.Load() != 1 {
+		t.Errorf("%d connections, %v", connections.Load(), err)
+	}
 }
 
 func TestAnUnreachableHubIsAnUpstreamErrorWithoutAddresses(t *testing.T) {

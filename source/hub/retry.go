@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -174,11 +175,12 @@ func passing(resp *http.Response, err error) (floor time.Duration, again bool) {
 }
 
 // passingError: of what can go wrong without an answer, everything passes except
-// what we decided ourselves. (What the caller brought about is seen in its
+// what we decided ourselves, whom to believe included. (What the caller brought about is seen in its
 // context, not in the error: a dial that timed out calls itself a deadline too.)
 func passingError(err error) bool {
 	var refused *refusedAddressError
-	return !errors.As(err, &refused) && !errors.Is(err, errTooLong) &&
+	var certificate *tls.CertificateVerificationError
+	return !errors.As(err, &refused) && !errors.As(err, &certificate) && !errors.Is(err, errTooLong) &&
 		!errors.Is(err, errOffline) && !errors.Is(err, errTokenShape) && !errors.Is(err, errBodyShort)
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,6 +153,7 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 	e := &source.Error{Op: op, Ref: d.repo, Err: err}
 	var refused *refusedAddressError
 	var heldBack *heldBackError
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case ctx.Err() != nil:
 		e.Kind, e.Err = source.KindOf(ctx.Err()), ctx.Err()
@@ -164,6 +166,10 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 		e.Kind = source.KindUnauthenticated
 	case errors.Is(err, errTooLong):
 		e.Kind = source.KindLimit
+	case errors.As(err, &certificate):
+		// Not upstream, which clients take for something that passes.
+		e.Kind, e.Msg = source.KindUnsupported, "the server's certificate is not accepted: "+certificate.Err.Error()
+		e.Hint = "check the address (hub.endpoint, or HF_ENDPOINT); an authority of one's own belongs to this system's certificates, which on Linux SSL_CERT_FILE can name"
 	case errors.As(err, &refused):
 		e.Kind, e.Hint = source.KindUpstream, "the Hub or its storage sent an address that this server does not follow"
 	default:
