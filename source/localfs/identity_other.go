@@ -13,4 +13,4 @@ func identity(info fs.FileInfo) string {
 	return fmt.Sprintf("%x-%x", info.Size(), info.ModTime().UnixNano())
 }
 
-func isNotDir(error) bool { return false }
+func leadsNowhere(error) bool { return false }

@@ -18,4 +18,8 @@ func identity(info fs.FileInfo) string {
 	return fmt.Sprintf("%x-%x-%x", inode, info.Size(), info.ModTime().UnixNano())
 }
 
-func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
+// leadsNowhere: a part of the path is no folder, a link to itself, or longer than
+// any name.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENAMETOOLONG)
+}

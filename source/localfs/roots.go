@@ -189,8 +189,8 @@ func classify(op string, err error) *source.Error {
 	case cause != nil && strings.Contains(cause.Error(), "escapes from parent"):
 		// os.Root has no exported error for this.
 		e.Kind, e.Msg = source.KindDenied, "the path leads out of the local roots"
-	case isNotDir(cause):
-		e.Kind, e.Msg = source.KindNotFound, "a part of the path is not a folder"
+	case leadsNowhere(cause):
+		e.Kind, e.Msg = source.KindNotFound, "the path leads nowhere: a part of it is no folder, a link to itself, or too long for a name"
 	default:
 		e.Msg = cause.Error()
 	}

@@ -83,7 +83,10 @@ func TestLinksInsideTheRootAreFollowedToFilesOnly(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "blobs/1234"), []byte("content"))
 	write(t, filepath.Join(root, "ds/a.parquet"), []byte("a"))
-	for name, target := range map[string]string{"ds/b.parquet": "../blobs/1234", "ds/loop": ".", "ds/dangling": "nowhere"} {
+	for name, target := range map[string]string{
+		"ds/b.parquet": "../blobs/1234", "ds/loop": ".", "ds/dangling": "nowhere",
+		"ds/itself": "itself", "ds/through-a-file": "a.parquet/x", "ds/too-long": strings.Repeat("x", 300),
+	} {
 		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -233,6 +236,20 @@ func TestAFolderThatIsNotThereIsNotFoundUntilItIsMade(t *testing.T) {
 	}
 	if files := listed(t, s); len(files) != 1 {
 		t.Errorf("got %+v", files)
+	}
+}
+
+// Clients try again for minutes what is said to be the machine's failure.
+func TestANameThatNoFileCanHaveIsNotFound(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Symlink("itself", filepath.Join(root, "itself")); err != nil {
+		t.Fatal(err)
+	}
+	r := roots(t, root)
+	for _, name := range []string{strings.Repeat("x", 300), "itself"} {
+		if _, err := r.Store(source.Ref{Dir: filepath.Join(root, name)}); source.KindOf(err) != source.KindNotFound || strings.Contains(err.Error(), root) {
+			t.Errorf("%.20s: got %v", name, err)
+		}
 	}
 }
 

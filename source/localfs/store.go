@@ -246,7 +246,7 @@ func (s *Store) look(name string) (e entry, ok bool, err error) {
 		return entry{}, false, source.Errorf(source.KindUnsupported, "list files", "the file name %q cannot be part of a dataset", clip(name)).WithFile(s.name, "")
 	}
 	info, err := s.in.Stat(path.Join(s.rel, name))
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil && classify("list files", err).Kind == source.KindNotFound {
 		return entry{}, false, nil
 	}
 	if err != nil || !info.Mode().IsRegular() {
