@@ -78,7 +78,7 @@ func behindLimit(d *scan.Decision) {
 }
 
 func (p *Planner) examine(ctx context.Context, d *description, i int, q scan.Query) (decisions []scan.Decision, err error) {
-	r, err := p.openRanges(ctx, d.data.store, d.files[i].File)
+	r, err := p.openRanges(ctx, d.data.store, d.data.token, d.files[i].File)
 	if err != nil {
 		return nil, err
 	}

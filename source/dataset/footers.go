@@ -115,7 +115,7 @@ func (p *Planner) withFooter(ctx context.Context, data *pinned, file source.File
 	if f := p.footers.get(key); f != nil {
 		return use(f)
 	}
-	r, err := p.openRanges(ctx, data.store, file)
+	r, err := p.openRanges(ctx, data.store, data.token, file)
 	if err != nil {
 		return err
 	}
@@ -156,9 +156,10 @@ func (p *Planner) readFooter(ctx context.Context, r source.Reader, file source.F
 // served after the Store has opened the file for this caller once more, which for
 // the Hub means: it confirmed, within the last minute, that the caller may read
 // this path and that it holds this content.
-func (p *Planner) openRanges(ctx context.Context, store source.Store, f source.File) (*rangeio.Reader, error) {
+func (p *Planner) openRanges(ctx context.Context, store source.Store, token source.HubToken, f source.File) (*rangeio.Reader, error) {
 	opened, err := store.Open(ctx, f)
 	if err != nil {
+		p.listings.outdated(token, f.At, err)
 		return nil, err
 	}
 	o := rangeio.Options{File: f}

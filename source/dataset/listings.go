@@ -113,6 +113,19 @@ func (c *listingCache) put(k listingKey, t Tree) {
 	c.bytes += l.bytes
 }
 
+// outdated drops the listing of a folder if err says that a file is not the one that
+// it names. A folder that was restored with its times has the snapshot that it had,
+// but other files: a listing that is used again would name the old ones for ever. A
+// commit's files are always the same.
+func (c *listingCache) outdated(token source.HubToken, at source.Snapshot, err error) {
+	if !at.Local || source.KindOf(err) != source.KindChanged {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(listingKey{token: token.ID(), name: at.Name, commit: at.Commit})
+}
+
 // remove: c.mu is held.
 func (c *listingCache) remove(k listingKey) {
 	if old, ok := c.items[k]; ok {

@@ -89,7 +89,7 @@ type reading struct {
 // open makes the stream of one file. A nil schema is the one that the file gives.
 func (r *reading) open(ctx context.Context, f source.File, schema *arrow.Schema, skip, limit int64) (*scan.Stream, error) {
 	f.At = r.at
-	reader, err := r.p.openRanges(ctx, r.store, f)
+	reader, err := r.p.openRanges(ctx, r.store, r.token, f)
 	if err != nil {
 		return nil, err
 	}

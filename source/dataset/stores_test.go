@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,26 @@ func TestALocalFolderIsReadLikeARepository(t *testing.T) {
 	if !slices.Equal(got, between(0, 300)) || plan.Facts.Source != SourceLocal || plan.Facts.Sha == "" {
 		t.Errorf("got %d rows, facts %+v", len(got), plan.Facts)
 	}
+	t.Run("a file that was restored with its times", func(t *testing.T) {
+		path := filepath.Join(dir, "flights", plan.Partitions[0].File.Path)
+		before, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(path+".new", content, 0o600), os.Chtimes(path+".new", before.ModTime(), before.ModTime()), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+		// Whoever is told to plan again is not told so for ever.
+		_, err = p.Read(t.Context(), ReadParams{Partition: mustPlan(t, p, r).Partitions[0], Stop: -1})
+		wantError(t, err, source.KindChanged, "plan again")
+		if again, got := readAll(t, p, r); !slices.Equal(got, between(0, 300)) || again.Facts.Sha != plan.Facts.Sha {
+			t.Errorf("got %d rows, facts %+v", len(got), again.Facts)
+		}
+	})
 	t.Run("a file that changed since the plan", func(t *testing.T) {
 		path := filepath.Join(dir, "flights", plan.Partitions[0].File.Path)
 		if err := os.WriteFile(path, flights(t, 5000, 50, 20), 0o600); err != nil {
