@@ -167,13 +167,17 @@ func (r *Reader) run(b *block, wants []Range) {
 		// What was announced meanwhile is not in it: read when asked for.
 		b.wants = slices.DeleteFunc(b.wants, func(w Range) bool { return !b.has(w) })
 	}
-	if err != nil {
-		r.free(b)
-		b.state, r.plan.broken = blockFailed, true
-	} else if b.drained && len(b.wants) == 0 {
-		r.plan.spend(b)
+	drained := b.drained && len(b.wants) == 0
+	if err != nil || drained {
 		r.free(b)
 	}
+	switch {
+	case drained: // what failed, if anything, is a gap that nobody waits for
+		r.plan.spend(b)
+	case err != nil:
+		b.state = blockFailed
+	}
+	r.plan.broken = r.plan.broken || err != nil
 	r.pump()
 }
 

@@ -93,6 +93,21 @@ func TestABlockReadToItsEndBeforeItHasArrivedIsLetGoAfterwards(t *testing.T) {
 	waitFor(t, func() bool { return plan.Held() == 0 })
 }
 
+func TestAFailureInAGapThatNobodyWaitsForIsNobodysError(t *testing.T) {
+	s := &slow{newOrigin(1000), 400, make(chan error, 2)}
+	plan := scheduler(t, rangeio.SchedulerOptions{Gap: 600, FixedGap: true, Max: 500, InFlight: 1})
+	r := rangeio.New(s, rangeio.Options{Scheduler: plan})
+	defer closeReader(t, r)
+	// Two blocks; the first ends in the gap.
+	r.Expect(t.Context(), []rangeio.Range{{0, 300}, {800, 100}})
+	readRange(t, r, s.origin, rangeio.Range{Off: 0, Len: 300})
+	s.rest <- errors.New("broken")
+	waitFor(t, func() bool { return plan.Held() == 0 })
+	readRange(t, r, s.origin, rangeio.Range{Off: 350, Len: 50})
+	s.rest <- nil
+	readRange(t, r, s.origin, rangeio.Range{Off: 800, Len: 100})
+}
+
 // trickle is an origin whose requests get as far as they are told, and end when
 // they are let go.
 type trickle struct {
