@@ -69,6 +69,7 @@ func TestSecretsAreRemovedFromTexts(t *testing.T) {
 		"see https://cdn.example/x?X-Amz-Signature=0123456789ab": "0123456789ab",
 		"see https://cdn.example/x#access_token=0123456789ab":    "0123456789ab",
 		"http://user:hunter22@hub.example/ is down":              "hunter22",
+		"http://user:p@hunter22@hub.example/ is down":            "hunter22",
 	} {
 		for _, shown := range []string{source.Redact(text), source.Errorf(source.KindUpstream, "get", "%s", text).Error(), (&source.Error{Err: errors.New(text)}).Error()} {
 			if strings.Contains(shown, secret) {

@@ -12,7 +12,7 @@ var secrets = []struct {
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+`), "$1 [redacted]"},
 	{regexp.MustCompile(`\b(hf|api|hfl)_[A-Za-z0-9_]{6,}`), "[redacted]"},
 	{regexp.MustCompile(`(https?://[^\s"'?#<>]*)[?#][^\s"'<>)]*`), "$1?[redacted]"},
-	{regexp.MustCompile(`(https?://)[^\s/@"']+@`), "$1[redacted]@"},
+	{regexp.MustCompile(`(https?://)[^\s/"']+@`), "$1[redacted]@"},
 }
 
 // Redact removes tokens, signed queries and passwords from a text that may be
