@@ -9,15 +9,28 @@ import (
 // errTruncated is every "points outside the buffer" of a FlatBuffer.
 var errTruncated = errors.New("the message metadata points outside itself")
 
-// walker reads one FlatBuffer with every access checked. visits bounds the
-// total work, because sub-tables may be shared: a small buffer can describe an
-// exponentially large tree.
+// walker reads one FlatBuffer with every access checked. visits and text bound
+// the total work, because tables and strings may be shared: a small buffer can
+// describe an exponentially large tree, and the decoder copies a string as often
+// as it is referred to.
 type walker struct {
 	buf    []byte
 	visits int
+	text   int // bytes of strings, counted per use
 }
 
-const maxVisits = 1 << 18
+const (
+	maxVisits = 1 << 18
+	maxText   = 32 << 20 // HF features of a dataset with thousands of class names take a few of them
+)
+
+// use counts n bytes of a string that the decoder will copy.
+func (w *walker) use(n int) error {
+	if w.text += n; w.text > maxText {
+		return fmt.Errorf("the names and metadata of the message have more than %d bytes", maxText)
+	}
+	return nil
+}
 
 // table is a position in the buffer whose vtable has been checked.
 type table struct {
@@ -152,7 +165,10 @@ func (t table) text(i, limit int) (string, error) {
 		return "", err
 	}
 	if n > limit {
-		return "", fmt.Errorf("a name or metadata value has %d bytes; at most %d are accepted", n, limit)
+		return "", fmt.Errorf("a name has %d bytes; at most %d are accepted", n, limit)
+	}
+	if err := t.w.use(n); err != nil {
+		return "", err
 	}
 	return string(t.w.buf[start : start+n]), nil
 }

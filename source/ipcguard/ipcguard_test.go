@@ -113,6 +113,49 @@ func TestWhatIsNotAcceptedIsRefusedByColumn(t *testing.T) {
 	}
 }
 
+// The attack: a vector of fields that all are one and the same table, so that a
+// message of a few MiB stands for any number of copies of its strings.
+func TestStringsCountAsOftenAsTheyAreUsed(t *testing.T) {
+	const fields = 10_000
+	long := strings.Repeat("x", 8<<10)
+	for name, first := range map[string]arrow.Field{
+		"a name":      {Name: long, Type: arrow.PrimitiveTypes.Int8},
+		"metadata":    {Name: "a", Type: arrow.PrimitiveTypes.Int8, Metadata: arrow.NewMetadata([]string{"k"}, []string{long})},
+		"a time zone": {Name: "a", Type: &arrow.TimestampType{TimeZone: long}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := make([]arrow.Field, fields)
+			for i := range all {
+				all[i] = arrow.Field{Name: "f", Type: arrow.PrimitiveTypes.Int8}
+			}
+			all[0] = first
+			raw := flight.SerializeSchema(arrow.NewSchema(all, nil), memory.DefaultAllocator)
+			shareFirstField(raw)
+			if _, err := ipcguard.Schema(raw); err == nil || !strings.Contains(err.Error(), "names and metadata") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// shareFirstField makes all fields of an encapsulated schema the first one.
+func shareFirstField(raw []byte) {
+	b := raw[8:]
+	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(b[at:])) }
+	slot := func(table, n int) int {
+		vtable := table - int(int32(u32(table)))
+		return table + int(binary.LittleEndian.Uint16(b[vtable+4+2*n:]))
+	}
+	follow := func(at int) int { return at + u32(at) }
+	schema := follow(slot(follow(0), 2))
+	vector := follow(slot(schema, 1))
+	first := follow(vector + 4)
+	for i := range u32(vector) {
+		at := vector + 4 + 4*i
+		binary.LittleEndian.PutUint32(b[at:], uint32(first-at))
+	}
+}
+
 func TestCompressedBatchesAreRefused(t *testing.T) {
 	if err := check(encode(t, sample(t), ipc.WithZstd())); err == nil || !strings.Contains(err.Error(), "compressed") {
 		t.Errorf("got %v", err)

@@ -13,11 +13,10 @@ import (
 
 // Bounds of a schema.
 const (
-	maxFields   = 1 << 16
-	maxDepth    = 64
-	maxName     = 64 << 10
-	maxMetadata = 16 << 20 // HF features of a dataset with thousands of class names
-	maxWidth    = 1 << 24  // bytes of a fixed-size value, elements of a fixed-size list
+	maxFields = 1 << 16
+	maxDepth  = 64
+	maxName   = 64 << 10
+	maxWidth  = 1 << 24 // bytes of a fixed-size value, elements of a fixed-size list
 )
 
 // Message header types (Message.fbs).
@@ -172,7 +171,6 @@ func metadata(t table, i int) error {
 	if err != nil {
 		return err
 	}
-	total := 0
 	for k := range n {
 		kv, err := t.w.indirect(start + 4*k)
 		if err != nil {
@@ -183,8 +181,8 @@ func metadata(t table, i int) error {
 			if err != nil {
 				return err
 			}
-			if total += size; total > maxMetadata {
-				return fmt.Errorf("the schema metadata has more than %d bytes", maxMetadata)
+			if err := t.w.use(size); err != nil {
+				return err
 			}
 		}
 	}
@@ -219,11 +217,14 @@ func (l *Layout) field(f table, parent string, depth int) error {
 		return err
 	}
 	path := name
-	if parent != "" {
-		path = parent + "." + name
-	}
 	if len(l.nodes) >= maxFields {
 		return fmt.Errorf("the schema has more than %d fields", maxFields)
+	}
+	if parent != "" {
+		if err := f.w.use(len(parent) + len(name)); err != nil {
+			return err
+		}
+		path = parent + "." + name
 	}
 	if _, dictionary, err := f.sub(4); err != nil {
 		return err
@@ -297,9 +298,11 @@ func (n *node) describe(t table) error {
 		ok = (n.bits == 32 && (unit == 0 || unit == 1)) || (n.bits == 64 && (unit == 2 || unit == 3))
 	case typeTimestamp:
 		n.bits = 64
+		if _, err := t.text(1, maxName); err != nil {
+			return err
+		}
 		unit := get(0, 2, 0)
-		_, err := t.text(1, maxName)
-		ok = unit >= 0 && unit <= 3 && err == nil
+		ok = unit >= 0 && unit <= 3
 	case typeDuration:
 		n.bits = 64
 		unit := get(0, 2, 1)
