@@ -121,6 +121,7 @@ func TestParseRefusesWhatTheWireDoesNotKnowAndSaysWhere(t *testing.T) {
 		{"a timestamp that is a date", `[["a","=",{"$ts":"2023-02-01"}]]`, `is not a timestamp`},
 		{"a timestamp with ten digits", `[["a","=",{"$ts":"2023-02-01T00:00:00.1234567890"}]]`, `is not a timestamp`},
 		{"a timestamp with a bad offset", `[["a","=",{"$ts":"2023-02-01T00:00:00+1"}]]`, `is not a timestamp`},
+		{"a timestamp with two offsets", `[["a","=",{"$ts":"2023-02-01T00:00:00Z05:30"}]]`, `is not a timestamp`},
 		{"a timestamp before the year 0", `[["a","=",{"$ts":"0000-01-01T00:00:00+01:00"}]]`, `is outside the years 0000 to 9999 in UTC`},
 		{"a time that does not exist", `[["a","=",{"$time":"24:00:00"}]]`, `"24:00:00" is not a time of day`},
 		{"bytes that are not UTF-8", "[[\"a\",\"=\",\"\xff\"]]", `the text is not UTF-8`},

@@ -124,7 +124,7 @@ func parseOffset(text string) (seconds int64, ok bool) {
 	if text == "Z" {
 		return 0, true
 	}
-	if len(text) != 6 || text[3] != ':' {
+	if len(text) != 6 || text[0] == 'Z' || text[3] != ':' {
 		return 0, false
 	}
 	hour, ok1 := digits(text[1:3])
