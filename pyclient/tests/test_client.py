@@ -605,6 +605,29 @@ def test_a_stream_is_resumed_after_the_server_went_away(large: Any, how: signal.
     logged(lambda: "rpc=DoGet" in server.log().rpartition("msg=serving")[2])  # the rest came from the second one
 
 
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[FlightServer]:
+    """A server of the test's own that ends a stream whose client does nothing for a second."""
+    (tmp_path / "set/data").mkdir(parents=True)
+    (tmp_path / "server").mkdir()
+    flags = ("--server.idle_timeout_get", "1s", "--server.idle_timeout_put", "1s", "--server.unix", str(tmp_path / "s"))
+    server = FlightServer(tmp_path / "server", "--local.roots", str(tmp_path / "set"), *flags).start()
+    yield server
+    server.stop()
+
+
+def test_rows_that_wait_longer_for_their_reader_than_the_server_does_are_read_all_the_same(
+    impatient: FlightServer, tmp_path: Path
+) -> None:
+    table = pa.table({"i": range(60_000), "text": [f"{i:0999d}" for i in range(60_000)]})
+    pq.write_table(table, tmp_path / "set/data/train.parquet", row_group_size=5000)
+    stream = hubflight.connect(impatient.url).dataset(tmp_path / "set").to_batches()
+    got = [next(stream)]
+    logged(lambda: "made no progress" in impatient.log())
+    got += list(stream)
+    same(pa.Table.from_batches(got), table)
+
+
 def test_closing_a_stream_stops_the_server(large: Any) -> None:
     server, dataset, _ = large
     stream = dataset.to_batches()

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hubflight import sharedmem
 from hubflight.connection import PATIENT, Connection, Server, locations_of
-from hubflight.errors import HubflightError, InternalError, ServerUnreachable, SnapshotChanged
+from hubflight.errors import DeadlineExceeded, HubflightError, InternalError, ServerUnreachable, SnapshotChanged
 from hubflight.interrupts import Aside
 from hubflight.options import split_revision
 
@@ -138,6 +138,7 @@ def read_partition(
     rows, attempt, since, turn = 0, 0, time.monotonic(), 0
     while True:
         error: HubflightError
+        begun = rows
         with Connection(servers[turn % len(servers)], PATIENT) as connection:
             stream = None
             try:
@@ -160,6 +161,8 @@ def read_partition(
                 if stream is not None:
                     stream.close()
         pause = PATIENT.wait(error, attempt, since)
+        if pause is None and isinstance(error, DeadlineExceeded) and rows > begun:
+            pause = 0.0  # rows were waiting for our caller for longer than the server keeps a stream that does nothing
         if pause is None:
             raise error
         if stop is None:
