@@ -628,6 +628,23 @@ def test_rows_that_wait_longer_for_their_reader_than_the_server_does_are_read_al
     same(pa.Table.from_batches(got), table)
 
 
+@pytest.mark.parametrize("how", ["tcp", "unix"])
+def test_a_write_may_wait_longer_for_its_rows_than_the_server_does(
+    impatient: FlightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("hubflight.writing.ALIVE_SECONDS", 0.2)
+    table = pa.table({"i": range(60_000), "text": ["x" * 100] * 60_000})
+
+    def slowly() -> Iterator[pa.RecordBatch]:
+        for batch in table.to_batches(20_000):
+            yield batch
+            time.sleep(1.5)
+
+    client = hubflight.connect(impatient.url if how == "tcp" else f"grpc+unix://{tmp_path}/s")
+    assert client.write(slowly(), tmp_path / "set").rows == 60_000
+    same(client.dataset(tmp_path / "set").to_table(), table)
+
+
 def test_closing_a_stream_stops_the_server(large: Any) -> None:
     server, dataset, _ = large
     stream = dataset.to_batches()

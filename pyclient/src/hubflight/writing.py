@@ -30,6 +30,7 @@ StagedFile = dict[str, Any]
 
 BATCH_BYTES = 2 << 20  # a message of this size passes every receive limit
 ROW_BYTES = 60 << 20  # below the server's message limit of 64 MiB
+ALIVE_SECONDS = 30.0  # a quarter of the server's patience with a client that sends nothing
 COMMIT_DEADLINE = 2 * 60 * 60.0 + 300  # the server's own write.commit_deadline, and a little
 
 
@@ -196,15 +197,16 @@ class Job:
                 interrupted = True
                 raise
             try:
-                for batch in batches:
-                    for piece in slices(batch, shared.batch_bytes(BATCH_BYTES)):
-                        place = shared.put(piece, answers.awaited)
-                        if place is None:
-                            answers.guard(writer.write_batch, piece)
-                        else:
-                            answers.guard(writer.write_metadata, place)
-                        if sent is not None:
-                            sent(piece.num_rows)
+                with answers.alive(writer):
+                    for batch in batches:
+                        for piece in slices(batch, shared.batch_bytes(BATCH_BYTES)):
+                            place = shared.put(piece, answers.awaited)
+                            if place is None:
+                                answers.guard(writer.write_batch, piece)
+                            else:
+                                answers.guard(writer.write_metadata, place)
+                            if sent is not None:
+                                sent(piece.num_rows)
                 answers.guard(writer.done_writing)
                 files = answers.result(writer)
             except BaseException:
@@ -304,6 +306,24 @@ class _Answers:
     def awaited(self) -> bool:
         """Whether the server may still say something: it does not once the upload has ended."""
         return self._thread.is_alive()
+
+    @contextlib.contextmanager
+    def alive(self, writer: Any) -> Iterator[None]:
+        """Says to the server now and then that this client is there: the next batch may take whoever makes it longer
+        than the server waits for one."""
+        done = threading.Event()
+
+        def say() -> None:
+            while not done.wait(ALIVE_SECONDS):
+                with contextlib.suppress(Exception), self._writing:  # whoever writes next hears what is wrong
+                    if not (self._abandoned or done.is_set()):
+                        writer.write_metadata(b"")
+
+        threading.Thread(target=say, name="hubflight-put-alive", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
 
     def guard(self, write: Callable[..., Any], *args: Any) -> None:
         """Runs one step of the upload; if it fails, raises what the server said rather than what the writer saw."""
