@@ -320,7 +320,7 @@ func TestInt96OutsideNanosecondsIsExactForSparkAndRefusedNatively(t *testing.T) 
 		}
 	}
 	_, _, err := readInto(t, data, Task{Limit: -1})
-	if source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "column=at") {
+	if source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "column=at") || !strings.Contains(err.Error(), "profile spark") {
 		t.Errorf("natively: %v", err)
 	}
 	if _, _, err := readInto(t, data, Task{Query: Query{Columns: []source.Column{source.Col("id")}}, Limit: -1}); err != nil {

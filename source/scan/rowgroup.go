@@ -206,18 +206,18 @@ func (g *rowGroup) classify(err error) *source.Error {
 		if bad.Kind == column.Corrupt {
 			return corrupt(g.ft.file, "row group %d: %v", g.group, err)
 		}
-		return unsupported(g.ft.file, "row group %d: %v", g.group, err)
+		out := unsupported(g.ft.file, "row group %d: %v", g.group, err)
+		if errors.Is(err, column.ErrNanoseconds) {
+			out = out.WithHint("read it with profile spark, which has microseconds, or leave the column out")
+		}
+		return out
 	}
 	text := err.Error()
-	switch {
-	case errors.Is(err, arrow.ErrNotImplemented),
-		strings.Contains(text, "exceeds configured limit"), strings.Contains(text, "unimplemented"),
-		strings.Contains(text, "not implemented"), strings.Contains(text, "not yet implemented"),
-		strings.Contains(text, "no support for"), strings.Contains(text, "unsupported"):
+	if errors.Is(err, arrow.ErrNotImplemented) ||
+		strings.Contains(text, "exceeds configured limit") || strings.Contains(text, "unimplemented") ||
+		strings.Contains(text, "not implemented") || strings.Contains(text, "not yet implemented") ||
+		strings.Contains(text, "no support for") || strings.Contains(text, "unsupported") {
 		return unsupported(g.ft.file, "row group %d: %v", g.group, err)
-	case strings.Contains(text, "INT96"):
-		return unsupported(g.ft.file, "row group %d: a timestamp is outside the range of nanoseconds: %v", g.group, err).
-			WithHint("read it with profile spark, which has microseconds, or leave the column out")
 	}
 	return corrupt(g.ft.file, "row group %d: %v", g.group, err)
 }

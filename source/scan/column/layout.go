@@ -3,7 +3,6 @@ package column
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -253,7 +252,7 @@ func int96Nanos(nanos, days int64) (int64, error) {
 	if uint64(nanos) >= nanosPerDay {
 		return 0, errors.New("an INT96 timestamp's time of day is out of range")
 	}
-	return addDays(nanos, days, nanosPerDay, "nanoseconds")
+	return addDays(nanos, days, nanosPerDay, ErrNanoseconds)
 }
 
 // int96Micros rounds down.
@@ -262,16 +261,22 @@ func int96Micros(nanos, days int64) (int64, error) {
 	if nanos%1000 < 0 {
 		micros--
 	}
-	return addDays(micros, days, microsPerDay, "microseconds")
+	return addDays(micros, days, microsPerDay, errMicroseconds)
 }
 
-// addDays is of + days × perDay, for |of| < 2^63 − perDay.
-func addDays(of, days, perDay int64, unit string) (int64, error) {
+// ErrNanoseconds marks an INT96 timestamp before 1677 or behind 2262, where nanoseconds end.
+var (
+	ErrNanoseconds  = errors.New("an INT96 timestamp is outside the range of nanoseconds")
+	errMicroseconds = errors.New("an INT96 timestamp is outside the range of microseconds")
+)
+
+// addDays is of + days × perDay, for |of| < 2^63 − perDay, or the error beyond.
+func addDays(of, days, perDay int64, beyond error) (int64, error) {
 	if days < 0 && of > 0 {
 		// The first representable day begins before the range does.
 		days, of = days+1, of-perDay
 	}
-	out := &Error{Kind: Unsupported, Err: fmt.Errorf("an INT96 timestamp is outside the range of %s", unit)}
+	out := &Error{Kind: Unsupported, Err: beyond}
 	if days > math.MaxInt64/perDay || days < math.MinInt64/perDay {
 		return 0, out
 	}
