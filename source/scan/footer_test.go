@@ -232,6 +232,10 @@ func TestHintsRestoreWhatParquetCannotSay(t *testing.T) {
 // int96File has a column of row numbers and one of INT96 timestamps.
 func int96File(t *testing.T, micros []int64, valid []bool) []byte {
 	t.Helper()
+	const (
+		julianEpoch  = 2440588 // the Julian day of 1970-01-01
+		microsPerDay = 86_400_000_000
+	)
 	must := func(err error) {
 		if err != nil {
 			t.Fatal(err)

@@ -64,13 +64,6 @@ func (d *libraryGroup) open(ctx context.Context, u *unit) (cursor, error) {
 	d.mem.lenient.Store(true)
 	defer d.mem.lenient.Store(false)
 	name := d.ft.roots[u.root].field.Name
-	if u.micros {
-		col, err := newInt96Column(d.file, d.group, d.ft.roots[u.root].leaf, d.mem)
-		if err != nil {
-			return nil, err
-		}
-		return &libraryCursor{source: col, mem: d.mem, name: name}, nil
-	}
 	col, err := d.arrow.GetFieldReader(ctx, u.root, u.leaves, []int{d.group})
 	if err != nil {
 		return nil, err
@@ -136,22 +129,16 @@ func (d *libraryGroup) tryLeaves(u *unit) error {
 	return nil
 }
 
-// columnSource gives the next n rows of a field; the caller releases them.
-type columnSource interface {
-	next(n int64) (arrow.ArrayData, error)
-	release()
-}
-
-// libraryCursor makes a cursor of a columnSource, which knows only the next
+// libraryCursor makes a cursor of a libraryColumn, which knows only the next
 // rows: what is left out is decoded and dropped, because the library's row seek
 // is wrong for repeated columns.
 type libraryCursor struct {
-	source columnSource
+	source *libraryColumn
 	mem    *meter
 	name   string
 }
 
-func (c *libraryCursor) close() { c.source.release() }
+func (c *libraryCursor) close() { c.source.Release() }
 
 func (c *libraryCursor) read(ctx context.Context, spans []column.Span) (arrow.ArrayData, error) {
 	if len(spans) == 1 && spans[0].Skip == 0 {
@@ -260,8 +247,7 @@ type libraryColumn struct {
 	mem memory.Allocator
 }
 
-func (c *libraryColumn) release() { c.Release() }
-
+// next is the next n rows; the caller releases them.
 func (c *libraryColumn) next(n int64) (arrow.ArrayData, error) {
 	chunked, err := c.NextBatch(n)
 	if err != nil {
