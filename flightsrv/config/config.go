@@ -35,7 +35,7 @@ type Server struct {
 	TLSCert        string        `key:"server.tls.cert" help:"PEM certificate chain; with server.tls.key turns on TLS"`
 	TLSKey         string        `key:"server.tls.key" help:"PEM private key of server.tls.cert"`
 	TLSClientCA    string        `key:"server.tls.client_ca" help:"PEM bundle; clients must present a certificate it has signed"`
-	Advertise      []string      `key:"server.advertise" help:"locations (grpc://host:port) put into every endpoint, for replicas; empty means: this connection"`
+	Advertise      []string      `key:"server.advertise" separator:"," help:"locations (grpc://host:port) put into every endpoint, for replicas; empty means: this connection"`
 	Insecure       bool          `key:"server.insecure" help:"allow what is otherwise refused: listening beyond loopback without TLS or authentication"`
 	MaxStreams     int           `key:"server.max_streams" help:"DoGet and DoPut streams, and actions that scan, open at once; one more is answered busy"`
 	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send; gRPC holds a request of that size before it is known who sends it"`

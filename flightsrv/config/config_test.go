@@ -63,6 +63,29 @@ func TestRootsFromTheEnvironmentAreSeparatedLikePATH(t *testing.T) {
 	}
 }
 
+func TestAddressesFromTheEnvironmentAreSeparatedByCommas(t *testing.T) {
+	t.Setenv("HUBFLIGHT_SERVER_ADVERTISE", "grpc://a:8815, grpc+tls://[::1]:8816")
+	t.Setenv("HUBFLIGHT_LOCAL_ROOTS", "/a, b")
+	cfg, _, err := load(t)
+	if err != nil || strings.Join(cfg.Server.Advertise, " ") != "grpc://a:8815 grpc+tls://[::1]:8816" {
+		t.Errorf("got %q, %v", cfg.Server.Advertise, err)
+	}
+	if len(cfg.Local.Roots) != 1 || cfg.Local.Roots[0] != "/a, b" {
+		t.Errorf("a folder with a comma became %q", cfg.Local.Roots)
+	}
+}
+
+func TestNumbersOfAJSONFileAreNotRounded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.json")
+	if err := os.WriteFile(file, []byte(`{"server": {"max_message": 67108865, "max_streams": 1048576}, "memory.budget": 12884901889}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := load(t, "--config", file)
+	if err != nil || cfg.Server.MaxMessage != 67108865 || cfg.Server.MaxStreams != 1<<20 || cfg.Memory.Budget != 12884901889 {
+		t.Errorf("got %d, %d and %d, %v", cfg.Server.MaxMessage, cfg.Server.MaxStreams, cfg.Memory.Budget, err)
+	}
+}
+
 func TestAnUnknownKeyOfTheFileIsRefusedWithTheNearest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(file, []byte("[server]\nadress = \"x\"\n"), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,7 @@ type key struct {
 	name, help string
 	index      []int // field path in Config
 	kind       reflect.Type
+	separator  string // of a list that is one text
 }
 
 // keys lists every setting in the order of the struct.
@@ -30,7 +32,10 @@ func keys() []key {
 	var all []key
 	for section := range reflect.TypeFor[Config]().Fields() {
 		for f := range section.Type.Fields() {
-			all = append(all, key{name: f.Tag.Get("key"), help: f.Tag.Get("help"), index: []int{section.Index[0], f.Index[0]}, kind: f.Type})
+			all = append(all, key{
+				name: f.Tag.Get("key"), help: f.Tag.Get("help"), index: []int{section.Index[0], f.Index[0]}, kind: f.Type,
+				separator: cmp.Or(f.Tag.Get("separator"), string(os.PathListSeparator)),
+			})
 		}
 	}
 	return all
@@ -108,7 +113,7 @@ func Load(fs *pflag.FlagSet) (Config, []Setting, error) {
 		raw, from := lookup(v, fs, k)
 		field := reflect.ValueOf(&cfg).Elem().FieldByIndex(k.index)
 		if raw != nil {
-			if err := assign(field, raw); err != nil {
+			if err := assign(field, raw, k.separator); err != nil {
 				errs = append(errs, fmt.Errorf("%s (%s): %w", k.name, from, err))
 			}
 		}
@@ -166,8 +171,11 @@ func refuseUnknown(found []string, file string) error {
 }
 
 // assign parses raw into a field by the field's type.
-func assign(field reflect.Value, raw any) error {
+func assign(field reflect.Value, raw any, separator string) error {
 	text := strings.TrimSpace(fmt.Sprint(raw))
+	if number, ok := raw.(float64); ok { // of a JSON file: 1048576, not 1.048576e+06
+		text = strconv.FormatFloat(number, 'f', -1, 64)
+	}
 	switch field.Interface().(type) {
 	case string:
 		field.SetString(text)
@@ -196,16 +204,16 @@ func assign(field reflect.Value, raw any) error {
 		}
 		field.SetInt(int64(d))
 	case []string:
-		field.Set(reflect.ValueOf(splitList(raw)))
+		field.Set(reflect.ValueOf(splitList(raw, separator)))
 	default:
 		return fmt.Errorf("no parser for %s", field.Type())
 	}
 	return nil
 }
 
-// splitList reads a list from a flag or file (a list) or from the environment
-// (separated like PATH).
-func splitList(raw any) []string {
+// splitList reads a list from a flag or file (a list) or from the environment (one
+// text: folders are separated like PATH, addresses, which hold colons, by commas).
+func splitList(raw any, separator string) []string {
 	switch v := raw.(type) {
 	case []string:
 		return v
@@ -217,8 +225,10 @@ func splitList(raw any) []string {
 		return out
 	}
 	var out []string
-	for _, item := range strings.FieldsFunc(fmt.Sprint(raw), func(r rune) bool { return r == os.PathListSeparator || r == ',' }) {
-		out = append(out, strings.TrimSpace(item))
+	for item := range strings.SplitSeq(fmt.Sprint(raw), separator) {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
 	}
 	return out
 }
