@@ -9,15 +9,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/csv"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -136,7 +137,7 @@ func newRowSink(format string, out io.Writer, schema *arrow.Schema) (rowSink, er
 	case "jsonl":
 		return jsonLines{out}, nil
 	case "csv":
-		return csvSink{csv.NewWriter(out, schema, csv.WithHeader(true), csv.WithNullWriter(""))}, nil
+		return newCSVSink(out, schema), nil
 	case "arrow":
 		return ipc.NewWriter(out, ipc.WithSchema(schema)), nil
 	case "parquet":
@@ -170,7 +171,7 @@ func (j jsonLines) Write(rec arrow.RecordBatch) error {
 				line.WriteByte(',')
 			}
 			line.Write(key)
-			value, err := json.Marshal(rec.Column(c).GetOneForMarshal(row))
+			value, err := jsonOf(rec.Column(c), row)
 			if err != nil {
 				return err
 			}
@@ -186,10 +187,20 @@ func (j jsonLines) Write(rec arrow.RecordBatch) error {
 
 func (j jsonLines) Close() error { return nil }
 
-type csvSink struct{ w *csv.Writer }
-
-func (c csvSink) Write(rec arrow.RecordBatch) error { return c.w.Write(rec) }
-func (c csvSink) Close() error                      { return c.w.Flush() }
+// jsonOf is a value as JSON. Of the floats that JSON has no number for, the library makes
+// texts; only the half ones are left to us, and inside of structs to nobody.
+func jsonOf(col arrow.Array, row int) (raw []byte, err error) {
+	defer func() {
+		if recover() != nil || errors.As(err, new(*json.UnsupportedValueError)) {
+			raw, err = nil, source.Errorf(source.KindUnsupported, "cat", "a value has no form in JSON").WithHint("read it with --profile spark, or write another format")
+		}
+	}()
+	value := col.GetOneForMarshal(row)
+	if f, ok := value.(float32); ok && (math.IsNaN(float64(f)) || math.IsInf(float64(f), 0)) {
+		value = strconv.FormatFloat(float64(f), 'g', -1, 32)
+	}
+	return json.Marshal(value)
+}
 
 // A row group of catGroupRows is large enough to compress well and small enough
 // to prune; catGroupBytes bounds the memory of wide rows.
