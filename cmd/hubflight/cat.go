@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,9 +54,10 @@ The format is --format, else it follows from the output's name: .parquet, .arrow
 			if format == "" && f.asJSON {
 				format = "jsonl"
 			}
-			if format == "" {
-				format = formatOf(output)
+			if format = cmp.Or(format, formatOf(output)); format == "" && filepath.Ext(output) != "" {
+				return &usageError{fmt.Errorf("--output: the format of %s is not known by its name: say --format, which is one of %s", output, strings.Join(formats, ", "))}
 			}
+			format = cmp.Or(format, "jsonl")
 			if !slices.Contains(formats, format) {
 				return &usageError{fmt.Errorf("--format: %q is none of %s", format, strings.Join(formats, ", "))}
 			}
@@ -74,8 +76,11 @@ The format is --format, else it follows from the output's name: .parquet, .arrow
 // formats are what cat writes.
 var formats = []string{"jsonl", "csv", "arrow", "parquet"} //nolint:gochecknoglobals // a constant list
 
+// formatOf is the format that a file's name says; "" if it says none of ours.
 func formatOf(file string) string {
 	switch strings.ToLower(filepath.Ext(file)) {
+	case ".jsonl", ".ndjson", ".json":
+		return "jsonl"
 	case ".parquet", ".pq":
 		return "parquet"
 	case ".arrow", ".arrows", ".ipc":
@@ -83,7 +88,7 @@ func formatOf(file string) string {
 	case ".csv":
 		return "csv"
 	}
-	return "jsonl"
+	return ""
 }
 
 // catTo streams a dataset to stdout or to a file.
