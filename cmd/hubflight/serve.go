@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 
@@ -116,7 +117,12 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, l
 		if err != nil {
 			return listeners, "", fmt.Errorf("server.unix: %w", err)
 		}
-		listeners, location = append(listeners, l), "grpc+unix://"+cfg.Server.Unix
+		listeners = append(listeners, l)
+		whole, err := filepath.Abs(cfg.Server.Unix) // clients know no other
+		if err != nil {
+			return listeners, "", fmt.Errorf("server.unix: %w", err)
+		}
+		location = "grpc+unix://" + whole
 	}
 	if cfg.Server.Address != "" {
 		l, err := lc.Listen(ctx, "tcp", cfg.Server.Address)
