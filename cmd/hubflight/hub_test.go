@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,4 +140,62 @@ func TestHubRefusesWhatItCannotUse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASecondSignalEndsTheHubAtOnce: the first one waits for the requests under way.
+func TestASecondSignalEndsTheHubAtOnce(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	port, faults := filepath.Join(dir, "port"), filepath.Join(dir, "faults")
+	if err := os.WriteFile(faults, []byte("hub GET /api/whoami-v2 every: delay 1m\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hub := exec.Command(self)
+	hub.Args = []string{"hubflight", "hub", "--dir", filepath.Join(dir, "hub"), "--port-file", port, "--faults", faults}
+	if err := hub.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- hub.Wait() }()
+	t.Cleanup(func() { _ = hub.Process.Kill() }) // already gone, if all is well
+	var url []byte
+	for deadline := time.Now().Add(20 * time.Second); len(url) == 0; time.Sleep(5 * time.Millisecond) {
+		if url, err = os.ReadFile(port); err != nil && time.Now().After(deadline) {
+			t.Fatalf("the Hub does not start: %v", err)
+		}
+	}
+	waiting := make(chan struct{})
+	go func() {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSpace(string(url)), "http://"))
+		if err == nil {
+			defer conn.Close()
+			_, err = conn.Write([]byte("GET /api/whoami-v2 HTTP/1.1\r\nHost: x\r\n\r\n"))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		close(waiting)
+		if conn != nil {
+			_, _ = io.Copy(io.Discard, conn) // until the process ends
+		}
+	}()
+	<-waiting
+	time.Sleep(200 * time.Millisecond) // the request arrives
+	for i := range 2 {
+		if err := hub.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-exited:
+			if i == 0 {
+				t.Fatal("the first signal did not wait for the request")
+			}
+			return
+		case <-time.After(time.Duration(1+i) * 500 * time.Millisecond):
+		}
+	}
+	t.Error("the second signal did not end the Hub")
 }
