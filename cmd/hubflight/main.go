@@ -48,7 +48,10 @@ func execute(ctx context.Context, root *cobra.Command, args []string, stderr io.
 		return exitOK // whoever read our output has enough, as with `| head`
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "hubflight: "+source.Redact(err.Error()))
+		lines := strings.Split("hubflight: "+source.Redact(err.Error()), "\n")
+		for _, line := range lines {
+			fmt.Fprintln(stderr, printable(line))
+		}
 	}
 	return exitCode(err)
 }

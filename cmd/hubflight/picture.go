@@ -119,7 +119,7 @@ func drawPlan(out io.Writer, terminal int, e *client.Explanation) error {
 		if len(f.Groups) == 0 {
 			what = notLookedAt
 		}
-		if _, err := fmt.Fprintf(out, "%-*s  %s\n", width, f.File, what); err != nil {
+		if _, err := fmt.Fprintf(out, "%-*s  %s\n", width, printable(f.File), what); err != nil {
 			return err
 		}
 	}

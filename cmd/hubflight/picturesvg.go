@@ -110,12 +110,12 @@ func (p *svgPlan) heading(dataset string, e *client.Explanation) {
 }
 
 func (p *svgPlan) file(f client.ExplainedFile) {
-	name := []rune(f.File)
+	name := []rune(printable(f.File))
 	if len(name) > svgName {
 		name = append([]rune("…"), name[len(name)-svgName+1:]...)
 	}
 	fmt.Fprintf(p, `<text class="mono" x="%d" y="%d">%s<title>%s</title></text>`+"\n",
-		svgMargin, p.y+svgCell-3, html.EscapeString(string(name)), html.EscapeString(fmt.Sprintf("%s: %d rows, %s", f.File, f.Rows, bytesText(f.Size))))
+		svgMargin, p.y+svgCell-3, html.EscapeString(string(name)), html.EscapeString(fmt.Sprintf("%s: %d rows, %s", printable(f.File), f.Rows, bytesText(f.Size))))
 	left, kept := svgMargin+p.names+12, 0
 	for i, g := range f.Groups {
 		if i > 0 && i%svgColumns == 0 {

@@ -103,7 +103,7 @@ func printFacts(w io.Writer, plan *client.Plan) {
 		rows = count(int(plan.Rows), "row")
 	}
 	fmt.Fprintf(w, "%s at %.12s, config %s, split %s (%s): %s, %d of %d files, %s, %s\n",
-		f.Dataset, f.Sha, f.Config, f.Split, f.Source, count(len(plan.Partitions), "partition"), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
+		f.Dataset, f.Sha, printable(f.Config), printable(f.Split), f.Source, count(len(plan.Partitions), "partition"), f.FilesKept, f.FilesTotal, rows, bytesText(plan.Bytes))
 }
 
 // printRequests says what an answer has cost, where others answer: nothing for a
@@ -140,9 +140,9 @@ func printExplanation(cmd *cobra.Command, e *client.Explanation, spent client.Re
 	}
 	t := e.Totals
 	for _, note := range t.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: "+note)
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: "+printable(note))
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s, config %s, split %s (%s)\n", t.Dataset, t.Sha, t.Config, t.Split, t.Source)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s at %.12s, config %s, split %s (%s)\n", t.Dataset, t.Sha, printable(t.Config), printable(t.Split), t.Source)
 	printRequests(cmd.ErrOrStderr(), spent)
 	_, err := fmt.Fprintf(out, "row groups read: %d of %d · files: %d of %d · bytes: at most %s of %s · rows that may match: %d\n",
 		t.GroupsKept, t.GroupsTotal, t.FilesKept, t.FilesTotal, bytesText(t.BytesRead), bytesText(t.BytesTotal), t.Candidates)

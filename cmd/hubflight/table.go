@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -25,7 +26,15 @@ func printTable(out io.Writer, columns []column, rows [][]string) error {
 	for i, c := range columns {
 		headings[i] = c.heading
 	}
-	rows = append([][]string{headings}, rows...)
+	shown := [][]string{headings}
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printable(cell)
+		}
+		shown = append(shown, cells)
+	}
+	rows = shown
 	widths := make([]int, len(columns))
 	for _, row := range rows {
 		for i, cell := range row {
@@ -47,6 +56,17 @@ func printTable(out io.Writer, columns []column, rows [][]string) error {
 		}
 	}
 	return nil
+}
+
+// printable is a text as a terminal may show it: names are chosen by whoever has made a
+// repository, and control characters in them would be orders to the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
 }
 
 // terminalWidth is how many letters a line of the terminal has that out is; 0 is none.
