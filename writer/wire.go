@@ -359,14 +359,23 @@ func (r CommitRequest) Validate() error {
 	if r.Operations() < 0 || r.Operations() > 10_000 {
 		return invalid("commit", "max_operations_per_commit is %d; 0 (one commit) to 10000 are possible", r.Operations())
 	}
-	if len(r.Message) > 1000 || strings.ContainsAny(r.Message, "\x00\r\n") {
-		return invalid("commit", "message is longer than 1000 bytes or has more than one line")
+	if err := CheckMessage(r.Message); err != nil {
+		return err
 	}
 	if len(r.Files) > MaxStagedFiles {
 		return (&source.Error{Op: "commit", Kind: source.KindLimit, Msg: fmt.Sprintf("the job has %d files; the most is %d", len(r.Files), MaxStagedFiles)}).
 			WithHint("use fewer partitions or a larger max_bytes_per_file")
 	}
 	return r.validateFiles()
+}
+
+// CheckMessage refuses what cannot be a commit's message. A driver asks before a byte is
+// staged.
+func CheckMessage(message string) error {
+	if len(message) > 1000 || strings.ContainsAny(message, "\x00\r\n") {
+		return invalid("commit", "message is longer than 1000 bytes or has more than one line")
+	}
+	return nil
 }
 
 func (r CommitRequest) validateFiles() error {
@@ -493,6 +502,9 @@ func (r WriteRequest) Validate() error {
 		return invalid("write", "op is %q, not write", r.Op)
 	}
 	if err := r.begin("").Validate(); err != nil {
+		return err
+	}
+	if err := CheckMessage(r.Message); err != nil {
 		return err
 	}
 	return r.Encoding.Validate()

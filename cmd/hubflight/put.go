@@ -60,6 +60,9 @@ that is empty, NULL or null is null.`,
 }
 
 func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error {
+	if err := writer.CheckMessage(f.message); err != nil {
+		return &usageError{err}
+	}
 	inputs := make([]*rowFile, 0, len(files))
 	defer func() {
 		for _, in := range inputs {
