@@ -79,7 +79,9 @@ func (w *Writer) begin(ctx context.Context, token source.HubToken, r BeginReques
 	if result.Schema, err = w.beginSchema(ctx, token, ref, p, given); err != nil {
 		return BeginResult{}, err
 	}
-	w.known.note(keyOfJob(ctx, token, r.Job), ref, base.Revision, 0)
+	if !result.Skip { // else there is no job
+		w.known.note(keyOfJob(ctx, token, r.Job), ref, base.Revision, 0)
+	}
 	if r.FilesExpected > 0 {
 		w.countCommits(&result, p, r.FilesExpected)
 	}

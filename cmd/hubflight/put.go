@@ -112,6 +112,7 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 			return nil
 		}
 		if f.dryRun {
+			abortJob(ctx, c, begin.Job) // the server has begun it
 			for _, in := range inputs {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size))
 			}
