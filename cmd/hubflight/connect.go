@@ -1,9 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -70,7 +70,10 @@ func (f *readFlags) read(dataset string) client.Read {
 // that lives in this process as long as the verb, behind a private unix socket.
 func (f *clientFlags) withClient(cmd *cobra.Command, run func(ctx context.Context, c *client.Client) error) error {
 	ctx := cmd.Context()
-	location := cmp.Or(f.server, os.Getenv("HUBFLIGHT_SERVER"))
+	location := f.server
+	if !cmd.Flags().Changed("server") {
+		location = os.Getenv("HUBFLIGHT_SERVER")
+	}
 	var options client.Options // a server of our own has the tokens already
 	if location == "" {
 		stop, own, err := startOwn(ctx, cmd)
@@ -80,7 +83,10 @@ func (f *clientFlags) withClient(cmd *cobra.Command, run func(ctx context.Contex
 		defer stop()
 		location = own
 	} else {
-		token, err := hub.ReadTokenFromEnvironment()
+		if err := f.unusedSettings(cmd); err != nil {
+			return err
+		}
+		token, err := f.hubToken(cmd, location)
 		if err != nil {
 			return err
 		}
@@ -91,6 +97,38 @@ func (f *clientFlags) withClient(cmd *cobra.Command, run func(ctx context.Contex
 		return &usageError{err}
 	}
 	return errors.Join(run(ctx, c), c.Close())
+}
+
+// unusedSettings refuses settings that would do nothing, because the server that they
+// are of does not run: another one has a Hub, folders and a token of its own.
+func (f *clientFlags) unusedSettings(cmd *cobra.Command) (err error) {
+	settings := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	config.AddFlags(settings)
+	settings.VisitAll(func(setting *pflag.Flag) {
+		if !cmd.Flags().Changed(setting.Name) || err != nil {
+			return
+		}
+		named := "--server names"
+		if f.server == "" {
+			named = "HUBFLIGHT_SERVER (unset it, or say --server \"\") names"
+		}
+		err = &usageError{fmt.Errorf("--%s is for the server that runs inside this command, and %s another one", setting.Name, named)}
+	})
+	return err
+}
+
+// hubToken is the token of the environment, where it can be sent: nobody has given it
+// for this server, so that it never crosses a network in clear text.
+func (f *clientFlags) hubToken(cmd *cobra.Command, location string) (source.HubToken, error) {
+	token, err := hub.ReadTokenFromEnvironment()
+	if err != nil || token.IsZero() {
+		return token, err
+	}
+	if private, err := client.Private(location); err == nil && !private {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the Hub token of the environment is not sent to %s, which is reached without TLS\n", location)
+		return source.HubToken{}, nil
+	}
+	return token, nil
 }
 
 // startOwn starts a server inside this process.

@@ -72,6 +72,13 @@ func Dial(_ context.Context, server string, o Options) (*Client, error) {
 	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers, spent: spent}, nil
 }
 
+// Private reports whether Dial takes a Hub token for a server: nobody between can
+// listen, because it speaks TLS or runs on this machine.
+func Private(server string) (bool, error) {
+	_, _, private, err := parseServer(server, nil)
+	return private, err
+}
+
 // Close ends the connection and everything that runs on it.
 func (c *Client) Close() error { return c.conn.Close() }
 
