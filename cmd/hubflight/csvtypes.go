@@ -52,7 +52,8 @@ func isNumber(cell string) bool {
 		return false
 	}
 	if strings.Trim(cell, "+-0123456789") == "" { // as a double it would lose digits
-		return isWhole(cell)
+		n, err := strconv.ParseInt(cell, 10, 64)
+		return err == nil && floatHolds(n)
 	}
 	_, err := strconv.ParseFloat(cell, 64)
 	return err == nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -21,6 +23,7 @@ type jsonType struct {
 	kind   string // "" while only null, bool, int, float, string, list, object
 	item   *jsonType
 	object *jsonFields
+	exact  string // an int that a float does not hold, if there was one
 }
 
 func newJSONFields() *jsonFields { return &jsonFields{types: map[string]*jsonType{}} }
@@ -56,7 +59,22 @@ func (f *jsonFields) add(raw []byte) error {
 
 func (t *jsonType) add(raw []byte) error {
 	kind := kindOfJSON(raw)
+	if kind == "int" {
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		switch {
+		case err != nil && wholeFloat(string(raw)):
+			kind = "float"
+		case err != nil:
+			return fmt.Errorf("%.60s is larger than 64 bits hold: write it as a string", raw)
+		case !floatHolds(n):
+			t.exact = string(raw)
+		}
+	}
 	switch {
+	case t.exact != "" && t.kind == "float":
+		return fmt.Errorf("a value is %s, which a float does not hold, and float before", t.exact)
+	case t.exact != "" && kind == "float":
+		return fmt.Errorf("a value is float, and %s before, which a float does not hold", t.exact)
 	case kind == "" || kind == t.kind:
 	case t.kind == "" || t.kind == "int" && kind == "float":
 		t.kind = kind
@@ -103,6 +121,19 @@ func kindOfJSON(raw []byte) string {
 		return "float"
 	}
 	return "int"
+}
+
+// floatHolds reports whether a whole number is the same as a double.
+func floatHolds(n int64) bool {
+	f := float64(n)
+	return f < math.MaxInt64 && int64(f) == n
+}
+
+// wholeFloat reports whether digits are a double as it is written without an exponent,
+// which some programs do below 1e21.
+func wholeFloat(digits string) bool {
+	f, err := strconv.ParseFloat(digits, 64)
+	return err == nil && strconv.FormatFloat(f, 'f', -1, 64) == digits
 }
 
 func (f *jsonFields) fields() []arrow.Field {
