@@ -107,58 +107,58 @@ func (c *csvColumn) arrow() arrow.DataType {
 	return c.may[0].arrow
 }
 
-// inferCSV reads the whole file for the types of its columns, row by row, and goes
-// back to its beginning. The notes tell where a column turned out to be text.
-func inferCSV(f *countedFile) (schema *arrow.Schema, notes []string, err error) {
-	r := csv.NewReader(unmarked(f.File))
-	r.ReuseRecord = true
-	header, err := r.Read()
+// inferCSV reads the whole file for the types of its columns, row by row. The notes tell
+// where a column turned out to be text.
+func (r *rowFile) inferCSV(f io.Reader) (*arrow.Schema, error) {
+	text := csv.NewReader(unmarked(f))
+	text.ReuseRecord = true
+	header, err := text.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, nil, source.Errorf(source.KindInvalid, "put", "%s is empty", f.Name()).WithHint("a CSV file begins with the names of its columns")
+		return nil, source.Errorf(source.KindInvalid, "put", "%s is empty", r.name).WithHint("a CSV file begins with the names of its columns")
 	}
 	if err != nil {
-		return nil, nil, csvError(f.Name(), err)
+		return nil, csvError(r.name, err)
 	}
 	columns := make([]csvColumn, len(header))
 	for i, name := range header {
 		if !utf8.ValidString(name) {
-			return nil, nil, notUTF8(f.Name(), r, i, "its name")
+			return nil, notUTF8(r.name, text, i, "its name")
 		}
 		columns[i] = csvColumn{name: name, may: csvTypes()}
 	}
-	rows := 0
-	for ; ; rows++ {
-		row, err := r.Read()
+	for {
+		began := text.InputOffset()
+		row, err := text.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if errors.Is(err, csv.ErrFieldCount) {
-			line, _ := r.FieldPos(0)
-			return nil, nil, source.Errorf(source.KindInvalid, "put", "%s: line %d has %s, and the header %d", f.Name(), line, count(len(row), "cell"), len(columns)).
+			line, _ := text.FieldPos(0)
+			return nil, source.Errorf(source.KindInvalid, "put", "%s: line %d has %s, and the header %d", r.name, line, count(len(row), "cell"), len(columns)).
 				WithHint("give each row a cell for each column; a cell with a comma is put in double quotes")
 		}
 		if err != nil {
-			return nil, nil, csvError(f.Name(), err)
+			return nil, csvError(r.name, err)
 		}
 		for i, cell := range row {
 			if !utf8.ValidString(cell) {
-				return nil, nil, notUTF8(f.Name(), r, i, fmt.Sprintf("column %q", columns[i].name))
+				return nil, notUTF8(r.name, text, i, fmt.Sprintf("column %q", columns[i].name))
 			}
 			if was := columns[i].add(cell); was != nil {
-				line, _ := r.FieldPos(i)
-				notes = append(notes, fmt.Sprintf("%s: line %d: %.60q is no %s as what is above it, so column %q is text", f.Name(), line, cell, was, columns[i].name))
+				line, _ := text.FieldPos(i)
+				r.notes = append(r.notes, fmt.Sprintf("%s: line %d: %.60q is no %s as what is above it, so column %q is text", r.name, line, cell, was, columns[i].name))
 			}
 		}
+		r.lengths.add(text.InputOffset() - began)
 	}
-	if rows == 0 {
-		return nil, nil, source.Errorf(source.KindInvalid, "put", "%s has no rows, so the types of its columns are not known", f.Name())
+	if r.lengths.rows == 0 {
+		return nil, source.Errorf(source.KindInvalid, "put", "%s has no rows, so the types of its columns are not known", r.name)
 	}
 	fields := make([]arrow.Field, len(columns))
 	for i, c := range columns {
 		fields[i] = arrow.Field{Name: c.name, Type: c.arrow(), Nullable: true}
 	}
-	_, err = f.Seek(0, io.SeekStart)
-	return arrow.NewSchema(fields, nil), notes, err
+	return arrow.NewSchema(fields, nil), nil
 }
 
 // unmarked reads behind the mark with which some programs begin text in UTF-8.

@@ -17,11 +17,7 @@ func csvOf(t *testing.T, text string) (*rowFile, error) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	in, err := openRows(t.Context(), name)
-	if err == nil {
-		t.Cleanup(in.close)
-	}
-	return in, err
+	return openRows(name)
 }
 
 func TestAllCellsOfACSVColumnDecideItsType(t *testing.T) {
@@ -64,7 +60,7 @@ func TestAllCellsOfACSVColumnDecideItsType(t *testing.T) {
 			continue
 		}
 		var values []string
-		for rec, err := range in.rows {
+		for rec, err := range in.rows(t.Context()) {
 			if err != nil {
 				t.Fatalf("%s: %v", cells, err)
 			}
@@ -97,7 +93,7 @@ func TestAMarkInFrontOfACSVFileIsNoPartOfAName(t *testing.T) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		rows := int64(0)
-		for rec, err := range in.rows {
+		for rec, err := range in.rows(t.Context()) {
 			if err != nil {
 				t.Fatalf("%q: %v", text, err)
 			}

@@ -64,14 +64,9 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 		return &usageError{err}
 	}
 	inputs := make([]*rowFile, 0, len(files))
-	defer func() {
-		for _, in := range inputs {
-			in.close()
-		}
-	}()
-	// Every file is opened before anything is sent: a wrong name costs nothing.
+	// Every file is looked at before anything is sent: a wrong name costs nothing.
 	for _, name := range files {
-		in, err := openRows(cmd.Context(), name)
+		in, err := openRows(name)
 		if err != nil {
 			return err
 		}
@@ -143,7 +138,7 @@ func (f *putFlags) write(ctx context.Context, cmd *cobra.Command, c *client.Clie
 	var staged []writer.StagedFile
 	for i, in := range inputs {
 		result, err := c.Stage(ctx, writer.StageRequest{V: writer.Version, Job: b.Job, Dataset: b.Dataset, Revision: begun.Revision, Base: begun.Base,
-			Mode: b.Mode, Config: b.Config, Split: b.Split, Partition: i, Attempt: "0"}, in.schema, watched(in.rows, bar), nil)
+			Mode: b.Mode, Config: b.Config, Split: b.Split, Partition: i, Attempt: "0"}, in.schema, watched(in.rows(ctx), bar), nil)
 		if err != nil {
 			abortJob(ctx, c, b.Job)
 			return writer.CommitResult{}, err

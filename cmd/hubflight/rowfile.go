@@ -6,17 +6,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"os"
-	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/csv"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
@@ -24,30 +26,24 @@ import (
 	"github.com/hubflight/hubflight/writer"
 )
 
-// rowFile is a file of rows in one of the formats that put reads.
+// rowFile is a file of rows in one of the formats that put reads. It is open only while
+// it is looked at, and while its rows are read: there may be thousands.
 type rowFile struct {
-	name   string
-	size   int64
-	schema *arrow.Schema
-	rows   iter.Seq2[arrow.RecordBatch, error]
-	notes  []string // what its user may not expect
-	file   *countedFile
-	free   func()
+	name    string
+	size    int64
+	schema  *arrow.Schema
+	notes   []string   // what its user may not expect
+	lengths rowLengths // of a text file
+	count   atomic.Int64
 }
 
-func (r *rowFile) read() int64 { return r.file.count.Load() }
-
-func (r *rowFile) close() {
-	if r.free != nil {
-		r.free()
-	}
-	_ = r.file.Close() // only read
-}
+// read is how many bytes of the file have been read for its rows.
+func (r *rowFile) read() int64 { return r.count.Load() }
 
 // countedFile counts the bytes that are read.
 type countedFile struct {
 	*os.File
-	count atomic.Int64
+	count *atomic.Int64
 }
 
 func (c *countedFile) Read(p []byte) (int, error) {
@@ -62,7 +58,28 @@ func (c *countedFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-const putBatchRows = 8192
+// A batch is of putBatchRows at most, and of about putBatchBytes, however long rows are
+// on average. Where a few are much longer, it stays below what an array can hold.
+const (
+	putBatchRows   = 8192
+	putBatchBytes  = 16 << 20
+	putLongestRows = 1 << 30
+)
+
+// rowLengths are how long the rows of a file are.
+type rowLengths struct{ rows, bytes, longest int64 }
+
+func (l *rowLengths) add(bytes int64) {
+	l.rows++
+	l.bytes += bytes
+	l.longest = max(l.longest, bytes)
+}
+
+// batch is how many rows are read at a time.
+func (l rowLengths) batch() int {
+	average := max(l.bytes/max(l.rows, 1), 1)
+	return int(max(1, min(putBatchRows, putBatchBytes/average, putLongestRows/max(l.longest, 1))))
+}
 
 // recordReader is what arrow-go's readers of rows have in common.
 type recordReader interface {
@@ -73,58 +90,106 @@ type recordReader interface {
 	Release()
 }
 
-// openRows opens a file by the format that its name says.
-func openRows(ctx context.Context, name string) (_ *rowFile, err error) {
+// openRows looks at a file's columns, by the format that its name says.
+func openRows(name string) (_ *rowFile, err error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	if !info.Mode().IsRegular() { // what comes through a pipe comes once, and is read twice
+		return nil, &usageError{fmt.Errorf("%s is not a regular file", name)}
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	in := &rowFile{name: name, file: &countedFile{File: f}}
-	defer func() {
-		if r := recover(); r != nil { // the readers panic on some damaged files
-			err = source.Errorf(source.KindCorrupt, "put", "%s cannot be read: %v", name, r)
-		}
+	defer func() { _ = f.Close() }() // only read
+	in := &rowFile{name: name, size: info.Size()}
+	in.schema, err = guarded(name, func() (*arrow.Schema, error) { return in.look(f) })
+	return in, err
+}
+
+// rows reads the file's rows.
+func (r *rowFile) rows(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
+	return func(yield func(arrow.RecordBatch, error) bool) {
+		f, err := os.Open(r.name)
 		if err != nil {
-			_ = f.Close()
+			yield(nil, source.AsError("put", err))
+			return
 		}
-	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	in.size = info.Size()
-	reader, err := in.reader(ctx)
-	if err != nil {
-		var ours *source.Error
-		if errors.As(err, &ours) {
-			return nil, err
+		defer func() { _ = f.Close() }() // only read
+		r.count.Store(0)
+		reader, err := guarded(r.name, func() (recordReader, error) { return r.reader(ctx, &countedFile{f, &r.count}) })
+		if err != nil {
+			yield(nil, err)
+			return
 		}
-		return nil, source.Errorf(source.KindInvalid, "put", "%s: %w", name, err)
-	}
-	in.schema, in.free = reader.Schema(), reader.Release
-	in.rows = func(yield func(arrow.RecordBatch, error) bool) {
-		for reader.Next() {
-			if !yield(reader.RecordBatch(), nil) {
+		defer reader.Release()
+		for {
+			rec, err := guarded(r.name, func() (arrow.RecordBatch, error) {
+				if reader.Next() {
+					return reader.RecordBatch(), nil
+				}
+				if err := reader.Err(); !errors.Is(err, io.EOF) {
+					return nil, err
+				}
+				return nil, nil
+			})
+			if rec == nil && err == nil || !yield(rec, err) || err != nil {
 				return
 			}
 		}
-		if err := reader.Err(); err != nil && !errors.Is(err, io.EOF) {
-			yield(nil, source.Errorf(source.KindInvalid, "put", "%s: %w", name, err))
-		}
 	}
-	return in, nil
 }
 
-// reader reads the rows by the format that the file's name says.
-func (r *rowFile) reader(ctx context.Context) (recordReader, error) {
-	f := r.file
-	switch lower := strings.ToLower(r.name); {
-	case strings.HasSuffix(lower, ".parquet"), strings.HasSuffix(lower, ".pq"):
-		pf, err := file.NewParquetReader(f)
+// guarded does something with a file. Its errors name the file, and a panic is one:
+// arrow-go's readers panic on some damaged files.
+func guarded[T any](name string, do func() (T, error)) (result T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = source.Errorf(source.KindCorrupt, "put", "%s cannot be read: %v", name, r)
+		}
+	}()
+	result, err = do()
+	if ours := (*source.Error)(nil); err != nil && !errors.As(err, &ours) {
+		err = source.Errorf(source.KindInvalid, "put", "%s: %w", name, err)
+	}
+	return result, err
+}
+
+// look finds out a file's columns: where it does not name their types, from all rows.
+func (r *rowFile) look(f *os.File) (*arrow.Schema, error) {
+	switch formatOf(r.name) {
+	case "parquet":
+		columns, err := parquetFile(f)
 		if err != nil {
 			return nil, err
 		}
-		columns, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: putBatchRows}, memory.DefaultAllocator)
+		schema, err := columns.Schema()
+		if err != nil {
+			return nil, err
+		}
+		return plainSchema(schema, r.name)
+	case "arrow":
+		rows, err := newArrowReader(f)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Release()
+		return plainSchema(rows.Schema(), r.name)
+	case "csv":
+		return r.inferCSV(f)
+	case "jsonl":
+		return r.inferJSON(f)
+	}
+	return nil, source.Errorf(source.KindUnsupported, "put", "%s: the format is not known by this name", r.name).WithHint("use .parquet, .arrow, .csv or .jsonl")
+}
+
+// reader reads the rows of a file whose columns are known.
+func (r *rowFile) reader(ctx context.Context, f *countedFile) (recordReader, error) {
+	switch formatOf(r.name) {
+	case "parquet":
+		columns, err := parquetFile(f)
 		if err != nil {
 			return nil, err
 		}
@@ -133,33 +198,42 @@ func (r *rowFile) reader(ctx context.Context) (recordReader, error) {
 			return nil, err
 		}
 		return plain(ctx, rows, r.name)
-	case strings.HasSuffix(lower, ".arrow"), strings.HasSuffix(lower, ".arrows"), strings.HasSuffix(lower, ".ipc"):
-		rows, err := arrowRows(f)
+	case "arrow":
+		rows, err := newArrowReader(f)
 		if err != nil {
 			return nil, err
 		}
 		return plain(ctx, rows, r.name)
-	case strings.HasSuffix(lower, ".csv"):
-		schema, notes, err := inferCSV(f)
-		if err != nil {
-			return nil, err
-		}
-		r.notes = notes
-		return newCSVFile(f, schema), nil
-	case strings.HasSuffix(lower, ".jsonl"), strings.HasSuffix(lower, ".ndjson"), strings.HasSuffix(lower, ".json"):
-		schema, err := inferJSON(f)
-		if err != nil {
-			return nil, err
-		}
-		return array.NewJSONReader(f, schema, array.WithChunk(putBatchRows)), nil
+	case "csv":
+		return newCSVFile(f, r.schema, r.lengths.batch()), nil
 	}
-	return nil, source.Errorf(source.KindUnsupported, "put", "%s: the format is not known by this name", r.name).WithHint("use .parquet, .arrow, .csv or .jsonl")
+	return array.NewJSONReader(unmarked(f), r.schema, array.WithChunk(r.lengths.batch())), nil
 }
 
-// arrowRows reads an IPC file, which begins with ARROW1, or a stream.
-func arrowRows(f *countedFile) (recordReader, error) {
+// parquetFile reads the footer of a Parquet file.
+func parquetFile(f parquet.ReaderAtSeeker) (*pqarrow.FileReader, error) {
+	pf, err := file.NewParquetReader(f)
+	if err != nil {
+		return nil, err
+	}
+	return pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: parquetBatch(pf)}, memory.DefaultAllocator)
+}
+
+// parquetBatch is how many rows of a Parquet file are read at a time: by the row group
+// with the longest, because a batch may be of several.
+func parquetBatch(pf *file.Reader) int64 {
+	rows := putBatchRows
+	for i := range pf.NumRowGroups() {
+		group := pf.MetaData().RowGroup(i)
+		rows = min(rows, rowLengths{rows: group.NumRows(), bytes: group.TotalByteSize()}.batch())
+	}
+	return int64(rows)
+}
+
+// newArrowReader reads an IPC file, which begins with ARROW1, or a stream.
+func newArrowReader(f ipc.ReadAtSeeker) (recordReader, error) {
 	magic := make([]byte, 6)
-	if _, err := f.File.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := f.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if !bytes.Equal(magic, []byte("ARROW1")) {
@@ -210,14 +284,23 @@ type plainRows struct {
 	err     error
 }
 
+// plainSchema is the schema of plain rows.
+func plainSchema(from *arrow.Schema, name string) (*arrow.Schema, error) {
+	schema, _, err := writer.Plain(from)
+	if err != nil {
+		named := *source.AsError("put", err)
+		named.Op, named.Path = "put", name
+		return nil, &named
+	}
+	return schema, nil
+}
+
 // plain takes the reader over, also if it fails.
 func plain(ctx context.Context, r recordReader, name string) (recordReader, error) {
 	schema, convert, err := writer.Plain(r.Schema())
 	if err != nil {
 		r.Release()
-		named := *source.AsError("put", err)
-		named.Op, named.Path = "put", name
-		return nil, &named
+		return nil, err
 	}
 	return &plainRows{recordReader: r, schema: schema, convert: func(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 		return convert(ctx, rec)
@@ -262,21 +345,21 @@ type csvFile struct {
 	schema *arrow.Schema
 }
 
-func newCSVFile(f *countedFile, schema *arrow.Schema) *csvFile {
+func newCSVFile(f *countedFile, schema *arrow.Schema, batch int) *csvFile {
 	types := make(map[string]arrow.DataType, schema.NumFields())
 	for _, field := range schema.Fields() {
 		types[field.Name] = field.Type
 	}
 	return &csvFile{schema: schema, Reader: csv.NewInferringReader(unmarked(f), csv.WithHeader(true), csv.WithColumnTypes(types),
-		csv.WithChunk(putBatchRows), csv.WithNullReader(true, csvNulls()...))}
+		csv.WithChunk(batch), csv.WithNullReader(true, csvNulls()...))}
 }
 
 func (c *csvFile) Schema() *arrow.Schema { return c.schema }
 
 // inferJSON reads the whole file for the types of its columns, so that no key that
-// only a late row has is lost, and goes back to its beginning.
-func inferJSON(f *countedFile) (*arrow.Schema, error) {
-	dec := json.NewDecoder(bufio.NewReaderSize(f.File, 1<<20))
+// only a late row has is lost.
+func (r *rowFile) inferJSON(f io.Reader) (*arrow.Schema, error) {
+	dec := json.NewDecoder(unmarked(f))
 	dec.UseNumber()
 	fields := newJSONFields()
 	for line := 1; ; line++ {
@@ -284,15 +367,18 @@ func inferJSON(f *countedFile) (*arrow.Schema, error) {
 		if err := dec.Decode(&row); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d: %w", f.Name(), line, err)
+			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d: %w", r.name, line, err)
+		}
+		if !utf8.Valid(row) { // the decoders would put other letters there
+			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d is not UTF-8", r.name, line).WithHint("save the file in UTF-8")
 		}
 		if err := fields.add(row); err != nil {
-			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d: %w", f.Name(), line, err)
+			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d: %w", r.name, line, err)
 		}
+		r.lengths.add(int64(len(row)))
 	}
 	if len(fields.names) == 0 {
-		return nil, source.Errorf(source.KindInvalid, "put", "%s has no columns", f.Name())
+		return nil, source.Errorf(source.KindInvalid, "put", "%s has no columns", r.name)
 	}
-	_, err := f.Seek(0, io.SeekStart)
-	return arrow.NewSchema(fields.fields(), nil), err
+	return arrow.NewSchema(fields.fields(), nil), nil
 }

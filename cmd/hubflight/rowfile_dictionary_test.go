@@ -90,16 +90,15 @@ func TestCategoriesAreReadAsTheirValues(t *testing.T) {
 			if err := os.WriteFile(path, raw.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			in, err := openRows(t.Context(), path)
+			in, err := openRows(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer in.close()
 			if got := columnsText(in.schema); got != "a utf8, b int64, c int64" {
 				t.Errorf("the columns are %s", got)
 			}
 			var got bytes.Buffer
-			for rows, err := range in.rows {
+			for rows, err := range in.rows(t.Context()) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -125,7 +124,7 @@ func TestAColumnThatCannotBeWrittenIsRefusedWithItsFile(t *testing.T) {
 	if err := os.WriteFile(path, raw.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := openRows(t.Context(), path)
+	_, err := openRows(path)
 	if source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "put:") || !strings.Contains(err.Error(), "odd.arrow") || !strings.Contains(err.Error(), "column=d") {
 		t.Errorf("got %v", err)
 	}
