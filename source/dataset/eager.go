@@ -136,13 +136,12 @@ func guess(at source.Snapshot, names []string, readme []byte, r Request) ([]stri
 		return nil, err
 	}
 	var paths []string
+	seen := make(map[string]bool)
 	for _, s := range splits {
 		for _, f := range s.Files {
-			if !slices.Contains(paths, f.Path) {
+			if !seen[f.Path] {
+				seen[f.Path] = true
 				paths = append(paths, f.Path)
-			}
-			if len(paths) == maxGuessed {
-				return paths, nil
 			}
 		}
 	}

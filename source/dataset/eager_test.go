@@ -189,3 +189,26 @@ func TestListingsAreKeptWithinTheirBound(t *testing.T) {
 		t.Errorf("%d bytes are kept for ever", c.bytes)
 	}
 }
+
+// What is guessed is thrown away: it must not take longer than what it is a guess at.
+func TestTheFilesOfALargeDatasetAreGuessedAsFastAsTheyAreResolved(t *testing.T) {
+	at := source.Snapshot{Name: repo, Revision: "main", Commit: strings.Repeat("0", 40)}
+	var names []string
+	var tree Tree
+	for i := range maxGuessed {
+		names = append(names, fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, maxGuessed))
+		tree.Files = append(tree.Files, source.File{At: at, Path: names[i]})
+	}
+	began := time.Now()
+	if _, err := Resolve(tree, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	resolved := time.Since(began)
+	began = time.Now()
+	if got, err := guess(at, names, nil, request(t)); err != nil || !slices.Equal(got, names) {
+		t.Fatalf("%d files, %v", len(got), err)
+	}
+	if guessed := time.Since(began); guessed > 3*resolved+100*time.Millisecond {
+		t.Errorf("guessing %d files takes %s, resolving them %s", maxGuessed, guessed, resolved)
+	}
+}
