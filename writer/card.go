@@ -22,9 +22,9 @@ type card struct {
 }
 
 var (
-	// As the reference library: optional white space, a line ---, everything up
-	// to the first line ---.
-	openingLine = regexp.MustCompile(`^\s*---[ \t]*(\r\n|\r|\n)`)
+	// As the reference library: a byte order mark and white space if there is any, a
+	// line ---, everything up to the first line ---.
+	openingLine = regexp.MustCompile(`^\x{FEFF}?\s*---[ \t]*(\r\n|\r|\n)`)
 	closingLine = regexp.MustCompile(`(?m)^---[ \t]*\r?$`)
 )
 

@@ -19,6 +19,7 @@ func TestSettingAKeyReplacesItsLinesOnly(t *testing.T) {
 		"no card":        {"", "c", "---\nc: new\n---\n"},
 		"no YAML":        {"# Title\n", "c", "---\nc: new\n---\n# Title\n"},
 		"flow style":     {"---\n{a: 1, b: 2}\n---\n", "a", "---\na: new\nb: 2\n---\n"},
+		"a BOM in front": {"\ufeff---\nlicense: mit\n---\n", "c", "\ufeff---\nlicense: mit\nc: new\n---\n"},
 		"duplicate keys": {"---\na: 1\na: 2\n---\n", "a", "---\na: 1\na: new\n---\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,9 +35,10 @@ type cardConfig struct {
 	err       error // the entry cannot be used
 }
 
-// frontMatter finds the YAML block: optional white space, a line "---", and
-// everything up to the first line "---", with any kind of line end.
-var frontMatter = regexp.MustCompile(`\A\s*---(?:\r\n|\r|\n)((?s:.*?))(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\z)`)
+// frontMatter finds the YAML block: a byte order mark, as some editors write it, and
+// white space if there is any, a line "---", and everything up to the first line
+// "---", with any kind of line end.
+var frontMatter = regexp.MustCompile(`\A\x{FEFF}?\s*---(?:\r\n|\r|\n)((?s:.*?))(?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\z)`)
 
 // cardReader walks a card within a budget.
 type cardReader struct{ visits int }

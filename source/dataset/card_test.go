@@ -12,6 +12,7 @@ func TestCardsSayWhichConfigsThereAre(t *testing.T) {
 	ab := []string{"a.parquet", "b.parquet", "one/c.parquet"}
 	rows := []resolution{
 		{name: "other line ends and blanks around the block", readme: " \n---\r\nconfigs:\r\n- config_name: x\r\n  data_files: a.parquet\r\n--- \t\r\ntext", files: ab, want: []string{"a.parquet"}},
+		{name: "a byte order mark in front of the block", readme: "\ufeff---\nconfigs:\n- config_name: x\n  data_files: a.parquet\n---\n", files: ab, want: []string{"a.parquet"}},
 		{name: "a block that is not at the start is text", readme: "# Title\n---\nconfigs:\n- config_name: x\n  data_files: a.parquet\n---\n", files: ab, want: []string{"a.parquet", "b.parquet", "one/c.parquet"}},
 		{name: "an empty block", readme: "---\n\n---\n", files: ab, want: []string{"a.parquet", "b.parquet", "one/c.parquet"}},
 		{name: "a config without data_files is inferred", readme: "---\nconfigs:\n- config_name: x\n---\n", files: ab, want: []string{"a.parquet", "b.parquet", "one/c.parquet"}},
