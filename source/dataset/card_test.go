@@ -19,6 +19,7 @@ func TestCardsSayWhichConfigsThereAre(t *testing.T) {
 		{name: "a config with a data_dir only is inferred below it", readme: "---\nconfigs:\n- config_name: x\n  data_dir: ./one/\n---\n", files: ab, want: []string{"one/c.parquet"}},
 		{name: "patterns are relative to the data_dir", readme: "---\nconfigs:\n- config_name: x\n  data_dir: one\n  data_files: '*.parquet'\n---\n", files: ab, want: []string{"one/c.parquet"}},
 		{name: "a list is read in its order", readme: "---\nconfigs:\n- config_name: x\n  data_files: [b.parquet, '*.parquet']\n---\n", files: ab, want: []string{"b.parquet", "a.parquet"}},
+		{name: "a slash behind a pattern means nothing", readme: "---\nconfigs:\n- config_name: x\n  data_files: ['one/*/', b.parquet/]\n---\n", files: ab, want: []string{"one/c.parquet", "b.parquet"}},
 		{name: "paths of a split may be a list", readme: "---\nconfigs:\n- config_name: x\n  data_files:\n  - split: train\n    path: [b.parquet, one/*]\n---\n", files: ab, want: []string{"b.parquet", "one/c.parquet"}},
 		{name: "of two configs of one name the last one counts", readme: "---\nconfigs:\n- config_name: x\n  data_files: a.parquet\n- config_name: x\n  data_files: b.parquet\n---\n", files: ab, want: []string{"b.parquet"}},
 		{name: "of two equal keys the last one counts", readme: "---\nconfigs: []\nconfigs:\n- config_name: x\n  data_files: a.parquet\n  data_files: b.parquet\n---\n", files: ab, want: []string{"b.parquet"}},

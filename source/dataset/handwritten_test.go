@@ -160,6 +160,8 @@ func traps() []repoCase {
 		{Name: "one file by name", Files: empty("data/a.parquet", "data/b.parquet"), DataFiles: json.RawMessage(`{"test":"data/b.parquet"}`)},
 		{Name: "hidden on request", Files: withCard(front("configs:\n- config_name: a\n  data_files: ['.h/*.parquet', '__d__/*', '*.parquet']\n"), ".h/a.parquet", ".h/.b.parquet", "__d__/c.parquet", "e.parquet", ".f.parquet"), Configs: []string{"a"}},
 		{Name: "a card with a byte order mark", Files: withCard("\ufeff"+front("configs:\n", configEntry("a", "", "train=a/*")), "a/x.parquet", "b/x.parquet"), Configs: []string{"a"}},
+		{Name: "patterns with a slash behind", Files: withCard(front("configs:\n- config_name: a\n  data_files: ['*/', 'b/**/', 'c/x.parquet/']\n"), "a.parquet", "b/c/d.parquet", "c/x.parquet", "c/y.parquet"), Configs: []string{"a"}},
+		{Name: "a folder with a slash behind", Files: empty("b/d.parquet"), DataFiles: json.RawMessage(`"b/"`)},
 		{Name: "a number for a path", Files: withCard(front("configs:\n- config_name: a\n  data_files: 3\n"), "3", "a.parquet"), Configs: []string{"a"}},
 		{Name: "a path with a dot", Files: empty("a.parquet", "b/c.parquet"), DataFiles: json.RawMessage(`"./*.parquet"`)},
 		{Name: "a card's folder with shards", Files: withCard(front("configs:\n- config_name: a\n  data_dir: data\n"), "data/train-00000-of-00001.parquet", "data/extra-00000-of-00001.parquet"), Configs: []string{"a"}},

@@ -482,7 +482,7 @@ func (r *resolver) relative(pattern, dir string, from patternsFrom) (string, err
 	if problem := source.ValidatePath(full); problem != "" {
 		return "", refuse(problem)
 	}
-	return full, nil
+	return strings.TrimSuffix(full, "/"), nil // files are meant, as */ is * for the reference
 }
 
 // isAt reports whether a revision is known to be the tree's own; "" is.
