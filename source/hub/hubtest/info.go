@@ -2,6 +2,7 @@ package hubtest
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -125,7 +126,41 @@ func frontMatter(text string) (map[string]any, error) {
 	if err := yaml.Unmarshal([]byte(head), &card); err != nil {
 		return nil, err
 	}
+	for key, value := range card {
+		card[key] = jsonOf(value)
+	}
 	return card, nil
+}
+
+// jsonOf is a YAML value as JSON can have it, and as JavaScript makes it: every key
+// is a string (the names of a class label have numbers), and what is no finite number
+// is null.
+func jsonOf(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, below := range v {
+			v[key] = jsonOf(below)
+		}
+	case map[any]any:
+		object := make(map[string]any, len(v))
+		for key, below := range v {
+			name := "null"
+			if key != nil {
+				name = fmt.Sprint(key)
+			}
+			object[name] = jsonOf(below)
+		}
+		return object
+	case []any:
+		for i, below := range v {
+			v[i] = jsonOf(below)
+		}
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+	}
+	return value
 }
 
 // validateYAML answers the check that clients make before they commit a README.

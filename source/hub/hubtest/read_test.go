@@ -1,6 +1,7 @@
 package hubtest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -333,6 +334,19 @@ func TestAConversionThatIsRewrittenHasNoHistory(t *testing.T) {
 	}
 	if _, err := hub.Read(repo, old, "a/train/0000.parquet"); err != nil {
 		t.Errorf("the old commit is gone: %v", err)
+	}
+}
+
+// A card that YAML takes and JSON has no word for hides nothing either.
+func TestACardIsToldInJSON(t *testing.T) {
+	card := "---\nnames:\n  0: neg\n  null: none\n  true: [.inf, {1: x}]\nsize: .nan\n---\n"
+	hub := hubtest.New(t, hubtest.Dataset(repo, map[string][]byte{"README.md": []byte(card)}))
+	got := connect(t, hub, "").do(http.MethodGet, "/api/datasets/"+repo, nil)
+	got.want(t, http.StatusOK, "", "")
+	var facts struct{ CardData json.RawMessage }
+	got.json(t, &facts)
+	if want := `{"names":{"0":"neg","null":"none","true":[null,{"1":"x"}]},"size":null}`; string(facts.CardData) != want {
+		t.Errorf("got  %s\nwant %s", facts.CardData, want)
 	}
 }
 
