@@ -293,8 +293,10 @@ func TestRevisionsAreBranchesTagsShasAndReservedRefs(t *testing.T) {
 		c.do(http.MethodPost, "/api/datasets/"+repo+"/branch/"+bad, map[string]any{}).want(t, http.StatusBadRequest, "", "Invalid reference name")
 	}
 	c.do(http.MethodPost, "/api/datasets/"+repo+"/tag/main", map[string]any{"tag": "v1", "message": "first"}).want(t, http.StatusOK, "", "")
+	c.do(http.MethodPost, "/api/datasets/"+repo+"/tag/main", map[string]any{"tag": "refs/heads/x"}).want(t, http.StatusBadRequest, "", "Invalid tag name")
+	c.do(http.MethodPost, "/api/datasets/"+repo+"/tag/main", map[string]any{"tag": "r"}).want(t, http.StatusOK, "", "")
 	for rev, want := range map[string]string{
-		"main": "main", "HEAD": "main", "my%2Fbr": "main", "v1": "main", "refs%2Fconvert%2Fparquet": "refs/convert/parquet", "refs/convert/parquet": "refs/convert/parquet",
+		"r": "main", "main": "main", "HEAD": "main", "my%2Fbr": "main", "v1": "main", "refs%2Fconvert%2Fparquet": "refs/convert/parquet", "refs/convert/parquet": "refs/convert/parquet",
 		"refs%2Fpr%2F3": "refs/pr/3", head(t, hub, "main"): "main",
 	} {
 		var info struct{ Sha string }
@@ -305,7 +307,7 @@ func TestRevisionsAreBranchesTagsShasAndReservedRefs(t *testing.T) {
 	}
 	var refs map[string][]struct{ Name, Ref, TargetCommit string }
 	c.do(http.MethodGet, "/api/datasets/"+repo+"/refs?include_prs=1", nil).json(t, &refs)
-	if len(refs["branches"]) != 2 || len(refs["tags"]) != 1 || refs["converts"][0].Name != "parquet" || refs["pullRequests"][0].Ref != "refs/pr/3" || refs["tags"][0].TargetCommit != head(t, hub, "main") {
+	if len(refs["branches"]) != 2 || len(refs["tags"]) != 2 || refs["converts"][0].Name != "parquet" || refs["pullRequests"][0].Ref != "refs/pr/3" || refs["tags"][0].TargetCommit != head(t, hub, "main") {
 		t.Errorf("refs %+v", refs)
 	}
 	var plain map[string]any

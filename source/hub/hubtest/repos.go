@@ -172,7 +172,7 @@ func createTag(c *call) error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if name, err := refName(in.Tag); err != nil || strings.HasPrefix(name, in.Tag) {
+	if _, err := refName(in.Tag); err != nil || strings.HasPrefix(in.Tag, "refs/") {
 		return refuse(http.StatusBadRequest, "", "Invalid tag name: %.100s", in.Tag)
 	}
 	id := sha
