@@ -243,5 +243,7 @@ func TestSquashingKeepsTheFilesAndDropsTheHistory(t *testing.T) {
 	if len(log) != 1 || log[0].Title != "one" || log[0].Message != "why" {
 		t.Errorf("log %+v", log)
 	}
+	c.do(http.MethodPost, "/api/datasets/"+repo+"/tag/main", map[string]any{"tag": "v1"}).want(t, http.StatusOK, "", "")
+	c.do(http.MethodPost, "/api/datasets/"+repo+"/super-squash/v1", map[string]any{}).want(t, http.StatusBadRequest, "", "is a tag")
 	c.do(http.MethodPost, "/api/datasets/"+repo+"/super-squash/nowhere", map[string]any{"message": "m"}).want(t, http.StatusNotFound, "RevisionNotFound", "")
 }

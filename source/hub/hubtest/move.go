@@ -170,6 +170,9 @@ func superSquash(c *call) error {
 	defer unlock()
 	head, err := r.target(name)
 	if err != nil {
+		if _, err := r.target("refs/tags/" + branch); err == nil {
+			return refuse(http.StatusBadRequest, "", "Invalid reference for a branch: %s is a tag", branch)
+		}
 		return noRevision(branch)
 	}
 	old, err := r.loadCommit(head)
