@@ -92,11 +92,15 @@ func (r *repo) discussions() ([]discussion, error) {
 	return all, nil
 }
 
-// createDiscussion answers POST …/discussions.
+// createDiscussion answers POST …/discussions. What else can be posted below it, such
+// as a comment, a title or a merge, is not offered.
 func createDiscussion(c *call) error {
 	r, err := c.open(propose)
 	if err != nil {
 		return err
+	}
+	if c.path() != "" {
+		return refuse(http.StatusNotFound, "", "Discussions cannot be changed or merged on this Hub: %s", c.path())
 	}
 	var in struct {
 		Title       string `json:"title"`

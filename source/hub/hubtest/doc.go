@@ -63,5 +63,7 @@
 // It knows datasets only (no models, Spaces or buckets), does not speak Xet or
 // git's own transport, and does not convert data to Parquet: it serves what was
 // committed to refs/convert/parquet. Copies of LFS files between repositories
-// (lfs-files/duplicate) need Xet and are not there.
+// (lfs-files/duplicate) need Xet and are not there. Discussions and pull requests are
+// opened and listed, and a pull request takes commits; they are not commented, closed
+// or merged.
 package hubtest

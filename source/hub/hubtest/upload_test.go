@@ -227,3 +227,17 @@ func TestDiscussionsAreListedNewestFirstInPages(t *testing.T) {
 	}
 	c.do(http.MethodGet, "/api/datasets/"+repo+"/discussions/12", nil).want(t, http.StatusNotFound, "", "")
 }
+
+func TestWhatChangesADiscussionOpensNoOther(t *testing.T) {
+	hub := hubtest.New(t, hubtest.Dataset(repo, nil))
+	c := connect(t, hub, "")
+	c.do(http.MethodPost, "/api/datasets/"+repo+"/discussions", map[string]any{"title": "one", "pullRequest": true}).want(t, http.StatusOK, "", "")
+	for _, change := range []string{"title", "comment", "status", "merge"} {
+		c.do(http.MethodPost, "/api/datasets/"+repo+"/discussions/1/"+change, map[string]any{"title": "two"}).want(t, http.StatusNotFound, "", "cannot be changed")
+	}
+	var all struct{ Count int }
+	c.do(http.MethodGet, "/api/datasets/"+repo+"/discussions", nil).json(t, &all)
+	if all.Count != 1 {
+		t.Errorf("there are %d discussions", all.Count)
+	}
+}
