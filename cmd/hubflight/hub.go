@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,7 +64,7 @@ below the Hub's address in /datasets-server ("hub conversion" sets what it says)
 	}
 	cmd.PersistentFlags().StringVar(&f.dir, "dir", "", "folder that holds the repositories (made if missing)")
 	cmd.Flags().StringVar(&f.address, "address", "127.0.0.1:0", "address of the Hub; port 0 picks a free one")
-	cmd.Flags().StringVar(&f.cdnAddress, "cdn-address", "127.0.0.1:0", "address of the storage that large files are redirected to")
+	cmd.Flags().StringVar(&f.cdnAddress, "cdn-address", "", "address of the storage that large files are redirected to (default: a free port beside --address)")
 	cmd.Flags().StringVar(&f.options.CDNURL, "cdn-url", "", "URL of the storage as clients reach it, where a proxy stands in front (default: that of --cdn-address)")
 	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file of accepted tokens; without it the Hub is open")
 	cmd.Flags().StringVar(&f.portFile, "port-file", "", "file to write the Hub's URL to once it listens")
@@ -229,7 +231,7 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 		return err
 	}
 	ctx := cmd.Context() // which a signal ends
-	running, err := h.Serve(f.address, f.cdnAddress)
+	running, err := h.Serve(f.address, cmp.Or(f.cdnAddress, beside(f.address)))
 	if err != nil {
 		return &usageError{err}
 	}
@@ -250,6 +252,16 @@ func runHub(cmd *cobra.Command, f hubFlags) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return running.Shutdown(grace)
+}
+
+// beside is a free port of the same host: whoever reaches the Hub has to reach its
+// storage, too.
+func beside(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "127.0.0.1:0" // the Hub's own listener says what is wrong
+	}
+	return net.JoinHostPort(host, "0")
 }
 
 // writePortFile shows the URL in one step: whoever waits for the file never

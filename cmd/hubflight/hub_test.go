@@ -105,6 +105,49 @@ func TestHubServesUntilItIsCanceled(t *testing.T) {
 	}
 }
 
+// Somebody on another machine who asked the Hub is not sent to a storage that listens
+// on this one only.
+func TestHubOnEveryAddressHasItsStorageBesideIt(t *testing.T) {
+	dir, folder := t.TempDir(), t.TempDir()
+	port := filepath.Join(dir, "port")
+	if err := os.WriteFile(filepath.Join(folder, "a.parquet"), []byte("PAR1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runHubCommand(t.Context(), "import", folder, "demo/x", "--dir", dir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := runHubCommand(ctx, "--dir", dir, "--port-file", port, "--address", "0.0.0.0:0")
+		done <- err
+	}()
+	var url string
+	for deadline := time.Now().Add(10 * time.Second); url == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		raw, _ := os.ReadFile(port) // until it is there
+		url = strings.TrimSpace(string(raw))
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, url+"/datasets/demo/x/resolve/main/a.parquet", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "hub.example:8080"
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	got, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Body.Close()
+	if to := got.Header.Get("Location"); !strings.HasPrefix(to, "http://hub.example:") {
+		t.Errorf("%s to %q", got.Status, to)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHubRefusesWhatItCannotUse(t *testing.T) {
 	dir := t.TempDir()
 	bad, empty, fault := filepath.Join(dir, "bad"), filepath.Join(dir, "empty"), filepath.Join(dir, "fault")
