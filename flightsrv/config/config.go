@@ -208,6 +208,9 @@ func (c Config) validateExposure(bad func(key, format string, args ...any)) {
 	if c.Auth.Mode == "none" {
 		bad("server.address", "%q can be reached from other machines and auth.mode is none: choose auth.mode=token or hub, or accept it with server.insecure", c.Server.Address)
 	}
+	if c.Auth.Mode == "hub" && len(c.Local.Roots) > 0 && c.Server.TLSClientCA == "" {
+		bad("local.roots", "%q can be reached from other machines, and with auth.mode=hub nobody decides who may read and write these folders: choose auth.mode=token, set server.tls.client_ca, or accept it with server.insecure", c.Server.Address)
+	}
 	if !c.TLS() {
 		bad("server.address", "%q can be reached from other machines without TLS: set server.tls.cert and server.tls.key, or accept it with server.insecure", c.Server.Address)
 	}

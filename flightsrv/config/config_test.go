@@ -128,6 +128,12 @@ func TestAnOpenServerNeedsToBeAskedForByName(t *testing.T) {
 		{[]string{"--server.address", ":8815"}, false},
 		{[]string{"--server.address", "0.0.0.0:8815", "--auth.mode", "hub"}, false},
 		{[]string{"--server.address", "0.0.0.0:8815", "--server.insecure"}, true},
+		{[]string{"--server.address", "0.0.0.0:8815", "--auth.mode", "hub", "--server.tls.cert", "c", "--server.tls.key", "k"}, true},
+		// The Hub does not know who may use a folder, and any word is a token.
+		{[]string{"--server.address", "0.0.0.0:8815", "--auth.mode", "hub", "--server.tls.cert", "c", "--server.tls.key", "k", "--local.roots", "/data"}, false},
+		{[]string{"--server.address", "0.0.0.0:8815", "--auth.mode", "hub", "--server.tls.cert", "c", "--server.tls.key", "k", "--local.roots", "/data", "--server.tls.client_ca", "ca"}, true},
+		{[]string{"--server.address", "0.0.0.0:8815", "--auth.mode", "token", "--auth.token_file", "t", "--server.tls.cert", "c", "--server.tls.key", "k", "--local.roots", "/data"}, true},
+		{[]string{"--server.address", "127.0.0.1:8815", "--auth.mode", "hub", "--local.roots", "/data"}, true},
 	} {
 		if _, _, err := load(t, c.args...); (err == nil) != c.ok {
 			t.Errorf("%v: got %v, want ok=%v", c.args, err, c.ok)
