@@ -20,6 +20,14 @@ import (
 // legal body (a filter list inside a command) has depth 5.
 const maxDepth = 32
 
+// What is decoded takes far more memory than its text where that is "{},{},…": these
+// bound how much more. The largest legal body, a commit, has a hundred thousand files
+// of 14 keys.
+const (
+	maxItems = 1 << 18 // of all lists together
+	maxKeys  = 1 << 12 // of one object
+)
+
 // Decode reads exactly one JSON object of at most limit bytes into the struct
 // that v points to. Its errors name the key and are safe to show.
 func Decode(raw []byte, limit int, v any) error {
@@ -32,7 +40,7 @@ func Decode(raw []byte, limit int, v any) error {
 	if err := checkTokens(raw); err != nil {
 		return err
 	}
-	if err := checkKeys(raw, reflect.TypeOf(v), ""); err != nil {
+	if err := make(known).check(raw, reflect.TypeOf(v), ""); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
@@ -51,6 +59,7 @@ func checkTokens(raw []byte) error {
 		wantKey bool
 	}
 	var stack []level
+	items := 0
 	for {
 		tok, err := dec.Token()
 		if err == io.EOF && len(stack) == 0 {
@@ -62,7 +71,10 @@ func checkTokens(raw []byte) error {
 		top := len(stack) - 1
 		if name, ok := tok.(string); ok && top >= 0 && stack[top].wantKey {
 			if stack[top].keys[name] {
-				return fmt.Errorf("duplicate key %q", name)
+				return fmt.Errorf("duplicate key %.100q", name)
+			}
+			if len(stack[top].keys) == maxKeys {
+				return fmt.Errorf("an object has more than %d keys", maxKeys)
 			}
 			stack[top].keys[name] = true
 			stack[top].wantKey = false
@@ -70,6 +82,10 @@ func checkTokens(raw []byte) error {
 		}
 		if top >= 0 && stack[top].keys != nil {
 			stack[top].wantKey = true
+		} else if top >= 0 && tok != json.Delim(']') {
+			if items++; items > maxItems {
+				return fmt.Errorf("the JSON body's lists have more than %d items", maxItems)
+			}
 		}
 		switch d, _ := tok.(json.Delim); d {
 		case '{':
@@ -109,10 +125,12 @@ var (
 	rawMessage      = reflect.TypeFor[json.RawMessage]()
 )
 
-// checkKeys compares the keys of every object in raw with the fields of the
-// struct it will be decoded into. Types that decode themselves look after
-// their own keys.
-func checkKeys(raw []byte, t reflect.Type, where string) error {
+// known are the keys of the structs met so far: a list has many of one kind.
+type known map[reflect.Type]map[string]reflect.Type
+
+// check compares the keys of every object in raw with the fields of the struct it
+// will be decoded into. Types that decode themselves look after their own keys.
+func (k known) check(raw []byte, t reflect.Type, where string) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -123,24 +141,28 @@ func checkKeys(raw []byte, t reflect.Type, where string) error {
 	case reflect.Struct:
 		var object map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &object) // not an object: decoding says so later, with the field's name
-		fields := fieldsOf(t)
+		fields := k[t]
+		if fields == nil {
+			fields = fieldsOf(t)
+			k[t] = fields
+		}
 		for _, key := range sortedKeys(object) {
-			field, known := fields[key]
-			if !known {
+			field, ok := fields[key]
+			if !ok {
 				return unknownKey(where+key, source.Nearest(key, sortedKeys(fields)))
 			}
-			if err := checkKeys(object[key], field, where+key+"."); err != nil {
+			if err := k.check(object[key], field, where+key+"."); err != nil {
 				return err
 			}
 		}
 	case reflect.Slice, reflect.Array:
-		if k := t.Elem().Kind(); k != reflect.Struct && k != reflect.Pointer && k != reflect.Slice {
+		if e := t.Elem().Kind(); e != reflect.Struct && e != reflect.Pointer && e != reflect.Slice {
 			return nil // scalars hold no keys; do not split a million of them
 		}
 		var items []json.RawMessage
 		_ = json.Unmarshal(raw, &items) // likewise
 		for i, item := range items {
-			if err := checkKeys(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(where, "."), i)); err != nil {
+			if err := k.check(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(where, "."), i)); err != nil {
 				return err
 			}
 		}
@@ -164,9 +186,9 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func unknownKey(key, nearest string) error {
 	if nearest == "" {
-		return fmt.Errorf("unknown key %q", key)
+		return fmt.Errorf("unknown key %.100q", key)
 	}
-	return fmt.Errorf("unknown key %q: did you mean %q?", key, nearest)
+	return fmt.Errorf("unknown key %.100q: did you mean %q?", key, nearest)
 }
 
 func describe(err error) error {

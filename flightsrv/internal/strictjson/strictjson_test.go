@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -60,6 +61,31 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+// A text of a few bytes an item would take gigabytes when it is decoded.
+func TestDecodeBoundsWhatBecomesOfAText(t *testing.T) {
+	list := func(item string, n int) string { return `{"files":[` + strings.Repeat(item+",", n-1) + item + `]}` }
+	keys := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"k%d":0`, i)
+		}
+		return `{"filters":{` + b.String()[1:] + `}}`
+	}
+	for name, c := range map[string]struct{ raw, want string }{
+		"as many files as there may be": {list(`{}`, 1<<18), ""},
+		"one more":                      {list(`{}`, 1<<18+1), "more than 262144 items"},
+		"lists in lists":                {`{"filters":[` + strings.Repeat(`[1,2],`, 1<<17) + `0]}`, "more than 262144 items"},
+		"as many keys as there may be":  {keys(1 << 12), ""},
+		"one key more":                  {keys(1<<12 + 1), "more than 4096 keys"},
+	} {
+		var b body
+		err := strictjson.Decode([]byte(c.raw), 1<<22, &b)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
 	}
 }
 
