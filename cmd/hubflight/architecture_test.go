@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 
 	"flightsrv":            {"source", "source/ipcguard", "source/filter", "source/scan", "source/dataset", "writer", "flightsrv/config"},
 	"flightsrv/config":     {"source", "flightsrv/internal"},
-	"flightsrv/client":     {"source", "source/ipcguard", "writer", "flightsrv/internal"},
+	"flightsrv/client":     {"source", "source/ipcguard", "source/scan", "writer", "flightsrv/internal"},
 	"flightsrv/internal":   {"source", "source/ipcguard"},
 	"flightsrv/flighttest": {"source", "source/dataset", "source/hub", "source/localfs", "writer", "writer/hubsink", "writer/localsink", "flightsrv", "flightsrv/config", "flightsrv/client", "source/hub/hubtest"},
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/scan"
 	"github.com/hubflight/hubflight/writer"
 )
 
@@ -120,22 +121,16 @@ func sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema
 	return stream.CloseSend()
 }
 
-// slices cuts a batch into parts of about maxPutMessage, by the average size of
-// its rows.
+// slices cuts a batch into parts of at most maxPutMessage, or of one row. Its rows may
+// differ a lot, and it may be a slice of something much larger itself.
 func slices(rec arrow.RecordBatch) iter.Seq[arrow.RecordBatch] {
 	return func(yield func(arrow.RecordBatch) bool) {
-		var bytes int64
-		for _, col := range rec.Columns() {
-			bytes += int64(col.Data().SizeInBytes())
-		}
-		step := rec.NumRows()
-		if bytes > maxPutMessage {
-			step = max(1, rec.NumRows()*maxPutMessage/bytes)
-		}
-		for at := int64(0); at < rec.NumRows(); at += step {
-			if !yield(rec.NewSlice(at, min(at+step, rec.NumRows()))) {
+		for at := int64(0); at < rec.NumRows(); {
+			next := at + scan.Fit(rec, at, rec.NumRows()-at, maxPutMessage)
+			if !yield(rec.NewSlice(at, next)) {
 				return
 			}
+			at = next
 		}
 	}
 }

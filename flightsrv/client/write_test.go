@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/hubflight/hubflight/flightsrv"
 	"github.com/hubflight/hubflight/flightsrv/client"
 	"github.com/hubflight/hubflight/flightsrv/flighttest"
 	"github.com/hubflight/hubflight/source"
@@ -66,6 +68,29 @@ func TestABatchOfAnotherSchemaIsTheCallersMistake(t *testing.T) {
 	_, err := f.Client.Write(t.Context(), writer.WriteRequest{V: 1, Job: job(0), Dataset: "demo/other", Mode: "append", CreateRepo: true}, other, idBatches(1, nil), nil)
 	if source.KindOf(err) != source.KindInvalid {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A few rows that are nearly all of a batch, among many that are nothing: by their
+// average size they would all be sent in one message.
+func TestRowsOfVeryDifferentSizesAreSentInMessagesThatPass(t *testing.T) {
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{MaxMessage: 4 << 20}))
+	schema := arrow.NewSchema([]arrow.Field{{Name: "text", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	large := strings.Repeat("x", 1<<20)
+	for range 6 {
+		b.Field(0).(*array.StringBuilder).Append(large)
+	}
+	for range 60_000 {
+		b.Field(0).(*array.StringBuilder).Append("")
+	}
+	rec := b.NewRecordBatch()
+	defer rec.Release()
+	r, err := f.Client.Write(t.Context(), writer.WriteRequest{V: 1, Job: job(0), Dataset: "demo/skewed", Mode: "append", CreateRepo: true}, schema,
+		func(yield func(arrow.RecordBatch, error) bool) { yield(rec, nil) }, nil)
+	if err != nil || r.Rows != rec.NumRows() {
+		t.Errorf("%d of %d rows, %v", r.Rows, rec.NumRows(), err)
 	}
 }
 

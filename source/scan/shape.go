@@ -150,7 +150,12 @@ func (s *shaper) most() int64 { return min(s.maxBytes*9/8, maxBatchBytes) }
 // fit is how many of n rows from at make a batch that is not too large; at
 // least one.
 func (s *shaper) fit(b arrow.RecordBatch, at, n int64) int64 {
-	n, limit := min(n, int64(s.maxRows)), s.most()
+	return Fit(b, at, min(n, int64(s.maxRows)), s.most())
+}
+
+// Fit is how many of n rows from at take no more than limit bytes as a batch of their
+// own; at least one.
+func Fit(b arrow.RecordBatch, at, n, limit int64) int64 {
 	if batchBytes(b, at, n) <= limit {
 		return n
 	}
