@@ -151,10 +151,14 @@ func drainResults(op string, next func() ([]byte, error), result any, each func(
 	for {
 		body, err := next()
 		if errors.Is(err, io.EOF) {
-			if !complete {
-				return source.Errorf(source.KindInternal, op, "the server's answer ended without a result")
+			if complete {
+				return nil
 			}
-			return nil
+			if op == "commit" || op == "write" {
+				return source.Errorf(source.KindUnknownOutcome, op, "the server's answer ended without a result").
+					WithHint("ask again with the same request")
+			}
+			return source.Errorf(source.KindInternal, op, "the server's answer ended without a result")
 		}
 		if err != nil {
 			return fromStatus(op, err)

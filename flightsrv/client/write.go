@@ -37,7 +37,8 @@ func (c *Client) Stage(ctx context.Context, r writer.StageRequest, schema *arrow
 }
 
 // Commit makes staged files visible. Repeating the same request is safe and gives
-// the first answer; after KindUnknownOutcome repeat it to learn what happened.
+// the first answer; after KindUnknownOutcome, and KindUpstream (the connection broke,
+// or the Hub did), repeat it to learn what happened.
 func (c *Client) Commit(ctx context.Context, r writer.CommitRequest, report func(json.RawMessage) error) (writer.CommitResult, error) {
 	var result writer.CommitResult
 	return result, c.Action(ctx, "commit", r, &result, report)
