@@ -57,7 +57,7 @@ func (s *Server) put(ctx context.Context, stream flight.FlightService_DoPutServe
 		Op string `json:"op"`
 	}
 	_ = json.Unmarshal(d.GetCmd(), &op) // the strict decoding below reports what is wrong
-	out := &putSender{stream: stream}
+	out := &putSender{stream: stream, wait: guarded.wait}
 	switch op.Op {
 	case "stage":
 		var r writer.StageRequest
@@ -116,11 +116,12 @@ func (s *Server) decodeWrite(ctx context.Context, op string, raw []byte, body in
 }
 
 // putSender writes PutResults; progress may come from another goroutine than the
-// result.
+// result. A client that takes none is waited for as for one that sends nothing.
 type putSender struct {
 	stream interface {
 		Send(*flight.PutResult) error
 	}
+	wait     await
 	mu       sync.Mutex
 	reported int64
 }
@@ -132,7 +133,7 @@ func (p *putSender) send(v any) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stream.Send(&flight.PutResult{AppMetadata: raw})
+	return p.wait(func() error { return p.stream.Send(&flight.PutResult{AppMetadata: raw}) })
 }
 
 // progress reports at most once per progressEvery bytes. A failed send is not its

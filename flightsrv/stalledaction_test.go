@@ -1,13 +1,18 @@
 package flightsrv_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -64,6 +69,43 @@ func TestACommitWhoseClientTakesNothingIsEnded(t *testing.T) {
 	again, err := f.Client.Commit(t.Context(), commit, nil)
 	if err != nil || !again.Already || again.PathsTotal != files {
 		t.Errorf("asked again: already %v, %d files, %v", again.Already, again.PathsTotal, err)
+	}
+}
+
+// The same of a whole job in one stream, whose client has sent everything.
+func TestAWriteWhoseClientTakesNothingIsEnded(t *testing.T) {
+	const files, rowBytes = 100, 16 << 10
+	deep := strings.Repeat(strings.Repeat("d", 200)+"/", 10) // what there is to tell of each file is long
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: time.Second}))
+	schema := arrow.NewSchema([]arrow.Field{{Name: "text", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	for range files {
+		b.Field(0).(*array.StringBuilder).Append(strings.Repeat("x", rowBytes))
+	}
+	rec := b.NewRecordBatch()
+	defer rec.Release()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := raw(t, f, grpc.WithInitialWindowSize(64<<10)).DoPut(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := flight.NewRecordWriter(stream, ipc.WithSchema(schema))
+	w.SetFlightDescriptor(command(`{"v":1,"op":"write","job":"` + uuid.NewString() + `","dataset":"` + f.Folder("stalled", map[string][]byte{"LICENSE": []byte("x")}) + `","dir":"` + deep + `","mode":"append","max_bytes_per_file":1}`))
+	if err := errors.Join(w.Write(rec), w.Close(), stream.CloseSend()); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); !strings.Contains(f.Log.String(), "rpc=DoPut"); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the call of a client that takes nothing is not ended")
+		}
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "no progress") {
+		t.Errorf("the client is told %v", err)
 	}
 }
 
