@@ -1,6 +1,7 @@
 package flightsrv
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -140,8 +141,12 @@ func readCommand(d *flight.FlightDescriptor) (*ReadCommand, error) {
 
 func decodeRead(raw []byte) (*ReadCommand, error) {
 	var c ReadCommand
-	if err := decode("read command", raw, maxCommand, &c); err != nil {
-		return nil, err
+	if err := strictjson.Decode(raw, maxCommand, &c); err != nil {
+		refused := invalid("read command", "%w", err)
+		if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // a message of Flight SQL, most likely
+			refused = refused.WithHint(`a command is JSON such as {"v":1,"dataset":"ns/name"}; Flight SQL is not spoken here`)
+		}
+		return nil, refused
 	}
 	return &c, nil
 }

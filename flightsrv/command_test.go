@@ -40,6 +40,8 @@ func TestReadCommand(t *testing.T) {
 		"a fraction as a limit":         {`{"v":1,"dataset":"ns/name","limit":1.5}`, "limit"},
 		"huge batches":                  {`{"v":1,"dataset":"ns/name","batch_bytes":1000000000}`, "batch_bytes"},
 		"a filter without operator":     {`{"v":1,"dataset":"ns/name","filters":[["a",1]]}`, "filter"},
+		"a message of Flight SQL":       {"\n\x3ftype.googleapis.com/arrow.flight.protocol.sql.CommandGetTables\x12\x00", "Flight SQL is not spoken here"},
+		"an object that breaks off":     {`{"v":1,`, "read command: the JSON body ends too early"},
 		"a local name without any root": {`{"v":1,"dataset":"file:///data"}`, "no local folders"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -511,6 +511,18 @@ func TestListFlightsNeedsADatasetAndListsItsSplits(t *testing.T) {
 	}
 }
 
+// Generic clients shake hands first: they are told how to do without.
+func TestAHandshakeIsToldWhereItsTokenGoes(t *testing.T) {
+	stream, err := raw(t, flighttest.New(t)).Handshake(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "authorization: Bearer") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestHealthIsServedToAnybody(t *testing.T) {
 	f := flighttest.New(t, flighttest.Auth(flightsrv.Auth{Mode: flightsrv.AuthHub}))
 	conn, err := grpc.NewClient("dns:///"+strings.TrimPrefix(f.Location, "grpc://"), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -160,7 +160,8 @@ func (s *Server) Drain(grace time.Duration) {
 // Handshake is not needed: every call carries its own credential. The default
 // implementation would answer OK to anything.
 func (s *Server) Handshake(flight.FlightService_HandshakeServer) error {
-	return unimplemented("Handshake")
+	return source.Errorf(source.KindUnsupported, "Handshake", "this server has no handshake: every call carries its own credential").
+		WithHint(`send the token with every call, as the header "authorization: Bearer …"`)
 }
 
 // PollFlightInfo is not offered: plans are made within one call.
