@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -125,6 +126,9 @@ func readCommand(d *flight.FlightDescriptor) (*ReadCommand, error) {
 		path := d.GetPath()
 		if len(path) == 0 || len(path) > 3 {
 			return nil, invalid("descriptor", "a path has 1 to 3 parts (dataset, config, split), not %d", len(path))
+		}
+		if n := len(strings.Join(path, "")); n > maxCommand {
+			return nil, invalid("descriptor", "the path has %d bytes; at most %d are accepted", n, maxCommand)
 		}
 		c := &ReadCommand{V: wireVersion, Dataset: path[0]}
 		if len(path) > 1 {

@@ -65,7 +65,7 @@ func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoAction
 	act, ok := all[a.GetType()]
 	if !ok {
 		names := actionNames(all)
-		err := source.Errorf(source.KindUnsupported, "action", "unknown action %q", a.GetType())
+		err := source.Errorf(source.KindUnsupported, "action", "unknown action %.100q", a.GetType())
 		if near := source.Nearest(a.GetType(), names); near != "" {
 			return err.WithHint("did you mean %q?", near)
 		}

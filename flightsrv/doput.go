@@ -92,7 +92,7 @@ func (s *Server) put(ctx context.Context, stream flight.FlightService_DoPutServe
 		result.Type, result.V = "result", wireVersion
 		return out.send(result)
 	}
-	return invalid("put", "op %q is neither stage nor write", op.Op)
+	return invalid("put", "op %.100q is neither stage nor write", op.Op)
 }
 
 // decodeWrite decodes a writer's body strictly, checks its version and the

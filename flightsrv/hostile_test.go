@@ -207,6 +207,52 @@ func TestDamagedStreamsAreRefusedAndTheServerServesOn(t *testing.T) {
 	}
 }
 
+// What is wrong with a call may be as long as a message. It is neither computed with
+// nor said again: a line of the log would be as long.
+func TestALongMistakeIsToldInAFewWords(t *testing.T) {
+	f := flighttest.New(t)
+	c := raw(t, f)
+	long := strings.Repeat("x", 1<<20)
+	for name, call := range map[string]func() error{
+		"an action": func() error {
+			stream, err := c.DoAction(t.Context(), &flight.Action{Type: long})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"a key": func() error {
+			stream, err := c.DoAction(t.Context(), &flight.Action{Type: "commit", Body: []byte(`{"` + long + `":1}`)})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"a number": func() error {
+			stream, err := c.DoAction(t.Context(), &flight.Action{Type: "commit", Body: []byte(`{"v":1` + strings.Repeat("0", 1<<20) + `}`)})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"a path": func() error {
+			_, err := c.GetFlightInfo(t.Context(), &flight.FlightDescriptor{Type: flight.DescriptorPATH, Path: []string{"demo/none", long}})
+			return err
+		},
+		"an op": func() error { return putRaw(t, c, command(`{"op":"`+long+`"}`), encoded(t, texts(t))) },
+	} {
+		before := len(f.Log.String())
+		err := call()
+		if code := status.Code(err); code != codes.InvalidArgument && code != codes.Unimplemented {
+			t.Errorf("%s: got %v", name, err)
+		}
+		waitFor(t, func() bool { return len(f.Log.String()) > before }, func() string { return "nothing is logged" })
+		if n := len(f.Log.String()) - before; n > 20<<10 {
+			t.Errorf("%s: %d bytes are logged", name, n)
+		}
+	}
+}
+
 // offset damages the last offset of texts.
 func offset(t testing.TB, all []*flight.FlightData, value uint32) []*flight.FlightData {
 	t.Helper()
