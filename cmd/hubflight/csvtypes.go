@@ -99,6 +99,14 @@ func (c *csvColumn) add(cell string) (was arrow.DataType) {
 	return was
 }
 
+// widen leaves the types that hold another column's cells, too.
+func (c *csvColumn) widen(with csvColumn) {
+	c.any = c.any || with.any
+	c.may = slices.DeleteFunc(c.may, func(t csvType) bool {
+		return !slices.ContainsFunc(with.may, func(other csvType) bool { return arrow.TypeEqual(t.arrow, other.arrow) })
+	})
+}
+
 // arrow is the type of the column; one that is always null is text.
 func (c *csvColumn) arrow() arrow.DataType {
 	if !c.any || len(c.may) == 0 {
@@ -154,11 +162,17 @@ func (r *rowFile) inferCSV(f io.Reader) (*arrow.Schema, error) {
 	if r.lengths.rows == 0 {
 		return nil, source.Errorf(source.KindInvalid, "put", "%s has no rows, so the types of its columns are not known", r.name)
 	}
+	r.cells = columns
+	return csvSchema(columns), nil
+}
+
+// csvSchema is the schema of columns.
+func csvSchema(columns []csvColumn) *arrow.Schema {
 	fields := make([]arrow.Field, len(columns))
 	for i, c := range columns {
 		fields[i] = arrow.Field{Name: c.name, Type: c.arrow(), Nullable: true}
 	}
-	return arrow.NewSchema(fields, nil), nil
+	return arrow.NewSchema(fields, nil)
 }
 
 // unmarked reads behind the mark with which some programs begin text in UTF-8.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -105,6 +106,52 @@ func (t *jsonType) add(raw []byte) error {
 	return nil
 }
 
+// widen makes the types hold what others do.
+func (f *jsonFields) widen(with *jsonFields) error {
+	for _, name := range with.names {
+		t := f.types[name]
+		if t == nil {
+			t = &jsonType{}
+			f.types[name] = t
+			f.names = append(f.names, name)
+		}
+		if err := t.widen(with.types[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (t *jsonType) widen(with *jsonType) error {
+	exact := cmp.Or(t.exact, with.exact)
+	switch {
+	case exact != "" && (t.kind == "float" || with.kind == "float"):
+		return fmt.Errorf("a value is float, and another one %s, which a float does not hold", exact)
+	case with.kind == "" || with.kind == t.kind:
+	case t.kind == "" || t.kind == "int" && with.kind == "float":
+		t.kind = with.kind
+	case t.kind == "float" && with.kind == "int":
+	default:
+		return fmt.Errorf("a value is %s, and %s in another file", with.kind, t.kind)
+	}
+	t.exact = exact
+	if with.object != nil {
+		if t.object == nil {
+			t.object = newJSONFields()
+		}
+		if err := t.object.widen(with.object); err != nil {
+			return err
+		}
+	}
+	if with.item != nil {
+		if t.item == nil {
+			t.item = &jsonType{}
+		}
+		return t.item.widen(with.item)
+	}
+	return nil
+}
+
 func kindOfJSON(raw []byte) string {
 	switch raw = bytes.TrimSpace(raw); {
 	case raw[0] == 'n':
@@ -135,6 +182,8 @@ func wholeFloat(digits string) bool {
 	f, err := strconv.ParseFloat(digits, 64)
 	return err == nil && strconv.FormatFloat(f, 'f', -1, 64) == digits
 }
+
+func (f *jsonFields) schema() *arrow.Schema { return arrow.NewSchema(f.fields(), nil) }
 
 func (f *jsonFields) fields() []arrow.Field {
 	out := make([]arrow.Field, len(f.names))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -37,9 +36,9 @@ func newPutCommand() *cobra.Command {
 The format follows from a file's name: .parquet, .arrow (a file or a stream), .csv
 (with a header) or .jsonl. All files must have the same columns.
 
-What a column of a CSV file is, all of its cells decide: int64, double, bool, a date,
-a time, a timestamp, or else text, which numbers with leading zeros are too. A cell
-that is empty, NULL or null is null.`,
+What a column of CSV files is, all of its cells in all of them decide: int64, double,
+bool, a date, a time, a timestamp, or else text, which numbers with leading zeros are
+too. A cell that is empty, NULL or null is null.`,
 		Example: `  hubflight put flights-*.csv demo/flights --create-repo
   hubflight put new.parquet demo/flights --split test --mode overwrite --dry-run`,
 		Args: cobra.MinimumNArgs(2),
@@ -71,11 +70,16 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 			return err
 		}
 		inputs = append(inputs, in)
+	}
+	if err := agree(inputs); err != nil {
+		return err
+	}
+	for _, in := range inputs {
 		for _, note := range in.notes {
 			fmt.Fprintln(cmd.ErrOrStderr(), note)
 		}
-		if got, want := columnsText(in.schema), columnsText(inputs[0].schema); got != want {
-			return source.Errorf(source.KindInvalid, "put", "%s has other columns than %s: %s; not %s", name, files[0], got, want)
+		if how := columnsDiffer(in.schema, inputs[0].schema); how != "" {
+			return source.Errorf(source.KindInvalid, "put", "%s has other columns than %s: %s", in.name, inputs[0].name, how)
 		}
 	}
 	schema, err := writer.EncodeSchema(inputs[0].schema)
@@ -119,16 +123,6 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 		}
 		return printCommit(cmd, f.asJSON, begin.Job, result)
 	})
-}
-
-// columnsText is what files of one job have in common: names and types, not what a
-// format adds to them.
-func columnsText(s *arrow.Schema) string {
-	columns := make([]string, s.NumFields())
-	for i, f := range s.Fields() {
-		columns[i] = f.Name + " " + f.Type.String()
-	}
-	return strings.Join(columns, ", ")
 }
 
 // write stages every file and commits them.

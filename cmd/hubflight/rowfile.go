@@ -32,9 +32,13 @@ type rowFile struct {
 	name    string
 	size    int64
 	schema  *arrow.Schema
-	notes   []string   // what its user may not expect
-	lengths rowLengths // of a text file
+	notes   []string // what its user may not expect
 	count   atomic.Int64
+	lengths rowLengths // of a text file
+
+	// What the cells of a CSV file have been, or the values of JSON; nil of other files.
+	cells  []csvColumn
+	values *jsonFields
 }
 
 // read is how many bytes of the file have been read for its rows.
@@ -361,7 +365,7 @@ func (c *csvFile) Schema() *arrow.Schema { return c.schema }
 func (r *rowFile) inferJSON(f io.Reader) (*arrow.Schema, error) {
 	dec := json.NewDecoder(unmarked(f))
 	dec.UseNumber()
-	fields := newJSONFields()
+	r.values = newJSONFields()
 	for line := 1; ; line++ {
 		var row json.RawMessage
 		if err := dec.Decode(&row); errors.Is(err, io.EOF) {
@@ -372,13 +376,13 @@ func (r *rowFile) inferJSON(f io.Reader) (*arrow.Schema, error) {
 		if !utf8.Valid(row) { // the decoders would put other letters there
 			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d is not UTF-8", r.name, line).WithHint("save the file in UTF-8")
 		}
-		if err := fields.add(row); err != nil {
+		if err := r.values.add(row); err != nil {
 			return nil, source.Errorf(source.KindInvalid, "put", "%s: row %d: %w", r.name, line, err)
 		}
 		r.lengths.add(int64(len(row)))
 	}
-	if len(fields.names) == 0 {
+	if len(r.values.names) == 0 {
 		return nil, source.Errorf(source.KindInvalid, "put", "%s has no columns", r.name)
 	}
-	return arrow.NewSchema(fields.fields(), nil), nil
+	return r.values.schema(), nil
 }
