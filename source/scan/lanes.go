@@ -84,7 +84,6 @@ type lane struct {
 	err    error
 	run    context.CancelFunc // not nil while a worker decodes it
 	parked bool               // that worker is to stop
-	gone   bool               // the same, and the lane is forgotten
 }
 
 // wake tells everybody who waits that something has changed. l.mu is held.
@@ -317,12 +316,9 @@ func (l *lanes) finish(ln *lane, at progress, err error) {
 	defer l.mu.Unlock()
 	ln.run()
 	ln.run = nil
-	switch {
-	case ln.gone:
+	if ln.parked {
 		l.giveSpare(ln)
-	case ln.parked:
-		l.giveSpare(ln)
-	default:
+	} else {
 		ln.done, ln.err = true, err
 		if l.serial {
 			l.begin.skip, l.begin.take = at.skip, at.take
@@ -380,8 +376,7 @@ func (l *lanes) cut(ln *lane) {
 	if ln.run != nil {
 		ln.parked = true
 		ln.run()
-	}
-	if ln.ahead && ln.run == nil {
+	} else {
 		l.giveSpare(ln)
 	}
 }
@@ -393,7 +388,7 @@ func (l *lanes) forget(from int) {
 	}
 	for _, ln := range l.lanes[from:] {
 		ln.drop(0)
-		if ln.gone = true; ln.run != nil {
+		if ln.run != nil {
 			ln.parked = true
 			ln.run()
 		} else {
