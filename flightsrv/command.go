@@ -23,7 +23,7 @@ type ReadCommand = wire.ReadCommand
 // wireVersion is the version that every body carries.
 const wireVersion = wire.Version
 
-// query turns the parts that concern rows and columns into a scan.Query.
+// queryOf turns the parts that concern rows and columns into a scan.Query.
 func queryOf(c *ReadCommand) (scan.Query, error) {
 	q := scan.Query{RowsOnly: c.RowsOnly, BatchRows: c.BatchRows, BatchBytes: c.BatchBytes}
 	if c.Columns != nil {

@@ -3,7 +3,8 @@ package flightsrv
 import (
 	"context"
 	"encoding/json"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -41,21 +42,12 @@ func actions() map[string]action {
 // ListActions lists exactly what DoAction does.
 func (s *Server) ListActions(_ *flight.Empty, stream flight.FlightService_ListActionsServer) error {
 	all := actions()
-	for _, name := range actionNames(all) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if err := stream.Send(&flight.ActionType{Type: name, Description: all[name].about}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func actionNames(all map[string]action) []string {
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // DoAction runs one action: items, then exactly one result. A stream that ends
@@ -64,7 +56,7 @@ func (s *Server) DoAction(a *flight.Action, stream flight.FlightService_DoAction
 	all := actions()
 	act, ok := all[a.GetType()]
 	if !ok {
-		names := actionNames(all)
+		names := slices.Sorted(maps.Keys(all))
 		err := source.Errorf(source.KindUnsupported, "action", "unknown action %.100q", a.GetType())
 		if near := source.Nearest(a.GetType(), names); near != "" {
 			return err.WithHint("did you mean %q?", near)

@@ -1,6 +1,7 @@
 package flightsrv
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"sync"
@@ -27,35 +28,22 @@ type Limits struct {
 }
 
 const (
-	maxCommand   = 256 << 10 // a read command: 64 KiB of filters and room for names
-	maxTicket    = 4 << 20   // one ticket of a filtered limit lists every kept file
-	maxAction    = 64 << 20  // a commit body with a hundred thousand files
-	maxResult    = 1 << 20   // one Result of an action
-	defaultInfo  = 7 << 19   // 3.5 MiB: grpc-go and tonic clients refuse 4 MiB
-	maxInfo      = 1 << 30
-	schemaFields = 1 << 16 // fields of a schema a client may send
+	maxCommand  = 256 << 10 // a read command: 64 KiB of filters and room for names
+	maxTicket   = 4 << 20   // one ticket of a filtered limit lists every kept file
+	maxAction   = 64 << 20  // a commit body with a hundred thousand files
+	maxResult   = 1 << 20   // one Result of an action
+	defaultInfo = 7 << 19   // 3.5 MiB: grpc-go and tonic clients refuse 4 MiB
+	maxInfo     = 1 << 30
 )
 
 func (l Limits) withDefaults() Limits {
-	setInt := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	setDuration := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	setInt(&l.MaxStreams, 4096)
-	setInt(&l.MaxMessage, 64<<20)
-	setInt(&l.DecodeSlots, 4)
-	if l.ScanMemory == 0 {
-		l.ScanMemory = 4 << 30
-	}
-	setDuration(&l.QueueTimeout, 10*time.Minute)
-	setDuration(&l.IdleTimeoutGet, 30*time.Minute)
-	setDuration(&l.IdleTimeoutPut, 2*time.Minute)
+	l.MaxStreams = cmp.Or(l.MaxStreams, 4096)
+	l.MaxMessage = cmp.Or(l.MaxMessage, 64<<20)
+	l.DecodeSlots = cmp.Or(l.DecodeSlots, 4)
+	l.ScanMemory = cmp.Or(l.ScanMemory, 4<<30)
+	l.QueueTimeout = cmp.Or(l.QueueTimeout, 10*time.Minute)
+	l.IdleTimeoutGet = cmp.Or(l.IdleTimeoutGet, 30*time.Minute)
+	l.IdleTimeoutPut = cmp.Or(l.IdleTimeoutPut, 2*time.Minute)
 	return l
 }
 
