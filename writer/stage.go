@@ -108,7 +108,7 @@ func (w *Writer) newStage(ctx context.Context, token source.HubToken, r StageReq
 	}
 	enc.more, enc.regions = w.held, w.regions
 	return &stage{
-		request: r, ref: ref, sink: sink, path: stagePath(t, dir, r), coercion: c, hash: schemaHash(schema),
+		request: r, ref: ref, sink: sink, path: stagePath(t, dir), coercion: c, hash: schemaHash(schema),
 		keeps: keepsFile(t.namingOrDataset(), r.Mode),
 		enc:   enc,
 	}, nil
@@ -144,7 +144,7 @@ func (w *Writer) stageSchema(ctx context.Context, token source.HubToken, ref sou
 
 // stagePath is a path of the kind that the file will have: the Hub decides by it
 // how the file is stored.
-func stagePath(t target, dir string, r StageRequest) string {
+func stagePath(t target, dir string) string {
 	switch t.namingOrDataset() {
 	case NamingFile:
 		return dir

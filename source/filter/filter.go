@@ -88,12 +88,6 @@ type Term struct {
 	values []Literal // one, or the list of in/not in, or none
 }
 
-// Column returns the column that the term is about.
-func (t Term) Column() source.Column { return t.column }
-
-// Op returns the operator.
-func (t Term) Op() Op { return t.op }
-
 // String returns the term in a readable form: langdetect in ("de", null).
 func (t Term) String() string {
 	var b strings.Builder
@@ -121,13 +115,9 @@ func (t Term) String() string {
 // Filter is an OR of conjunctions of terms. It comes from Parse, is immutable
 // and safe for concurrent use.
 type Filter struct {
-	or    [][]Term
-	canon []byte // canonical JSON, ≤ maxBytes
+	or    [][]Term // of conjunctions: neither list is empty
+	canon []byte   // canonical JSON, ≤ maxBytes
 }
-
-// Conjunctions returns the terms: the outer list is OR, the inner ones are AND.
-// Neither is empty. The caller must not change them.
-func (f *Filter) Conjunctions() [][]Term { return f.or }
 
 // Columns returns the columns that the filter is about, distinct, in the order
 // of their first use.
@@ -146,7 +136,7 @@ func (f *Filter) Columns() []source.Column {
 	return out
 }
 
-// String returns the filter on one line, as explain shows it:
+// String returns the filter on one line, for people:
 //
 //	(langdetect = "zh-cn" and score > 0.5) or label is null
 func (f *Filter) String() string {
@@ -172,12 +162,9 @@ func (f *Filter) String() string {
 	return b.String()
 }
 
-// Equal reports whether two filters have the same terms in the same order.
-func (f *Filter) Equal(g *Filter) bool { return bytes.Equal(f.canon, g.canon) }
-
 // MarshalJSON returns the canonical JSON: always a list of lists, "=" for "==",
-// numbers and times normalised. Equal filters give equal bytes, and Parse of
-// them gives an equal filter.
+// numbers and times normalised. Filters of the same terms in the same order give
+// the same bytes, and Parse of these gives such a filter again.
 func (f *Filter) MarshalJSON() ([]byte, error) { return bytes.Clone(f.canon), nil }
 
 // UnmarshalJSON is Parse, for filters inside a command or ticket.

@@ -147,9 +147,6 @@ type Dataset struct {
 
 var _ source.Store = (*Dataset)(nil)
 
-// Repo returns the repository's name as it was given.
-func (d *Dataset) Repo() string { return d.repo }
-
 // api builds {endpoint}/api/datasets/{repo}/{segments…}; each segment is escaped
 // whole, so that a revision with a slash stays one segment.
 func (d *Dataset) api(segments ...string) *url.URL {

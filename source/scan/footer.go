@@ -294,9 +294,6 @@ func (ft *Footer) GroupRows(i int) int64 { return ft.meta.RowGroups[i].NumRows }
 // MemSize estimates the bytes that the Footer holds, for cache accounting.
 func (ft *Footer) MemSize() int64 { return ft.size }
 
-// File is the file that the footer was read from.
-func (ft *Footer) File() source.File { return ft.file }
-
 const (
 	opOpen = "open"
 	opScan = "scan"

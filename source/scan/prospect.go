@@ -342,7 +342,7 @@ func (c *prospect) bytes(ctx context.Context) (int64, error) {
 	n := c.p.ft.GroupRows(c.group)
 	for _, leaf := range c.p.leaves {
 		place := c.p.ft.chunks[c.group][leaf]
-		if len(c.spans) == 1 && c.spans[0] == (rows{0, n}) {
+		if !c.partial() {
 			total += place.len
 			continue
 		}

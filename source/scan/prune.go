@@ -11,15 +11,14 @@ import (
 	"github.com/hubflight/hubflight/source/filter"
 )
 
-// Layers name what decided about a row group: in the first four cases, what proved
-// that no row can match.
+// Layers name what decided about a row group: what proved that no row
+// can match, or that none is asked for.
 const (
 	LayerStatistics = "statistics"
 	LayerBloom      = "bloom"
 	LayerDictionary = "dictionary"
 	LayerPageIndex  = "page index"
-	LayerSelection  = "selection" // it is not among the row groups asked for
-	LayerLimit      = "limit"     // there are enough rows before it
+	LayerLimit      = "limit" // there are enough rows before it
 )
 
 // Decision is what becomes of one row group.

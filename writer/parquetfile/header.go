@@ -26,20 +26,20 @@ func (h pageHeader) append(dst []byte) []byte {
 	if h.dictionary {
 		kind, member = 2, 7
 	}
-	dst = appendI32(dst, 1, kind)
-	dst = appendI32(dst, 1, int64(h.raw))
-	dst = appendI32(dst, 1, int64(h.compressed))
+	dst = appendI32(dst, kind)
+	dst = appendI32(dst, int64(h.raw))
+	dst = appendI32(dst, int64(h.compressed))
 	dst = append(dst, (member-3)<<4|thriftStruct)
-	dst = appendI32(dst, 1, int64(h.values))
-	dst = appendI32(dst, 1, int64(h.encoding))
+	dst = appendI32(dst, int64(h.values))
+	dst = appendI32(dst, int64(h.encoding))
 	if !h.dictionary {
-		dst = appendI32(dst, 1, int64(parquet.Encodings.RLE)) // definition levels
-		dst = appendI32(dst, 1, int64(parquet.Encodings.RLE)) // repetition levels
+		dst = appendI32(dst, int64(parquet.Encodings.RLE)) // definition levels
+		dst = appendI32(dst, int64(parquet.Encodings.RLE)) // repetition levels
 	}
 	return append(dst, thriftStop, thriftStop)
 }
 
-// appendI32 appends a field whose id is that of the one before plus step.
-func appendI32(dst []byte, step byte, v int64) []byte {
-	return binary.AppendVarint(append(dst, step<<4|thriftI32), v)
+// appendI32 appends a field whose id is that of the one before plus one.
+func appendI32(dst []byte, v int64) []byte {
+	return binary.AppendVarint(append(dst, 1<<4|thriftI32), v)
 }

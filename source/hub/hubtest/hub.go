@@ -116,15 +116,6 @@ func (h *Hub) Configure(id string, s Settings) error {
 	return exported("configure repository", r.saveSettings(s))
 }
 
-// Delete removes a repository, its history and its LFS objects.
-func (h *Hub) Delete(id string) error {
-	r, err := h.known(id)
-	if err == nil {
-		err = h.remove(r)
-	}
-	return exported("delete repository", err)
-}
-
 func (h *Hub) known(id string) (*repo, error) {
 	if r := h.find(id); r != nil {
 		return r, nil

@@ -198,7 +198,7 @@ type deltaBytes struct {
 	sizes          [2][128]int64
 }
 
-func (b *deltaBytes) open(v *values, data []byte, n int) error {
+func (b *deltaBytes) open(data []byte, n int) error {
 	b.prev, b.data = b.prev[:0], nil
 	b.prefix, b.suffix = deltaReader{}, deltaReader{}
 	if len(data) == 0 {
@@ -270,7 +270,7 @@ func (b *deltaBytes) take(v *values, s *sink, n int) error {
 	})
 }
 
-func (b *deltaBytes) skip(v *values, n int) error {
+func (b *deltaBytes) skip(n int) error {
 	return b.each(n, func([]byte) error { return nil })
 }
 

@@ -88,7 +88,7 @@ func (v *values) open(m mode, data []byte, n int) error {
 	case modeDeltaLength:
 		return v.openDeltaLength(n)
 	case modeDeltaBytes:
-		return v.bytes.open(v, data, n)
+		return v.bytes.open(data, n)
 	case modeSplit:
 		return v.split.open(data, v.layout.stored)
 	}
@@ -180,7 +180,7 @@ func (v *values) skip(n int) error {
 	case modeDeltaLength:
 		return v.skipDeltaLength(n)
 	case modeDeltaBytes:
-		return v.bytes.skip(v, n)
+		return v.bytes.skip(n)
 	case modeSplit:
 		return v.split.skip(n)
 	case modeFlow:
