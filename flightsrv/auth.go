@@ -158,7 +158,7 @@ func (a *Auth) tokenPrincipal(bearer string, hub source.HubToken) (Principal, er
 		}
 	}
 	if bearer == "" || found == nil {
-		return Principal{}, unauthenticated("this server wants one of its own bearer tokens").
+		return Principal{}, unauthenticated("this server wants a token of its own").
 			WithHint("set the option server_token or the environment variable HUBFLIGHT_SERVER_TOKEN")
 	}
 	p := *found
@@ -190,7 +190,8 @@ func bearerOf(md metadata.MD) (string, error) {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if len(values) > 1 || !strings.EqualFold(scheme, "bearer") || strings.TrimSpace(token) == "" {
-		return "", unauthenticated("the authorization header is not one Bearer token")
+		return "", unauthenticated("the authorization header is not one token").
+			WithHint(`send it as "authorization: Bearer …"; names and passwords are not known here`)
 	}
 	return strings.TrimSpace(token), nil
 }
