@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/hubflight/hubflight/flightsrv"
@@ -76,6 +77,30 @@ func TestDrainDoesNotWaitForAClientThatReadsNothing(t *testing.T) {
 	}
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("the client is told %v", err)
+	}
+}
+
+func TestDrainDoesNotWaitForAClientThatWatchesTheServersHealth(t *testing.T) {
+	f := flighttest.New(t)
+	conn, err := grpc.NewClient("dns:///"+strings.TrimPrefix(f.Location, "grpc://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	watch, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if health, err := watch.Recv(); err != nil || health.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("got %v, %v", health, err)
+	}
+	begin := time.Now()
+	f.Server.Drain(20 * time.Second)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("draining took %s", took)
+	}
+	if health, err := watch.Recv(); err != nil || health.Status != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("the client is told %v, %v", health, err)
 	}
 }
 

@@ -41,7 +41,14 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 }
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return s.intercept(ss.Context(), info.FullMethod, func(md metadata.MD) { _ = ss.SetHeader(md) }, ss.SetTrailer,
+	ctx := ss.Context()
+	if exempt(info.FullMethod) { // goes on until somebody ends it, as a drain does
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		defer context.AfterFunc(s.watching, end)()
+	}
+	return s.intercept(ctx, info.FullMethod, func(md metadata.MD) { _ = ss.SetHeader(md) }, ss.SetTrailer,
 		func(ctx context.Context) error { return next(srv, &contextStream{ServerStream: ss, ctx: ctx}) })
 }
 

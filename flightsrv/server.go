@@ -63,12 +63,14 @@ type Server struct {
 	advertise []*flight.Location
 	log       *slog.Logger
 
-	gate    *gate
-	memory  budget
-	streams *streams
-	calls   calls
-	grpc    *grpc.Server
-	health  *health.Server
+	gate        *gate
+	memory      budget
+	streams     *streams
+	calls       calls
+	grpc        *grpc.Server
+	health      *health.Server
+	watching    context.Context //nolint:containedctx // ends with the health checks that go on until somebody ends them
+	endWatching context.CancelFunc
 }
 
 // New makes a Server; it listens nowhere yet.
@@ -107,6 +109,7 @@ func New(o Options) *Server {
 	)
 	flight.RegisterFlightServiceServer(s.grpc, s)
 	s.health = health.NewServer()
+	s.watching, s.endWatching = context.WithCancel(context.Background())
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
@@ -141,10 +144,15 @@ func (s *Server) Serve(listeners ...net.Listener) error {
 // and reflection do not count.
 func (s *Server) Idle() time.Duration { return s.calls.idle() }
 
+// lastWord is how long those who watch the server's health have to hear of its end.
+const lastWord = 100 * time.Millisecond
+
 // Drain stops accepting, lets running calls finish within grace and then ends
-// them. GracefulStop alone waits for ever on a client that reads nothing.
+// them. GracefulStop alone waits for ever on a client that reads nothing, or that
+// watches the server's health.
 func (s *Server) Drain(grace time.Duration) {
 	s.health.Shutdown()
+	defer time.AfterFunc(lastWord, s.endWatching).Stop()
 	finished := make(chan struct{})
 	go func() { defer close(finished); s.grpc.GracefulStop() }()
 	timer := time.NewTimer(grace)
