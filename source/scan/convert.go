@@ -47,13 +47,27 @@ func mismatch(native, want arrow.DataType, path string) error {
 	return source.Errorf(source.KindInvalid, opScan, "the file has %s where %s is expected", native, want).WithColumn(path)
 }
 
-// nulls is n nulls of any type.
+// nulls is n nulls of any type. (The library's MakeArrayOfNull knows no lists and
+// structs of the null type, and makes offsets without a first one.)
 func (c converter) nulls(t arrow.DataType, n int) arrow.ArrayData {
-	arr := array.MakeArrayOfNull(c.mem, t, n)
-	defer arr.Release()
-	d := arr.Data()
-	d.Retain()
-	return d
+	none := nothing(t)
+	defer none.Release()
+	return c.take(none, []run{{-1, n}}, n)
+}
+
+// nothing is no values of a type, for gatherer to take nulls of.
+func nothing(t arrow.DataType) arrow.ArrayData {
+	var children []arrow.ArrayData
+	defer func() { releaseAll(children) }()
+	switch t := t.(type) {
+	case *arrow.StructType:
+		for _, f := range t.Fields() {
+			children = append(children, nothing(f.Type))
+		}
+	case arrow.ListLikeType:
+		children = append(children, nothing(t.Elem()))
+	}
+	return array.NewData(t, 0, make([]*memory.Buffer, 3), children, 0, 0)
 }
 
 func (c converter) structs(d arrow.ArrayData, native, want arrow.DataType, path string) (arrow.ArrayData, error) {

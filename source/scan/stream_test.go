@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -262,6 +263,42 @@ func TestStreamSchemaMayHoldMoreThanTheFile(t *testing.T) {
 	wrong := arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.PrimitiveTypes.Int32, Nullable: true}}, nil)
 	if _, _, err := read(t, data, Task{Out: wrong, Limit: -1}); source.KindOf(err) != source.KindInvalid {
 		t.Errorf("a string column as int32: %v", err)
+	}
+}
+
+// What a file lacks is written by the encoder of streams like everything else: in
+// every nesting of types, and where the lists that it would be in are all empty.
+func TestWhatAFileLacksIsNullWhateverItsType(t *testing.T) {
+	row := arrow.StructOf(field("have", arrow.PrimitiveTypes.Int8))
+	empty := array.NewListBuilderWithField(memory.DefaultAllocator, field("element", row))
+	defer empty.Release()
+	for range 5 {
+		empty.Append(true)
+	}
+	lists := empty.NewListArray()
+	defer lists.Release()
+	batch := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{field("lists", lists.DataType())}, nil), []arrow.Array{lists}, 5)
+	defer batch.Release()
+	data := write(t, batch, 5)
+	types := []arrow.DataType{arrow.Null, arrow.FixedWidthTypes.Boolean, arrow.BinaryTypes.LargeString, &arrow.Decimal256Type{Precision: 50}}
+	for range 2 {
+		for _, typ := range types {
+			types = append(types, arrow.ListOf(typ), arrow.LargeListOf(typ), arrow.FixedSizeListOf(2, typ), arrow.MapOf(arrow.BinaryTypes.String, typ), arrow.StructOf(field("inner", typ)))
+		}
+	}
+	for _, typ := range types {
+		out := arrow.NewSchema([]arrow.Field{field("lacked", typ), field("lists", arrow.ListOf(arrow.StructOf(field("have", arrow.PrimitiveTypes.Int8), field("lacked", typ))))}, nil)
+		got, err := readBatches(data, Task{Footer: footer(t, data), Out: out, Limit: -1})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%s: %d batches, %v", typ, len(got), err)
+		}
+		if got[0].NumRows() != 5 || got[0].Column(0).NullN() != 5 || got[0].Column(1).NullN() != 0 {
+			t.Errorf("%s: %v", typ, got[0])
+		}
+		if err := ipc.NewWriter(io.Discard, ipc.WithSchema(out)).Write(got[0]); err != nil {
+			t.Errorf("%s: %v", typ, err)
+		}
+		releaseBatches(got)
 	}
 }
 
