@@ -270,7 +270,7 @@ func (s leafSet) mark(n *node, want arrow.DataType) {
 		}
 		if len(s) == before {
 			// Which structs are null is written in the levels of any leaf.
-			s[n.leaves(nil)[0]] = true
+			s.markFirst(n)
 		}
 		return
 	case *arrow.MapType:
@@ -279,6 +279,17 @@ func (s leafSet) mark(n *node, want arrow.DataType) {
 			s.mark(n.children[0], t.Elem())
 			return
 		}
+	}
+	for _, leaf := range n.leaves(nil) {
+		s[leaf] = true
+	}
+}
+
+// markFirst notes the first leaf below n, or all of the map that it is in: a map is
+// read whole.
+func (s leafSet) markFirst(n *node) {
+	for n.leaf < 0 && n.field.Type.ID() != arrow.MAP {
+		n = n.children[0]
 	}
 	for _, leaf := range n.leaves(nil) {
 		s[leaf] = true

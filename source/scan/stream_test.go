@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -299,6 +300,27 @@ func TestWhatAFileLacksIsNullWhateverItsType(t *testing.T) {
 			t.Errorf("%s: %v", typ, err)
 		}
 		releaseBatches(got)
+	}
+}
+
+func TestAStructOfWhichAFileHasOnlyAMapIsNullWhereItIsThere(t *testing.T) {
+	within := func(f arrow.Field) *arrow.Schema {
+		return arrow.NewSchema([]arrow.Field{field("st", arrow.StructOf(field("x", arrow.PrimitiveTypes.Int8), field("inner", arrow.StructOf(f))))}, nil)
+	}
+	have := within(field("m", arrow.MapOf(arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int8)))
+	batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, have, strings.NewReader(
+		`[{"st":null},{"st":{"inner":null}},{"st":{"inner":{"m":null}}},{"st":{"inner":{"m":[{"key":"a","value":1},{"key":"b","value":2}]}}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer batch.Release()
+	got := mustRead(t, write(t, batch, 5), Task{Out: within(field("lacked", arrow.BinaryTypes.String)), Limit: -1})
+	st := got.Column(0).(*array.Struct)
+	inner := st.Field(1)
+	for row, want := range [][2]bool{{false, false}, {true, false}, {true, true}, {true, true}} {
+		if st.IsValid(row) != want[0] || st.IsValid(row) && inner.IsValid(row) != want[1] {
+			t.Errorf("row %d: %s", row, st.ValueStr(row))
+		}
 	}
 }
 
