@@ -28,25 +28,25 @@ type ahead struct {
 
 // Expect announces what will be read next, in the order of need, and begins to
 // fetch it. It may be called again, also while reads are under way: what is new
-// comes behind what was announced before, what was announced before and not yet
-// read is not fetched twice. The ctx of the first call bounds all fetching.
-// Announcing what is not read, or reading what is not announced, costs requests
-// and memory, never correctness.
+// comes behind what was announced before, and nothing that waits to be read is
+// fetched twice. The ctx of the first call bounds all fetching. Announcing what is
+// not read, or reading what is not announced, costs requests and memory, never
+// correctness.
 func (r *Reader) Expect(ctx context.Context, ranges []Range) {
 	r.expect(ctx, ranges, nil, math.MaxInt64)
 }
 
-// ExpectAll is ExpectInOrder for all that will be read, so that requests hide behind
-// each other: of gaps that nobody announces, the smallest are read along, up to a share
-// of what is wanted.
+// ExpectAll is ExpectInOrder for a caller that announces everything at once. Its
+// requests overlap, so that one more of them costs little: of the gaps that nobody
+// announces only the smallest are read along, up to a share of what is wanted.
 func (r *Reader) ExpectAll(ctx context.Context, ranges []Range) {
 	later := sorted(ranges)
 	r.expect(ctx, ranges, later, affordable(ranges, later))
 }
 
-// ExpectInOrder is Expect for ranges whose order is worth requests of their own: a
-// gap that is announced for later is not read along, so that what is needed first
-// does not come with what is needed last.
+// ExpectInOrder is Expect for ranges whose order matters more than the number of
+// requests: a gap that holds something announced for later is not read along, so that
+// what is needed first does not wait for what is needed last.
 func (r *Reader) ExpectInOrder(ctx context.Context, ranges []Range) {
 	r.expect(ctx, ranges, sorted(ranges), math.MaxInt64)
 }

@@ -2,18 +2,22 @@
 // few, large and early requests of the many small ones that a Parquet reader
 // makes.
 //
-// Flow: a Reader wraps one open file. Whoever scans the file tells it with Expect
-// what will be read, in the order of need, at once or piece by piece as it becomes
-// known. Ranges with small gaps between them become one run (with ExpectInOrder and
-// ExpectAll, unless a gap is announced for later; with ExpectAll, as long as gaps are
-// a small share of all), runs are cut into blocks of at most 8 MiB, and the blocks are
-// fetched ahead of the reads, several at a time, as far as the budget of the
-// Scheduler, which all Readers of a process share, allows; but no more bytes are under
-// way than keep a line busy, because all of them share it, and what is needed first
-// would come last. ReadAt copies from the blocks, from the beginning of one while its
-// end is still on the way; what nobody announced is fetched as it is asked for. A read
-// at the end of the file (a footer) is made a little longer than asked, in proportion
-// to the file, and remembered.
+// The flow:
+//
+//   - A Reader wraps one open file. Whoever scans the file announces with Expect,
+//     ExpectInOrder or ExpectAll what will be read, in the order of need, at once or
+//     piece by piece as it becomes known.
+//   - Announced ranges with small gaps between them are joined to one run, and runs
+//     are cut into blocks of at most 8 MiB. Which gaps are read along differs between
+//     the three (ahead.go).
+//   - The blocks are fetched ahead of the reads, several at a time, as far as the
+//     budget of the Scheduler allows, which all Readers of a process share. No more
+//     bytes are under way than keep the line busy: all requests share it, and with
+//     more of them what is needed first would come last.
+//   - ReadAt copies from the blocks, also from the beginning of one whose end is still
+//     on the way. What nobody announced is fetched when it is asked for.
+//   - A read at the end of the file (a footer) is made a little longer than asked, in
+//     proportion to the file, and remembered.
 //
 // A Disk cache, if there is one, is asked before the origin. It is keyed by the
 // content's sha256, so whoever opens a Reader with a cache must say how to confirm
