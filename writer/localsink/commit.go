@@ -58,13 +58,14 @@ func (f *folder) commit(ctx context.Context, job writer.Job) (committed, error) 
 	if err != nil {
 		return committed{}, err
 	}
-	result := committed{paths: plan.Paths, CommitResult: writer.CommitResult{Head: state.At.Commit, PathsTotal: len(plan.Paths), Rows: job.Rows(),
-		Resolves: plan.Resolves, Stale: plan.Stale, Hint: plan.Hint}}
+	result := committed{paths: plan.Paths, CommitResult: writer.CommitResult{
+		Head: state.At.Commit, PathsTotal: len(plan.Paths), Rows: job.Rows(),
+		Atomic:   true, // our readers wait for the lock, and for an intent to be carried out
+		Resolves: plan.Resolves, Stale: plan.Stale, Hint: plan.Hint,
+	}}
 	if len(plan.Batches) == 0 {
-		result.Atomic = true
 		return result, nil
 	}
-	result.Atomic = true // our readers wait for the lock, and for an intent to be carried out
 	in, err := f.prepare(ctx, job, state, plan, result.CommitResult)
 	if err != nil {
 		return committed{}, errors.Join(err, f.discard(in))

@@ -4,26 +4,32 @@
 // Everything that is not visible lives below the folder's .hubflight, which
 // listings leave out and which is on the same filesystem:
 //
-//	.hubflight/lock                  held (flock) from reading the folder to the end
-//	.hubflight/<job>/<oid>.<n>       staged files, synced
-//	.hubflight/<job>/old.<n>         second names of what the commit replaces or deletes
-//	.hubflight/<job>/answer.json     the room that the answer will take
-//	.hubflight/<job>/forward         the commit is carried out; without it, it is taken back
-//	.hubflight/<job>/intent.json     what a commit is about to do, synced
-//	.hubflight/done/<job>.json       the answer of a committed job; empty before
+//	.hubflight/lock               held (flock) from reading the folder to the end
+//	.hubflight/<job>/<oid>.<n>    staged files, synced
+//	.hubflight/<job>/intent.json  what the commit is about to do, synced
+//	.hubflight/<job>/forward      empty; as long as it is there, an intent is carried out,
+//	                              and without it taken back
+//	.hubflight/<job>/old.<n>      hard links to what the commit replaces or deletes
+//	.hubflight/<job>/answer.json  the answer, written before the intent so that the disk
+//	                              has room for it
+//	.hubflight/done/<job>.json    the answer of a committed job; empty until then
 //
-// A commit is: lock; finish what a dead process left; plan; do what takes room (folders,
-// the card, second names, the answer); write the intent; rename the files into place,
-// delete what an overwrite replaces, sync the folders; fill in the answer and give it its
-// name; drop the intent. Before the intent is there nothing has happened. From then on
-// the commit is carried to its end, by this process or by the next one that takes the
-// lock. If a step fails, on a disk that is full although all that takes room was there
-// before, or for any other reason, the commit is taken back: readers find what they had
-// found, and the same commit can be tried again.
+// A commit has these steps:
 //
-// Only where files cannot have a second name (no hard links) a commit that replaces or
-// deletes something and fails cannot be taken back: readers are answered busy until
-// the next one who takes the lock has carried it out.
+//  1. Take the lock, finish what a dead process left, and plan.
+//  2. Do everything that needs room on the disk: the folders, the card, the hard links,
+//     the answer.
+//  3. Write the intent. Up to here nothing has happened; from here on the commit is
+//     carried to its end, by this process or by the next one that takes the lock.
+//  4. Rename the files into place, delete what an overwrite replaces, sync the folders.
+//  5. Complete the answer, rename it to its place in done, and drop the intent.
+//
+// If a step after the intent fails, the commit is taken back: readers find what was there
+// before, and the same commit can be tried again.
+//
+// That needs the hard links. On a file system without them, a commit that replaces or
+// deletes something cannot be taken back: if it fails, readers are answered busy until
+// whoever takes the lock next has carried it out.
 //
 // Renames are one after the other: another program that lists the folder
 // meanwhile sees some of them. A folder on a filesystem without working locks is

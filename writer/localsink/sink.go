@@ -2,6 +2,7 @@ package localsink
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -13,8 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/localfs"
