@@ -63,7 +63,7 @@ func (c *card) parse() (err error) {
 
 func cardError(why string) *source.Error {
 	e := invalid("commit", "the dataset card cannot be edited: %s", why)
-	e.Path = readmeName
+	e.Path = ReadmePath
 	return e.WithHint("repair the YAML block at the top of README.md")
 }
 

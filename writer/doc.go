@@ -31,20 +31,22 @@
 //     everything else as it was. It proves that by running dataset resolution on
 //     the tree as it will be, after every batch, before anything is sent. What
 //     cannot be expressed is refused here.
-//     With publish=switch a job of more than one commit adds its files where
-//     resolution does not look, makes them visible by one commit of the README, and
-//     deletes what they replace after that (Step): readers see the old state or the
-//     new one. Files of another format are always replaced so.
+//     With publish=switch a job that needs several commits adds its files in a
+//     folder that resolution does not look into, makes them visible by one commit of
+//     the README, and then deletes what they replace (Step), so that readers see the
+//     old state or the new one and nothing between. Files of another format are
+//     always replaced in this way.
 //  6. The batches are committed in order, each naming the one before as its
 //     parent, so that at most one of two attempts at the same batch can land.
 //  7. Somebody else was faster, or the answer was lost: back to 4. Everything is
 //     computed anew from the new head; what the job already committed is found
-//     in the history and not repeated. If others' rows that an append would come
-//     beside have other columns by now, that is KindConflict, before the first
-//     commit and between two: a split of two schemas cannot be loaded.
-//  8. What cannot be settled within the deadline is KindConflict if nothing was
-//     in doubt, with a RetryAfter that no other conflict has, and KindUnknownOutcome if an answer is still missing. Nothing is
-//     ever deleted to tidy up after it: asking again with the same body settles it.
+//     in the history and not repeated. If the split that an append adds to has got
+//     other columns meanwhile, the append fails with KindConflict, before its first
+//     commit or between two of them: a split of two schemas cannot be loaded.
+//  8. What cannot be settled within the deadline is KindUnknownOutcome if the answer
+//     to a commit is still missing, else KindConflict with a RetryAfter, which no
+//     other conflict has. Nothing is ever deleted to tidy up: asking again with the
+//     same body settles it.
 //  9. Abort forgets what is spooled. It never deletes what a commit may refer to.
 //
 // # Invariants

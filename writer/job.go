@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -171,7 +172,7 @@ func (f StagedFile) Bytes() ([]byte, error) {
 		return bad("is not base64")
 	}
 	// One byte more than allowed, so that too much is seen as too much.
-	dec, err := zstd.NewReader(strings.NewReader(string(packed)), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<20))
+	dec, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8<<20))
 	if err != nil {
 		return bad("is not zstd")
 	}

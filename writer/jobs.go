@@ -139,16 +139,15 @@ const maxKnown = 1000
 func (k *knownJobs) note(job jobKey, ref source.Ref, revision string, staged int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	was := k.jobs[job]
 	if k.jobs == nil {
 		k.jobs = map[jobKey]knownJob{}
 	}
+	was := k.jobs[job].item
 	now := time.Now()
-	was.item.Staged += staged
-	was.item = JobItem{Type: "item", Job: job.job, Dataset: ref.Name(), Revision: cmp.Or(revision, was.item.Revision), State: JobOpen,
-		Commits: []string{}, Updated: now.UTC().Format(time.RFC3339), Staged: was.item.Staged}
-	was.at = now
-	k.jobs[job] = was
+	k.jobs[job] = knownJob{at: now, item: JobItem{
+		Type: "item", Job: job.job, Dataset: ref.Name(), Revision: cmp.Or(revision, was.Revision), State: JobOpen,
+		Commits: []string{}, Updated: now.UTC().Format(time.RFC3339), Staged: was.Staged + staged,
+	}}
 	if len(k.jobs) > maxKnown {
 		oldest := job
 		for id, j := range k.jobs {

@@ -83,8 +83,9 @@ func parseNames(text string, offset int) (Names, bool) {
 
 const parquetExt = ".parquet"
 
-// shardedNames are the names of design: {folder}/{split}-{i}-of-{n}-{job}. first
-// is the number of the first file; n counts what is before it too.
+// shardedNames are {folder}/{stem}-{i}-of-{n}-{suffix}.parquet, as the reference
+// library names shards, with the job in the suffix. first is the number of the first
+// file; n counts the files before it too.
 func shardedNames(folder, stem string, first, files int, suffix string) Names {
 	return Names{
 		Prefix: join(folder, stem) + "-",
@@ -113,15 +114,15 @@ var (
 	numberedName = regexp.MustCompile(`^(.*?)([0-9]{1,6})(-[0-9a-f]{8}|-[0-9a-f]{16})?\.parquet$`)
 )
 
-// nextShard is the number after the highest that files of this stem have in this
-// folder.
-func nextShard(files []source.File, folder, stem string) int {
+// nextNumber is the number after the highest that files of this stem have in this
+// folder. The form (shardName or numberedName) tells the stem and the number.
+func nextNumber(files []source.File, folder, stem string, form *regexp.Regexp) int {
 	next := 0
 	for _, f := range files {
 		if dirOf(f.Path) != folder {
 			continue
 		}
-		if m := shardName.FindStringSubmatch(path.Base(f.Path)); m != nil && m[1] == stem {
+		if m := form.FindStringSubmatch(path.Base(f.Path)); m != nil && m[1] == stem {
 			if i, err := strconv.Atoi(m[2]); err == nil {
 				next = max(next, i+1)
 			}
@@ -141,30 +142,15 @@ func families(old []source.File, files int, suffix string) []Names {
 	folder, base := dirOf(last.Path), path.Base(last.Path)
 	var out []Names
 	if m := shardName.FindStringSubmatch(base); m != nil {
-		out = append(out, shardedNames(folder, m[1], nextShard(old, folder, m[1]), files, suffix))
+		out = append(out, shardedNames(folder, m[1], nextNumber(old, folder, m[1], shardName), files, suffix))
 	} else if m := numberedName.FindStringSubmatch(base); m != nil {
-		out = append(out, Names{Prefix: join(folder, m[1]), Width: len(m[2]), Offset: nextNumber(old, folder, m[1]), Suffix: "-" + suffix + parquetExt})
+		out = append(out, Names{Prefix: join(folder, m[1]), Width: len(m[2]), Offset: nextNumber(old, folder, m[1], numberedName), Suffix: "-" + suffix + parquetExt})
 	}
 	stem := strings.TrimSuffix(base, path.Ext(base))
 	for _, sep := range []string{"-", "_"} {
 		out = append(out, Names{Prefix: join(folder, stem) + sep, Width: 5, Suffix: "-" + suffix + parquetExt})
 	}
 	return out
-}
-
-func nextNumber(files []source.File, folder, stem string) int {
-	next := 0
-	for _, f := range files {
-		if dirOf(f.Path) != folder {
-			continue
-		}
-		if m := numberedName.FindStringSubmatch(path.Base(f.Path)); m != nil && m[1] == stem {
-			if i, err := strconv.Atoi(m[2]); err == nil {
-				next = max(next, i+1)
-			}
-		}
-	}
-	return next
 }
 
 // partName is the documented helper's name.

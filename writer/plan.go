@@ -296,7 +296,7 @@ func (p *planner) candidates() []candidate {
 	plain := p.untaken(func(suffix string) Names {
 		folder, offset := plainFolder(p.Job.Dir, p.slot.config, p.slot.isDefault), 0
 		if p.Job.Mode != ModeOverwrite {
-			offset = nextShard(p.slot.files, folder, p.Job.Split)
+			offset = nextNumber(p.slot.files, folder, p.Job.Split, shardName)
 		}
 		return shardedNames(folder, p.Job.Split, offset, len(p.Job.Files), suffix)
 	})
@@ -310,11 +310,11 @@ func (p *planner) candidates() []candidate {
 
 // untaken uses 8 digits of the job's hash, or 16 if somebody else's files have
 // those names.
-func (p *planner) untaken(make func(suffix string) Names) Names {
-	names := make(p.Job.Short(8))
+func (p *planner) untaken(named func(suffix string) Names) Names {
+	names := named(p.Job.Short(8))
 	for i, f := range p.Job.Files {
 		if there, ok := p.index[names.Path(i)]; ok && !sameContent(there, f) {
-			return make(p.Job.Short(16))
+			return named(p.Job.Short(16))
 		}
 	}
 	return names

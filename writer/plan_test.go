@@ -34,7 +34,7 @@ func seededState(r *rand.Rand) *State {
 	}
 	if r.IntN(2) == 0 {
 		s.Readme = []byte("---\ndataset_info:\n  splits:\n  - name: train\n    num_examples: 5\n---\n")
-		s.Files = append(s.Files, source.File{Path: readmeName, Size: int64(len(s.Readme))})
+		s.Files = append(s.Files, source.File{Path: ReadmePath, Size: int64(len(s.Readme))})
 	}
 	slices.SortFunc(s.Files, func(a, b source.File) int {
 		if a.Path < b.Path {
@@ -86,7 +86,7 @@ func TestTheEndsOfARunStandForAllItsBatches(t *testing.T) {
 // largeState is a split of n files.
 func largeState(n int) *State {
 	s := &State{Readme: []byte("---\ndataset_info:\n  splits:\n  - name: train\n    num_bytes: 50\n    num_examples: 10000\n---\n")}
-	s.Files = append(s.Files, source.File{Path: readmeName, Size: int64(len(s.Readme))})
+	s.Files = append(s.Files, source.File{Path: ReadmePath, Size: int64(len(s.Readme))})
 	for i := range n {
 		s.Files = append(s.Files, source.File{Path: fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, n), Size: 1, OID: "old"})
 	}

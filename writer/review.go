@@ -139,9 +139,3 @@ func StagedLost(at source.Snapshot, lost []StagedFile) error {
 		Msg: "staged files are no longer stored: those of partitions " + partitions(lost)}).
 		WithHint("stage these partitions again and commit")
 }
-
-// ReadmePath and AttributesPath are where a Batch's texts go.
-const (
-	ReadmePath     = readmeName
-	AttributesPath = attributesName
-)

@@ -26,9 +26,10 @@ type State struct {
 }
 
 const (
-	readmeName     = "README.md"
+	// ReadmePath and AttributesPath are where a Batch's texts go.
+	ReadmePath     = "README.md"
+	AttributesPath = ".gitattributes"
 	yamlName       = ".huggingface.yaml"
-	attributesName = ".gitattributes"
 	// maxCard is the largest card that is read and edited. Cards of real
 	// datasets are below 1 MiB.
 	maxCard = 8 << 20
@@ -82,11 +83,11 @@ func load(ctx context.Context, store source.Store, at source.Snapshot, attribute
 
 func (s *State) special(path string) *[]byte {
 	switch path {
-	case readmeName:
+	case ReadmePath:
 		return &s.Readme
 	case yamlName:
 		return &s.HuggingfaceYAML
-	case attributesName:
+	case AttributesPath:
 		return &s.Attributes
 	}
 	return nil

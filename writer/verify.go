@@ -33,8 +33,8 @@ func (t tree) after(at source.Snapshot, batches []Batch) tree {
 			t.readme, readme = b.Readme, true
 		}
 	}
-	if readme && !present(t.files, readmeName) {
-		fresh = append(fresh, source.File{At: at, Path: readmeName, Size: int64(len(t.readme))})
+	if readme && !present(t.files, ReadmePath) {
+		fresh = append(fresh, source.File{At: at, Path: ReadmePath, Size: int64(len(t.readme))})
 	}
 	byPath := func(a, b source.File) int { return strings.Compare(a.Path, b.Path) }
 	slices.SortFunc(fresh, byPath)
