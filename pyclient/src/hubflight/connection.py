@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import flight
 
+from hubflight import forks
 from hubflight._secret import Secret, find_hub_token, token_of_variable
 from hubflight.embedded import Embedded, locate, machine, wanted
 from hubflight.errors import (
@@ -212,6 +213,7 @@ class Connection:
         self._connect()
 
     def _connect(self) -> None:
+        forks.check()
         self._at = self.server.here()
         uri, tls = self._at.uri, self._at.tls
         encrypted = tls.arguments() if tls is not None and _is_tls(uri) else {}
@@ -219,6 +221,7 @@ class Connection:
             self._client = flight.connect(uri, generic_options=_options(uri), middleware=[self._requests], **encrypted)
         except Exception as exc:
             raise self.error(exc) from None
+        forks.opened(self._client)
 
     def renew(self, error: HubflightError) -> None:
         """Connects again if ``error`` may mean that an embedded server has ended: the next one may be elsewhere."""
@@ -226,6 +229,7 @@ class Connection:
             old = self._client
             self._connect()
             old.close()
+            forks.closed(old)
 
     def __enter__(self) -> Connection:
         return self
@@ -234,7 +238,9 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        self._client.close()
+        if not forks.cut_off():
+            self._client.close()
+            forks.closed(self._client)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Connection holds a socket and cannot be pickled: pickle its server and connect again")
@@ -305,13 +311,17 @@ class Connection:
 
     def get(self, ticket: bytes, headers: Mapping[str, str]) -> flight.FlightStreamReader:
         """One attempt at a stream (DoGet); raises pyarrow's errors."""
-        return self._client.do_get(flight.Ticket(ticket), self.call_options(headers))
+        reader = self._client.do_get(flight.Ticket(ticket), self.call_options(headers))
+        forks.opened(reader)
+        return reader
 
     def put(
         self, command: Mapping[str, Any], schema: pa.Schema, headers: Mapping[str, str] | None = None
     ) -> tuple[Any, Any]:
         """One attempt at an upload (DoPut): pyarrow's writer and metadata reader; raises pyarrow's errors."""
         writer, metadata = self._client.do_put(_descriptor(command), schema, self.call_options(headers))
+        forks.opened(writer)
+        forks.opened(metadata)
         return writer, metadata
 
     def action(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hubflight import forks
 from hubflight.connection import Server
 from hubflight.reading import Partition, Stop, read_partition
 
@@ -76,11 +77,16 @@ class _Reading:
         for thread in self._threads:
             thread.start()
         for out in self._out:  # without an order they are all the same one, and every end in it counts
-            while (item := out.get()) is not _END:
+            while (item := self._next(out)) is not _END:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
             self._turns.release()
+
+    @staticmethod
+    def _next(out: queue.Queue[Any]) -> Any:
+        forks.check()  # the threads, too, are the parent's
+        return out.get()
 
     def end(self) -> None:
         """Cancels what still runs and waits for it."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hubflight import sharedmem
+from hubflight import forks, sharedmem
 from hubflight.connection import PATIENT, Connection, Server, locations_of
 from hubflight.errors import DeadlineExceeded, HubflightError, InternalError, ServerUnreachable, SnapshotChanged
 from hubflight.interrupts import Aside
@@ -246,6 +246,7 @@ class _Stream:
             raise _Broken(self._connection.error(exc)) from None
 
     def next(self) -> pa.RecordBatch | None:
+        forks.check()
         while True:
             chunk = self._calls.run(self._chunk)
             if chunk is None:
@@ -273,7 +274,7 @@ class _Stream:
 
     def close(self) -> None:
         self._closed = True
-        if self._reader is not None:
+        if self._reader is not None and not forks.cut_off():
             with contextlib.suppress(Exception):  # it may have ended in any way by now
                 self._reader.cancel()
         self._calls.close()
