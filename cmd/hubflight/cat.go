@@ -204,7 +204,31 @@ func jsonOf(col arrow.Array, row int) (raw []byte, err error) {
 	if f, ok := value.(float32); ok && (math.IsNaN(float64(f)) || math.IsInf(float64(f), 0)) {
 		value = strconv.FormatFloat(float64(f), 'g', -1, 32)
 	}
-	return json.Marshal(value)
+	raw, err = json.Marshal(value)
+	return unescaped(raw), err
+}
+
+// unescaped is JSON with <, > and & as they are: the encoders, of which the library's own
+// cannot be told, write them for HTML, where nobody would find them.
+func unescaped(raw []byte) []byte {
+	if !bytes.Contains(raw, []byte(`\u00`)) {
+		return raw
+	}
+	out := raw[:0]
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			out = append(out, raw[i])
+			continue
+		}
+		if at := slices.Index([]string{`\u003c`, `\u003e`, `\u0026`}, string(raw[i:min(i+6, len(raw))])); at >= 0 {
+			out = append(out, "<>&"[at])
+			i += 5
+			continue
+		}
+		out = append(out, raw[i], raw[i+1]) // of an escape, also that of a backslash
+		i++
+	}
+	return out
 }
 
 // A row group of catGroupRows is large enough to compress well and small enough
