@@ -51,7 +51,7 @@ too. A cell that is empty, NULL or null is null.`,
 	fs.StringVar(&f.config, "config-name", "", "`name` of the dataset's config (the Hub's subset)")
 	fs.StringVar(&f.split, "split", "", "`name` of the split (default: train)")
 	fs.StringVar(&f.mode, "mode", string(writer.ModeAppend), "`what` happens to rows that are there: append, overwrite, errorifexists or ignore")
-	fs.StringVar(&f.message, "message", "", "`text` of the commit")
+	fs.StringVar(&f.message, "message", "Upload using hubflight", "`text` of the commit")
 	fs.BoolVar(&f.create, "create-repo", false, "create the dataset if it is missing")
 	fs.BoolVar(&f.public, "public", false, "with --create-repo: not private")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "check files, target and rights, and write nothing")
