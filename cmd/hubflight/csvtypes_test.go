@@ -17,7 +17,7 @@ func csvOf(t *testing.T, text string) (*rowFile, error) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return openRows(name)
+	return openRows(t.Context(), name)
 }
 
 func TestAllCellsOfACSVColumnDecideItsType(t *testing.T) {

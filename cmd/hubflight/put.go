@@ -65,7 +65,7 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 	inputs := make([]*rowFile, 0, len(files))
 	// Every file is looked at before anything is sent: a wrong name costs nothing.
 	for _, name := range files {
-		in, err := openRows(name)
+		in, err := openRows(cmd.Context(), name)
 		if err != nil {
 			return err
 		}

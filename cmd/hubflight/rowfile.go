@@ -94,8 +94,8 @@ type recordReader interface {
 	Release()
 }
 
-// openRows looks at a file's columns, by the format that its name says.
-func openRows(name string) (_ *rowFile, err error) {
+// openRows looks at a file's columns, by the format that its name says, until ctx ends.
+func openRows(ctx context.Context, name string) (_ *rowFile, err error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, &usageError{err}
@@ -109,8 +109,25 @@ func openRows(name string) (_ *rowFile, err error) {
 	}
 	defer func() { _ = f.Close() }() // only read
 	in := &rowFile{name: name, size: info.Size()}
-	in.schema, err = guarded(name, func() (*arrow.Schema, error) { return in.look(f) })
+	in.schema, err = guarded(name, func() (*arrow.Schema, error) { return in.look(f, untilDone{ctx, f}) })
+	if ctx.Err() != nil {
+		return nil, source.AsError("put", ctx.Err())
+	}
 	return in, err
+}
+
+// untilDone can be read until its context ends.
+type untilDone struct {
+	ctx context.Context
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }
 
 // rows reads the file's rows.
@@ -161,8 +178,9 @@ func guarded[T any](name string, do func() (T, error)) (result T, err error) {
 	return result, err
 }
 
-// look finds out a file's columns: where it does not name their types, from all rows.
-func (r *rowFile) look(f *os.File) (*arrow.Schema, error) {
+// look finds out a file's columns: where it does not name their types, from all of its
+// text.
+func (r *rowFile) look(f *os.File, text io.Reader) (*arrow.Schema, error) {
 	switch formatOf(r.name) {
 	case "parquet":
 		columns, err := parquetFile(f)
@@ -182,9 +200,9 @@ func (r *rowFile) look(f *os.File) (*arrow.Schema, error) {
 		defer rows.Release()
 		return plainSchema(rows.Schema(), r.name)
 	case "csv":
-		return r.inferCSV(f)
+		return r.inferCSV(text)
 	case "jsonl":
-		return r.inferJSON(f)
+		return r.inferJSON(text)
 	}
 	return nil, source.Errorf(source.KindUnsupported, "put", "%s: the format is not known by this name", r.name).WithHint("use .parquet, .arrow, .csv or .jsonl")
 }

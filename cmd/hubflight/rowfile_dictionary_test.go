@@ -90,7 +90,7 @@ func TestCategoriesAreReadAsTheirValues(t *testing.T) {
 			if err := os.WriteFile(path, raw.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			in, err := openRows(path)
+			in, err := openRows(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func TestAColumnThatCannotBeWrittenIsRefusedWithItsFile(t *testing.T) {
 	if err := os.WriteFile(path, raw.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := openRows(path)
+	_, err := openRows(t.Context(), path)
 	if source.KindOf(err) != source.KindUnsupported || !strings.Contains(err.Error(), "put:") || !strings.Contains(err.Error(), "odd.arrow") || !strings.Contains(err.Error(), "column=d") {
 		t.Errorf("got %v", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func opened(t *testing.T, name string, raw []byte) (*rowFile, error) {
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return openRows(path)
+	return openRows(t.Context(), path)
 }
 
 // rowsText is the columns and rows of a file as text.
@@ -139,6 +140,32 @@ func TestBatchesAreOfBoundedBytes(t *testing.T) {
 				t.Errorf("%d rows were read, want %d", read, rows)
 			}
 		})
+	}
+}
+
+// cutting is a context that ends while a file is looked at: before the second read of it.
+type cutting struct {
+	context.Context
+	reads int
+}
+
+func (c *cutting) Err() error {
+	if c.reads++; c.reads > 1 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestLookingAtALongFileEndsWhenItsUserDoesNotWait(t *testing.T) {
+	for name, row := range map[string]string{"a.csv": "a\n", "a.jsonl": `{"a":1}` + "\n"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(strings.Repeat(row, 2<<20)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx := &cutting{Context: t.Context()}
+		if _, err := openRows(ctx, path); source.KindOf(err) != source.KindCanceled || ctx.reads > 4 {
+			t.Errorf("%s: %v, after %d reads", name, err, ctx.reads)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func together(t *testing.T, files ...string) ([]*rowFile, error) {
 		if err := os.WriteFile(name, []byte(files[i+1]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		in, err := openRows(name)
+		in, err := openRows(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
