@@ -258,10 +258,7 @@ func (w *worker) rowsAhead() int64 {
 	if !ok {
 		return 0
 	}
-	bytes := int64(0)
-	for _, c := range w.task.Footer.chunksOf(w.group.group, w.plan.units[w.plan.first:]) {
-		bytes += c.len
-	}
+	bytes := bytesOf(w.task.Footer.chunksOf(w.group.group, w.plan.units[w.plan.first:]))
 	rows := w.task.Footer.GroupRows(w.group.group)
 	return savedTrips * far.TripBytes() / max(bytes/max(rows, 1), 1)
 }

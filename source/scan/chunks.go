@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -82,11 +83,7 @@ func ownSpans(chunks []chunk, sparse bool) []*span {
 
 // wholeSparse reports whether sparse chunks are loaded as a whole in spite of it.
 func wholeSparse(chunks []chunk) bool {
-	total := int64(0)
-	for _, c := range chunks {
-		total += c.len
-	}
-	return total <= sparseBytes
+	return bytesOf(chunks) <= sparseBytes
 }
 
 // librarySpans are the spans of chunks that the library reads, which are merged
@@ -105,20 +102,8 @@ func librarySpans(classes ...[]chunk) []*span {
 func planSpans(chunks []chunk, whole, window int64) []*span {
 	var spans []*span
 	sorted := slices.Clone(chunks)
-	slices.SortFunc(sorted, func(a, b chunk) int {
-		switch {
-		case a.off < b.off:
-			return -1
-		case a.off > b.off:
-			return 1
-		}
-		return 0
-	})
-	total := int64(0)
-	for _, c := range sorted {
-		total += c.len
-	}
-	if total <= whole {
+	slices.SortFunc(sorted, func(a, b chunk) int { return cmp.Compare(a.off, b.off) })
+	if bytesOf(sorted) <= whole {
 		window = 0
 	}
 	for _, c := range sorted {

@@ -138,13 +138,6 @@ func (p *Pool) Free(b []byte) {
 	p.free[class] = append(p.free[class], b[:0])
 }
 
-// Kept is the number of bytes that wait for reuse.
-func (p *Pool) Kept() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.kept
-}
-
 func (p *Pool) pop(class int) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()

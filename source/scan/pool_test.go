@@ -61,7 +61,7 @@ func TestPoolKeepsNoMoreThanItsLimit(t *testing.T) {
 	for _, b := range blocks {
 		p.Free(b)
 	}
-	if kept := p.Kept(); kept > 1<<20 || kept < 1<<19 {
+	if kept := p.kept; kept > 1<<20 || kept < 1<<19 {
 		t.Errorf("%d bytes are kept; the limit is 1 MiB", kept)
 	}
 }

@@ -31,7 +31,7 @@ type rowGroup struct {
 	own     []*chunkReader // of the first units, and of the others
 	library libraryGroup
 	fields  []column.Field // one per unit
-	cursors []cursor       // nil until the unit is read
+	cursors []*placed      // nil until the unit is read
 
 	expected map[int]int64 // by leaf: up to where its pages were announced
 }
@@ -55,7 +55,7 @@ func (g *rowGroup) open(group int, hits *prospect) {
 	g.close()
 	g.group, g.hits, g.failed = group, hits, nil
 	g.fields = make([]column.Field, len(g.units))
-	g.cursors = make([]cursor, len(g.units))
+	g.cursors = make([]*placed, len(g.units))
 	g.expected = make(map[int]int64)
 	var own, library [2][]chunk // of the first units, and of the others
 	for i, u := range g.units {
@@ -111,7 +111,7 @@ func (g *rowGroup) tryTake(ctx context.Context, at int, chosen []rows) (arrow.Ar
 		}
 		g.cursors[at] = &placed{cursor: c}
 	}
-	c := g.cursors[at].(*placed)
+	c := g.cursors[at]
 	n := int64(0)
 	spans := make([]column.Span, len(chosen))
 	for i, r := range chosen {
