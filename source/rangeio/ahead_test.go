@@ -241,6 +241,21 @@ func TestGapsShrinkWithTheLatency(t *testing.T) {
 	}
 }
 
+// What a long request takes is the line's doing, however many there are.
+func TestOnlySmallRequestsTellTheLatency(t *testing.T) {
+	s := scheduler(t, rangeio.SchedulerOptions{})
+	r := rangeio.New(newOrigin(1000), rangeio.Options{Scheduler: s})
+	defer closeReader(t, r)
+	s.Observe(1000, 15*time.Millisecond)
+	want := r.TripBytes()
+	for range 20 {
+		s.Observe(8<<20, 400*time.Millisecond)
+	}
+	if got := r.TripBytes(); got != want || got == 0 {
+		t.Errorf("a trip is worth %d bytes, and %d after long requests", want, got)
+	}
+}
+
 // A busy machine makes a near origin look less near than it is.
 func TestFromANearOriginFewBytesAreReadForNothing(t *testing.T) {
 	o := newOrigin(4 << 20)
@@ -331,6 +346,19 @@ func TestManyReadersShareTheBudget(t *testing.T) {
 	for _, r := range append(readers, last) {
 		closeReader(t, r)
 	}
+}
+
+func TestReadersThatAreClosedLeaveTheirShareToOthers(t *testing.T) {
+	s := scheduler(t, rangeio.SchedulerOptions{Max: 100, InFlight: 8, Ahead: 800})
+	for range 20 {
+		r := rangeio.New(newOrigin(5000), rangeio.Options{Scheduler: s})
+		r.Expect(t.Context(), []rangeio.Range{{0, 5000}})
+		closeReader(t, r)
+	}
+	r := rangeio.New(newOrigin(5000), rangeio.Options{Scheduler: s})
+	defer closeReader(t, r)
+	r.Expect(t.Context(), []rangeio.Range{{0, 5000}})
+	waitFor(t, func() bool { return s.Held() == 200 }) // a quarter, as if it were the first one
 }
 
 func TestAFailureIsToldOnceAndLeavesNothing(t *testing.T) {
