@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ class ProgramHook(BuildHookInterface):  # type: ignore[type-arg,misc,unused-igno
         if version == "editable" or not given:
             return
         program = Path(given)
-        build = program.with_name("BUILD")
+        # Not beside the program: there it would speak for whatever program is built in its place.
+        self._scratch = tempfile.TemporaryDirectory(prefix="hubflight-build-")
+        build = Path(self._scratch.name) / "BUILD"
         build.write_text(hashlib.sha256(program.read_bytes()).hexdigest() + "\n", encoding="ascii")
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-" + os.environ["HUBFLIGHT_WHEEL_PLATFORM"]

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,8 @@ for lock in pathlib.Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"]).glob("*.lock"):
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this machine around the program under test, which saves compiling it once more."""
     out = tmp_path_factory.mktemp("wheel")
-    environment = {**os.environ, "HUBFLIGHT_WHEEL_PROGRAM": binary(), "HUBFLIGHT_WHEEL_PLATFORM": PLATFORMS[host()]}
+    program = shutil.copy(binary(), out / "hubflight")
+    environment = {**os.environ, "HUBFLIGHT_WHEEL_PROGRAM": str(program), "HUBFLIGHT_WHEEL_PLATFORM": PLATFORMS[host()]}
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
     subprocess.run([*command, str(Path(__file__).parents[1])], env=environment, check=True, capture_output=True)
     (built,) = out.glob("*.whl")
@@ -82,6 +84,11 @@ def test_a_wheel_is_of_its_platform_and_holds_the_program(wheel: Path) -> None:
         assert archive.read(program) == Path(binary()).read_bytes()
         assert len(archive.read("hubflight/_bin/BUILD").strip()) == 64
         assert "pyspark_hubflight_py.py" in archive.namelist()
+
+
+def test_a_build_leaves_nothing_beside_the_program(wheel: Path) -> None:
+    # A digest that lies there stays when the program is built again, and a client would take an old server for the new.
+    assert {path.name for path in wheel.parent.iterdir()} == {"hubflight", wheel.name}
 
 
 def test_every_file_of_a_wheel_is_recorded_with_its_digest_and_size(wheel: Path) -> None:
