@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from build_wheels import PLATFORMS, host
+from build_wheels import PLATFORMS, host, licences
 
+import hubflight
 from conftest import WRITER
 from hubserver import binary
 
@@ -68,8 +70,13 @@ for lock in pathlib.Path(os.environ["HUBFLIGHT_EMBEDDED_DIR"]).glob("*.lock"):
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this machine around the program under test, which saves compiling it once more."""
     out = tmp_path_factory.mktemp("wheel")
-    program = shutil.copy(binary(), out / "hubflight")
-    environment = {**os.environ, "HUBFLIGHT_WHEEL_PROGRAM": str(program), "HUBFLIGHT_WHEEL_PLATFORM": PLATFORMS[host()]}
+    program, terms = out / "hubflight", out / "licences"
+    shutil.copy(binary(), program)
+    terms.write_text(licences(host()), encoding="utf-8")
+    environment = {
+        **os.environ, "HUBFLIGHT_WHEEL_PROGRAM": str(program), "HUBFLIGHT_WHEEL_LICENCES": str(terms),
+        "HUBFLIGHT_WHEEL_PLATFORM": PLATFORMS[host()],
+    }  # fmt: skip
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
     subprocess.run([*command, str(Path(__file__).parents[1])], env=environment, check=True, capture_output=True)
     (built,) = out.glob("*.whl")
@@ -88,7 +95,27 @@ def test_a_wheel_is_of_its_platform_and_holds_the_program(wheel: Path) -> None:
 
 def test_a_build_leaves_nothing_beside_the_program(wheel: Path) -> None:
     # A digest that lies there stays when the program is built again, and a client would take an old server for the new.
-    assert {path.name for path in wheel.parent.iterdir()} == {"hubflight", wheel.name}
+    assert {path.name for path in wheel.parent.iterdir()} == {"hubflight", "licences", wheel.name}
+
+
+def test_a_wheel_has_the_version_of_its_program(wheel: Path) -> None:
+    said = subprocess.run([binary(), "version", "--json"], check=True, capture_output=True, text=True).stdout
+    assert json.loads(said)["version"].partition("+")[0] == hubflight.__version__
+    assert wheel.name.startswith(f"hubflight-{hubflight.__version__}-")
+
+
+def test_a_wheel_carries_the_licences_of_all_that_is_in_it(wheel: Path) -> None:
+    root = Path(__file__).parents[2]
+    said = subprocess.run(["go", "version", "-m", binary()], check=True, capture_output=True, text=True).stdout
+    linked = {" ".join(line.split()[1:3]) for line in said.splitlines() if line.startswith("\tdep\t")}
+    assert len(linked) > 20, said
+    with zipfile.ZipFile(wheel) as archive:
+        (own,) = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        assert archive.read(own) == (root / "LICENSE").read_bytes()
+        terms = archive.read("hubflight/_bin/THIRD_PARTY_LICENSES").decode()
+    assert {"the standard library of Go", *linked} <= set(terms.splitlines())
+    for text in ("Apache License", "Copyright 2009 The Go Authors", "Apache Arrow Go\nCopyright"):
+        assert text in terms, text
 
 
 def test_every_file_of_a_wheel_is_recorded_with_its_digest_and_size(wheel: Path) -> None:
