@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -76,6 +77,14 @@ def test_a_bar_that_is_asked_for_and_cannot_be_shown_is_a_warning(monkeypatch: p
         assert not Bar("read", 1, "rows", False).shown
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         assert not Bar("read", 1, "rows").shown  # nobody asked
+
+
+@pytest.mark.parametrize("how", ["none", "closed", "another"])
+def test_where_nobody_can_look_there_is_no_bar(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", {"none": None, "closed": closed, "another": object()}[how])
+    assert not Bar("read", 1, "rows").shown
 
 
 def test_a_bar_counts_the_rows_that_were_taken_and_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:

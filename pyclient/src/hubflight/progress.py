@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["Bar"]
 
 
+def _is_terminal(stream: Any) -> bool:
+    """Whether somebody looks there; a service or a program of Windows may have no stream, or have closed it."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
 class Bar:
     """Counts up to ``total`` (negative: unknown); a context manager. ``wanted`` None is "on a terminal".
 
@@ -21,7 +29,7 @@ class Bar:
 
     def __init__(self, what: str, total: int, unit: str, wanted: bool | None = None) -> None:
         self._bar: Any = None
-        if wanted or (wanted is None and sys.stderr.isatty()):
+        if wanted or (wanted is None and _is_terminal(sys.stderr)):
             try:
                 from tqdm.auto import tqdm
             except ImportError:
