@@ -163,6 +163,9 @@ def test_the_hubs_own_switches_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     plain = embedded.wanted()
     assert plain.endpoint is None
+    for wrong in ("hub:1", "ftp://hub", "http://", "http://hub:port", "http://[::1"):
+        with pytest.raises(hubflight.InvalidOption, match="not an http"):
+            embedded.wanted(wrong)
     assert "HUBFLIGHT_HUB_OFFLINE" not in dict(plain.settings)
     monkeypatch.setenv("HUGGINGFACE_CO_STAGING", "yes")
     assert embedded.wanted().endpoint == "https://hub-ci.huggingface.co"

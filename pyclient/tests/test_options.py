@@ -219,11 +219,17 @@ def test_the_server_comes_from_the_option_then_the_environment(clean: pytest.Mon
     assert resolve_server(Connecting()).uri == "grpc://127.0.0.1:1"
     assert resolve_server(Connecting(server="grpc+unix:///run/h.sock")).uri == "grpc+unix:///run/h.sock"
     assert resolve_server(Connecting(server="grpc://[::1]")).uri == "grpc://[::1]:8815"
+    assert resolve_server(Connecting(server=" grpc://h:\n")).uri == "grpc://h:8815"
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://h:1", "127.0.0.1:8815", "grpc://", "grpc+unix://host", "grpc://u:pw@h:1", "grpc://h:1?x=1"]
-)
+    "uri",
+    [
+        "http://h:1", "127.0.0.1:8815", "grpc://", "grpc://:1", "grpc+unix://", "grpc+unix://host", "grpc://u:pw@h:1",
+        "grpc://h:1?x=1", "grpc://h:port", "grpc://h:65536", "grpc://[::1", "grpc://u:pw@h:port", "grpc://u:p/pw@h:1",
+        "GRPC://h:1",
+    ],
+)  # fmt: skip
 def test_addresses_that_are_none_are_refused_without_their_password(clean: pytest.MonkeyPatch, uri: str) -> None:
     with pytest.raises(InvalidOption) as caught:
         resolve_server(Connecting(server=uri))

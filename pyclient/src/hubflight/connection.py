@@ -138,9 +138,15 @@ def resolve_server(given: Connecting) -> Server:
 
 
 def _checked_uri(uri: str, secret: Secret | None) -> str:
-    parts = urlsplit(uri)
-    if parts.scheme not in _SCHEMES or (parts.scheme == "grpc+unix") == bool(parts.netloc):
-        shown = re.sub(r"//[^/@]*@", "//", uri)
+    uri = uri.strip()
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:  # a port that is no number, or a bracket that nobody closes
+        parts, port = urlsplit(""), None
+    unix = parts.scheme == "grpc+unix"
+    if uri.partition(":")[0] not in _SCHEMES or (parts.netloc or not parts.path if unix else not parts.hostname):
+        shown = re.sub(r"//.*@", "//", uri)
         raise InvalidOption(
             f"[invalid] server: {shown!r} is not an address: use grpc://host:8815, grpc+tls://host:8815 or "
             "grpc+unix:///path"
@@ -149,8 +155,8 @@ def _checked_uri(uri: str, secret: Secret | None) -> str:
         raise InvalidOption(
             "[invalid] server: an address holds no user, password or query: use the option server_token"
         )
-    if parts.scheme != "grpc+unix" and parts.port is None:
-        uri = f"{parts.scheme}://{parts.netloc}:8815"
+    if not unix and port is None:
+        uri = f"{parts.scheme}://{parts.netloc.removesuffix(':')}:8815"
     if secret and not _is_private(uri):
         raise InvalidOption(
             f"[invalid] server: a token would be sent to {parts.netloc} without encryption: use grpc+tls:// "

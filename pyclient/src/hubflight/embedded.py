@@ -87,7 +87,11 @@ def wanted(endpoint: str | None = None) -> Embedded:
     endpoint = endpoint or os.environ.get("HUBFLIGHT_HUB_ENDPOINT") or os.environ.get("HF_ENDPOINT")
     endpoint = endpoint or (_STAGING if _switched("HUGGINGFACE_CO_STAGING") else None)
     if endpoint is not None:
-        parts = urlsplit(endpoint)
+        try:
+            parts = urlsplit(endpoint)
+            _ = parts.port
+        except ValueError:  # a port that is no number, or a bracket that nobody closes
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
             raise InvalidOption("[invalid] endpoint: it is not an http(s) address without user and query")
         endpoint = endpoint.rstrip("/")
