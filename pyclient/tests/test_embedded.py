@@ -301,6 +301,10 @@ def test_local_folders_are_home_and_working_directory_unless_configured(
     assert hubflight.connect().dataset("./flights").num_rows == 6000
     monkeypatch.chdir(tmp_path / "home/work")
     assert embedded.wanted().roots == (str(tmp_path / "home"),)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert embedded.wanted().roots == (str(tmp_path / "home"),)
     monkeypatch.setenv("HUBFLIGHT_LOCAL_ROOTS", f"{tmp_path}{os.pathsep}/nowhere")
     assert set(embedded.wanted().roots) == {str(tmp_path), "/nowhere"}
     with pytest.raises(hubflight.AccessDenied):

@@ -108,7 +108,14 @@ def wanted(endpoint: str | None = None) -> Embedded:
         chosen["HUBFLIGHT_HUB_OFFLINE"] = "true"
     settings = tuple(sorted(chosen.items()))
     idle = os.environ.get("HUBFLIGHT_EMBEDDED_IDLE") or _IDLE
-    return Embedded(endpoint, _roots(given or [os.path.expanduser("~"), os.getcwd()]), settings, idle, _WINDOWS)
+    return Embedded(endpoint, _roots(given or [os.path.expanduser("~"), *_here()]), settings, idle, _WINDOWS)
+
+
+def _here() -> list[str]:
+    """The working directory, unless somebody has removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        return [os.getcwd()]
+    return []
 
 
 def _switched(name: str) -> bool:
