@@ -163,7 +163,7 @@ func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location st
 	if err != nil {
 		svc.close()
 		remove()
-		return nil, "", source.AsError("start", err)
+		return nil, "", source.AsError("start", err).WithHint("it listens in the system's temporary folder: TMPDIR says which")
 	}
 	served := make(chan error, 1)
 	go func() { served <- svc.server.Serve(listeners...) }()

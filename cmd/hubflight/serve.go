@@ -138,6 +138,10 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, l
 	return listeners, location, nil
 }
 
+// maxSocketPath is what the path of a unix socket may have on macOS; Linux takes four
+// bytes more. The systems only say that the argument is invalid.
+const maxSocketPath = 103
+
 // listenUnix replaces a socket that nobody answers on any more, and makes the new
 // one private.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
@@ -155,6 +159,9 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil && len(path) > maxSocketPath {
+		return nil, fmt.Errorf("%w: the path has %d bytes, and of a unix socket at most %d everywhere", err, len(path), maxSocketPath)
+	}
 	if err != nil {
 		return nil, err
 	}
