@@ -96,6 +96,13 @@ def test_write_options_go_to_the_requests_they_belong_to() -> None:
             parse_write({"path": "ns/name", "bloom_columns": value})
 
 
+@pytest.mark.parametrize("message", ["two\nlines", "x\r", "a\0b", "é" * 501])
+def test_a_message_that_no_commit_can_have_is_refused_before_anything_is_uploaded(message: str) -> None:
+    with pytest.raises(InvalidOption, match="commit_message: one line of at most 1000 bytes"):
+        parse_write({"path": "ns/name", "commit_message": message})
+    assert parse_write({"path": "ns/name", "commit_message": "é" * 500}).commit == {"message": "é" * 500}
+
+
 @pytest.mark.parametrize(
     ("text", "want"),
     [

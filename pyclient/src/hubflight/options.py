@@ -101,6 +101,14 @@ def _text(value: object, what: str) -> str:
     raise InvalidOption(f"[invalid] option {what}: a text is needed, not {value!r}")
 
 
+def _line(value: object, what: str) -> str:
+    """A commit's message, as the server takes it: it would refuse another one when everything is uploaded."""
+    text = _text(value, what)
+    if len(text.encode()) > 1000 or any(end in text for end in "\0\r\n"):
+        raise InvalidOption(f"[invalid] option {what}: one line of at most 1000 bytes is needed")
+    return text
+
+
 def _choice(*allowed: str) -> Parser:
     def parse(value: object, what: str) -> str:
         if isinstance(value, str) and value.lower() in allowed:
@@ -203,7 +211,7 @@ _WRITE: dict[str, tuple[str, str, Parser]] = {
     "publish": ("publish", "publish", _choice("batches", "switch")),
     "replace_format": ("publish", "replace_format", _bool),
     "max_operations_per_commit": ("commit", "max_operations_per_commit", _count),
-    "commit_message": ("commit", "message", _text),
+    "commit_message": ("commit", "message", _line),
     "max_bytes_per_file": ("stage", "max_bytes_per_file", parse_size),
     "row_group_size": ("stage", "row_group_rows", _count),
     "row_group_bytes": ("stage", "row_group_bytes", parse_size),
