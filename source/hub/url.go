@@ -26,6 +26,8 @@ func originOf(u *url.URL) origin {
 			o.port = "443"
 		case "http":
 			o.port = "80"
+		case "socks5", "socks5h": // a proxy's
+			o.port = "1080"
 		}
 	}
 	return o

@@ -116,6 +116,24 @@ func TestADialledAddressIsCheckedWhateverItsName(t *testing.T) {
 	}
 }
 
+func TestAProxyIsDialledWhereverItIs(t *testing.T) {
+	for proxy, address := range map[string]string{
+		"127.0.0.1:1": "127.0.0.1:1", "http://localhost:1": "localhost:1", "socks5://127.0.0.1": "127.0.0.1:1080", "socks5h://127.0.0.1": "127.0.0.1:1080",
+	} {
+		t.Setenv("HTTPS_PROXY", proxy)
+		ep, err := newEndpoint(Options{Endpoint: DefaultEndpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := baseTransport(Options{}, ep).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			conn.Close()
+		} else if !passingError(err) {
+			t.Errorf("%s: %v", proxy, err)
+		}
+	}
+}
+
 func TestEndpointsThatCannotBeMeantAreRefused(t *testing.T) {
 	for _, text := range []string{"huggingface.co", "ftp://x", "http://", "http://u:p@x", "http://x?q=1", "http://x#f", "http://[::1"} {
 		if _, err := New(Options{Endpoint: text}); err == nil {
