@@ -101,7 +101,7 @@ func aboutRepository(resp *http.Response) bool {
 func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Response) {
 	switch status := resp.StatusCode; {
 	case isRedirect(status):
-		e.Kind, e.Hint = source.KindUpstream, "the Hub redirected an API call to another server, which is not followed"
+		e.Kind, e.Hint = source.KindUnsupported, "the Hub redirected an API call to another server, which is not followed"
 	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
 		e.Kind = source.KindInvalid
 		if strings.Contains(a.text, textPointer) {

@@ -118,8 +118,8 @@ func TestRedirectsThatLeadNowhereGoodAreRefused(t *testing.T) {
 			})
 			f := source.File{At: source.Snapshot{Name: repo, Commit: sha}, Path: "x", Size: 10, OID: strings.Repeat("a", 64)}
 			_, err := client(t, h.URL).Dataset(repo, source.NewHubToken(token)).Open(t.Context(), f)
-			if source.KindOf(err) != source.KindUpstream {
-				t.Fatalf("got %v, want kind upstream", err)
+			if source.KindOf(err) != source.KindUnsupported {
+				t.Fatalf("got %v, want a kind that clients do not try again", err)
 			}
 			if n := h.with + h.naked; n > 11 {
 				t.Errorf("%d requests, want at most the first and ten redirects", n)
@@ -149,7 +149,7 @@ func TestAnAPICallIsNotFollowedToAnotherServer(t *testing.T) {
 		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 	})
 	_, err := client(t, h.URL).Dataset(repo, source.NewHubToken(token)).Resolve(t.Context(), "main")
-	if source.KindOf(err) != source.KindUpstream || elsewhere.with+elsewhere.naked > 0 {
+	if source.KindOf(err) != source.KindUnsupported || elsewhere.with+elsewhere.naked > 0 {
 		t.Fatalf("got %v, and %d requests elsewhere", err, elsewhere.with+elsewhere.naked)
 	}
 }

@@ -166,12 +166,12 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 		e.Kind = source.KindUnauthenticated
 	case errors.Is(err, errTooLong):
 		e.Kind = source.KindLimit
+	// What follows is not upstream, which clients take for something that passes.
 	case errors.As(err, &certificate):
-		// Not upstream, which clients take for something that passes.
 		e.Kind, e.Msg = source.KindUnsupported, "the server's certificate is not accepted: "+certificate.Err.Error()
 		e.Hint = "check the address (hub.endpoint, or HF_ENDPOINT); an authority of one's own belongs to this system's certificates, which on Linux SSL_CERT_FILE can name"
 	case errors.As(err, &refused):
-		e.Kind, e.Hint = source.KindUpstream, "the Hub or its storage sent an address that this server does not follow"
+		e.Kind, e.Hint = source.KindUnsupported, "the Hub or its storage sent an address that this server does not follow"
 	default:
 		e.Kind, e.Msg = source.KindUpstream, "no usable answer: "+err.Error()
 	}
