@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/hubflight/hubflight/flightsrv/client"
@@ -204,6 +205,26 @@ func TestDamagedStreamsAreRefusedAndTheServerServesOn(t *testing.T) {
 	}
 	if n, err := f.Client.Dataset(client.Read{Dataset: dataset}).Count(t.Context()); err != nil || n != 600 {
 		t.Errorf("reading afterwards: %d rows, %v", n, err)
+	}
+}
+
+// Headers are held before it is known who sends them, as messages are, and no setting
+// says how many: what a token takes is enough.
+func TestHeadersAreBounded(t *testing.T) {
+	c := raw(t, flighttest.New(t))
+	call := func(size int) error {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+strings.Repeat("x", size))
+		stream, err := c.DoAction(ctx, &flight.Action{Type: "version"})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return err
+	}
+	if err := call(30 << 10); err != nil {
+		t.Errorf("a long token: %v", err)
+	}
+	if err := call(1 << 20); err == nil {
+		t.Error("a megabyte was taken")
 	}
 }
 

@@ -28,6 +28,7 @@ type Limits struct {
 }
 
 const (
+	maxHeaders  = 64 << 10  // of one call: two tokens and room; by itself gRPC takes 16 MiB
 	maxCommand  = 256 << 10 // a read command: 64 KiB of filters and room for names
 	maxTicket   = 4 << 20   // one ticket of a filtered limit lists every kept file
 	maxAction   = 64 << 20  // a commit body with a hundred thousand files

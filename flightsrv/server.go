@@ -92,6 +92,7 @@ func New(o Options) *Server {
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(limits.MaxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxSendMsgSize(1<<30), // one row may be large; clients bound what they take
 		grpc.ForceServerCodecV2(frame.NewCodec()),
 		experimental.BufferPool(new(frame.Pool)),
