@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -160,7 +159,8 @@ func (c Config) Validate() error {
 		bad("server.tls.client_ca", "needs server.tls.cert")
 	}
 	for _, loc := range c.Server.Advertise {
-		if u, err := url.Parse(loc); err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "grpc") {
+		u, err := url.Parse(loc)
+		if err != nil || u.Hostname() == "" || u.Port() == "" || !slices.Contains([]string{"grpc", "grpc+tcp", "grpc+tls"}, u.Scheme) {
 			bad("server.advertise", "%q is not a location such as grpc://host:8815", loc)
 		}
 	}

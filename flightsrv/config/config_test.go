@@ -86,6 +86,18 @@ func TestNumbersOfAJSONFileAreNotRounded(t *testing.T) {
 	}
 }
 
+func TestALocationThatNoClientTakesIsNotAdvertised(t *testing.T) {
+	for location, ok := range map[string]bool{
+		"grpc://host:8815": true, "grpc+tls://[::1]:1": true, "grpc+tcp://host:1": true,
+		"grpc://host": false, "grpc://:8815": false, "host:8815": false, "http://host:1": false, "grpcs://host:1": false,
+	} {
+		_, _, err := load(t, "--server.advertise", location)
+		if (err == nil) != ok || err != nil && !strings.HasPrefix(err.Error(), "server.advertise: ") {
+			t.Errorf("%s: %v", location, err)
+		}
+	}
+}
+
 func TestAnUnknownKeyOfTheFileIsRefusedWithTheNearest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(file, []byte("[server]\nadress = \"x\"\n"), 0o600); err != nil {
