@@ -20,7 +20,8 @@ PYTEST_FLAGS ?=
 LONGEST := ./source/scan ./writer/writertest ./source/dataset ./flightsrv
 
 # A user's own Hub must never be touched by a test or a demo: both bring their own.
-unexport HF_TOKEN HF_ENDPOINT HF_HUB_OFFLINE HUGGING_FACE_HUB_TOKEN HUBFLIGHT_SERVER
+unexport $(filter HF_% HUGGING% TRANSFORMERS_OFFLINE $(addprefix HUBFLIGHT_,SERVER% AUTH_% HUB_% LOCAL_% PLAN_% SCAN_% MEMORY_% CACHE_% \
+  WRITE_% LOG_% TLS_% EMBEDDED_% SHARED_MEMORY),$(.VARIABLES))
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONDONTWRITEBYTECODE := 1
 

@@ -78,7 +78,8 @@ def running(binary: Path, scratch: Path, repositories: dict[str, Path]) -> Itera
 
 def _clean_environment(scratch: Path) -> dict[str, str]:
     # Nothing of the user's own Hub login, caches or hubflight settings may reach the demo.
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE_", "HUBFLIGHT_"))}
+    left = ("HF_", "HUGGING", "TRANSFORMERS_OFFLINE", "HUBFLIGHT_")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(left)}
     return {**kept, "HF_HOME": str(scratch / "hf-home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 

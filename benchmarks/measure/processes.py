@@ -90,7 +90,7 @@ def clean_environment(scratch: Path) -> dict[str, str]:
     Compiled modules are kept, as pip keeps those of what it installs: hubflight, which runs from its sources, would be
     compiled by each of Spark's short-lived processes, and the other packages would not.
     """
-    left = ("HF_", "HUGGING_FACE_", "HUBFLIGHT_", "PYTHONDONTWRITEBYTECODE")
+    left = ("HF_", "HUGGING", "TRANSFORMERS_OFFLINE", "HUBFLIGHT_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(left)}
     return {
         **kept,

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 WRITER, READER = "hf_writerofthetests", "hf_readerofthetests"
 
 _home = tempfile.TemporaryDirectory(prefix="hubflight-tests-")
-for _name in [n for n in os.environ if n.startswith(("HF_", "HUGGING")) or n.startswith("HUBFLIGHT_SERVER")]:
-    del os.environ[_name]
+# Of a user's own settings nothing counts here: one of them alone would make the tests ask another Hub.
+_CHOICES = ("HUBFLIGHT_BINARY", "HUBFLIGHT_WHEELS", "HUBFLIGHT_SPARK_CLUSTER")
+for _name in [n for n in os.environ if n.startswith(("HF_", "HUGGING", "TRANSFORMERS_OFFLINE", "HUBFLIGHT_"))]:
+    if _name not in _CHOICES:
+        del os.environ[_name]
 os.environ["HF_HOME"] = _home.name
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported, by whichever test comes first

@@ -455,3 +455,16 @@ def test_spark_reads_and_writes_without_a_server(spark: SparkSession, hub: HubSe
     assert read().load(name).count() == 100
     local = spark.read.format("hubflight").load(str(seeds["folder"] / "flights"))
     assert local.count() == 6000
+
+
+def test_no_setting_of_the_users_own_reaches_the_tests() -> None:
+    given = {
+        "HUBFLIGHT_HUB_ENDPOINT": "http://127.0.0.1:1", "HUBFLIGHT_HUB_OFFLINE": "1", "HUBFLIGHT_SHARED_MEMORY": "off",
+        "HUGGINGFACE_CO_STAGING": "1", "TRANSFORMERS_OFFLINE": "1", "HUBFLIGHT_BINARY": embedded.program(),
+    }  # fmt: skip
+    code = "import os, conftest; print(*(name for name in os.sys.argv[1:] if name in os.environ))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], env={**os.environ, **given}, cwd=Path(__file__).parent,
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["HUBFLIGHT_BINARY"]
