@@ -13,8 +13,9 @@ import pyarrow.dataset as ds
 
 from benchmarks.hub import report, repositories, rig, rounds
 from benchmarks.hub.peers import PEERS
+from benchmarks.measure import screen
 from benchmarks.measure.digest import Digest
-from benchmarks.measure.screen import Run, names, numbers, say, show
+from benchmarks.measure.screen import Run, among, numbers, say, show
 from benchmarks.measure.terms import expression
 
 
@@ -44,19 +45,30 @@ def main() -> int:
     return 1 if any(cell.wrong for cell in cells) else 0
 
 
+_CASES = ("full", "2 columns", "1 % filter")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Reads from a Hub through hubflight and beside it, judged by the targets.")
     parser.add_argument("--hubflight", type=Path, required=True, help="the server's binary")
     parser.add_argument("--netdelay", type=Path, required=True, help="the binary of benchmarks/netdelay")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the made data and the Hub's repositories")
     parser.add_argument("--results", type=Path, required=True, help="folder for the JSON and the table")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the rows of every repository")
+    parser.add_argument("--rounds", type=screen.rounds, default=9)
+    parser.add_argument("--scale", type=screen.scale, default=1.0, help="multiplies the rows of every repository")
     parser.add_argument(
-        "--repositories", type=names, default=list(repositories.RECIPES), help="comma-separated: " + ", ".join(repositories.RECIPES)
+        "--repositories",
+        type=among(repositories.RECIPES),
+        default=list(repositories.RECIPES),
+        help="comma-separated: " + ", ".join(repositories.RECIPES),
     )
-    parser.add_argument("--readers", type=names, default=list(PEERS), help="comma-separated: " + ", ".join(PEERS))
-    parser.add_argument("--cases", type=names, default=[], help="comma-separated: full, 2 columns, 1 %% filter (default: all)")
+    parser.add_argument(
+        "--readers",
+        type=among(PEERS, needed=(rounds.OURS, rounds.REFERENCE)),
+        default=list(PEERS),
+        help="comma-separated: " + ", ".join(PEERS),
+    )
+    parser.add_argument("--cases", type=among(_CASES), default=[], help="comma-separated: full, 2 columns, 1 %% filter (default: all)")
     parser.add_argument("--latencies", type=numbers, default=[0, 30], help="round trips in ms")
     return parser.parse_args()
 

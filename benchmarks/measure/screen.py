@@ -7,7 +7,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,38 @@ def names(text: str) -> list[str]:
 
 def numbers(text: str) -> list[int]:
     return [int(name) for name in names(text)]
+
+
+def among(known: Iterable[str], needed: Iterable[str] = ()) -> Callable[[str], list[str]]:
+    """The type of an argument that is a list of known names, the needed ones among them.
+
+    What nobody knows would be measured as nothing, and a run of nothing misses no target.
+    """
+    known, needed = list(known), list(needed)
+
+    def chosen(text: str) -> list[str]:
+        given = names(text)
+        if not given or not set(given) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(known)}")
+        if missing := [name for name in needed if name not in given]:
+            raise argparse.ArgumentTypeError(f"{text!r}: {', '.join(missing)} has to be among them: the others are compared with it")
+        return given
+
+    return chosen
+
+
+def rounds(text: str) -> int:
+    """The type of an argument that counts rounds."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return int(text)
+
+
+def scale(text: str) -> float:
+    """The type of an argument that multiplies rows."""
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: more than 0")
+    return float(text)
 
 
 @dataclass

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure.screen import Run, names, say, show
+from benchmarks.measure import screen
+from benchmarks.measure.screen import Run, among, say, show
 from benchmarks.scan import datasets, memory, readers, remote, report, timings
 
 
@@ -70,18 +71,27 @@ def _made(arguments: argparse.Namespace) -> list[datasets.Dataset]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Reads Parquet files with hubflight's scan and beside it, judged by the targets.")
+    known = dict.fromkeys(question.name for recipe in datasets.RECIPES.values() for question in recipe.questions(1000))
     parser.add_argument("--reader", type=Path, required=True, help="the binary of benchmarks/scan/reader")
     parser.add_argument("--hubflight", type=Path, required=True, help="the program, for its embedded Hub")
     parser.add_argument("--netdelay", type=Path, required=True, help="the binary of benchmarks/netdelay")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the made files")
     parser.add_argument("--results", type=Path, required=True, help="folder for the JSON and the tables")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the rows of every file")
-    parser.add_argument("--datasets", type=names, default=list(datasets.RECIPES), help="comma-separated: " + ", ".join(datasets.RECIPES))
-    parser.add_argument("--codecs", type=names, default=list(datasets.CODECS), help="comma-separated: " + ", ".join(datasets.CODECS))
-    parser.add_argument("--questions", type=names, default=[], help="comma-separated names as in the tables, %% included (default: all)")
-    parser.add_argument("--readers", type=names, default=list(readers.NAMES), help="comma-separated: " + ", ".join(readers.NAMES))
-    parser.add_argument("--parts", type=names, default=list(_PARTS), help="comma-separated: " + ", ".join(_PARTS))
+    parser.add_argument("--rounds", type=screen.rounds, default=9)
+    parser.add_argument("--scale", type=screen.scale, default=1.0, help="multiplies the rows of every file")
+    parser.add_argument(
+        "--datasets", type=among(datasets.RECIPES), default=list(datasets.RECIPES), help="comma-separated: " + ", ".join(datasets.RECIPES)
+    )
+    parser.add_argument(
+        "--codecs", type=among(datasets.CODECS), default=list(datasets.CODECS), help="comma-separated: " + ", ".join(datasets.CODECS)
+    )
+    parser.add_argument(
+        "--questions", type=among(known), default=[], help="comma-separated names as in the tables, %% included (default: all)"
+    )
+    parser.add_argument(
+        "--readers", type=among(readers.NAMES), default=list(readers.NAMES), help="comma-separated: " + ", ".join(readers.NAMES)
+    )
+    parser.add_argument("--parts", type=among(_PARTS), default=list(_PARTS), help="comma-separated: " + ", ".join(_PARTS))
     return parser.parse_args()
 
 

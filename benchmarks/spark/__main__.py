@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.hub import repositories, rig
-from benchmarks.measure.screen import Run, names, numbers, say, show
+from benchmarks.measure import screen
+from benchmarks.measure.screen import Run, among, numbers, say, show
 from benchmarks.spark import report, rounds
 
 REPOSITORIES = ("flights-small", "chat-small")
@@ -64,11 +65,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--netdelay", type=Path, required=True, help="the binary of benchmarks/netdelay")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the made data")
     parser.add_argument("--results", type=Path, required=True, help="folder for the JSON and the table")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the rows of every repository")
-    parser.add_argument("--repositories", type=names, default=list(REPOSITORIES), help="comma-separated: " + ", ".join(REPOSITORIES))
-    parser.add_argument("--readers", type=names, default=list(rounds.READERS), help="comma-separated: " + ", ".join(rounds.READERS))
-    parser.add_argument("--questions", type=names, default=list(QUESTIONS), help="comma-separated: " + ", ".join(QUESTIONS))
+    parser.add_argument("--rounds", type=screen.rounds, default=9)
+    parser.add_argument("--scale", type=screen.scale, default=1.0, help="multiplies the rows of every repository")
+    parser.add_argument(
+        "--repositories",
+        type=among(repositories.RECIPES),
+        default=list(REPOSITORIES),
+        help="comma-separated: " + ", ".join(repositories.RECIPES),
+    )
+    parser.add_argument(
+        "--readers", type=among(rounds.READERS), default=list(rounds.READERS), help="comma-separated: " + ", ".join(rounds.READERS)
+    )
+    parser.add_argument("--questions", type=among(QUESTIONS), default=list(QUESTIONS), help="comma-separated: " + ", ".join(QUESTIONS))
     parser.add_argument("--latencies", type=numbers, default=[0, 30], help="round trips in ms")
     return parser.parse_args()
 

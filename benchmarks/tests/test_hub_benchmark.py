@@ -7,16 +7,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from benchmarks.demo.rows import read_files
+from benchmarks.hub import __main__ as hub
 from benchmarks.hub import repositories
 from benchmarks.measure import judge
 from benchmarks.measure.digest import Digest
 from benchmarks.measure.terms import expression
+from benchmarks.scan import __main__ as scan
+from benchmarks.spark import __main__ as spark
+from benchmarks.write import __main__ as write
 
 ROOT = Path(__file__).resolve().parents[2]
 TALK = pa.table(
@@ -69,12 +74,51 @@ def test_a_ratio_is_that_of_each_round_so_that_a_slow_round_is_slow_for_both() -
     assert (found.median, found.low, found.high) == (2.0, 2.0, 2.0)
 
 
+_PATHS = {
+    hub: ["--hubflight", "--netdelay", "--cache", "--results"],
+    scan: ["--reader", "--hubflight", "--netdelay", "--cache", "--results"],
+    spark: ["--hubflight", "--netdelay", "--cache", "--results"],
+    write: ["--hubflight", "--cache", "--results"],
+}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "option", "given"),
+    [
+        (hub, "--cases", "two columns"),
+        (hub, "--repositories", "flights"),
+        (hub, "--readers", "hubflight,pyarow"),
+        (hub, "--readers", "hubflight"),
+        (hub, "--rounds", "0"),
+        (scan, "--parts", "timing"),
+        (scan, "--questions", "full,1%"),
+        (scan, "--codecs", ""),
+        (spark, "--questions", "append"),
+        (spark, "--scale", "0"),
+        (write, "--shapes", "chats"),
+        (write, "--writers", "memory"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused_before_anything_is_made(
+    benchmark: Any, option: str, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = [word for name in _PATHS[benchmark] for word in (name, "x")]
+    monkeypatch.setattr(sys, "argv", ["benchmark", *needed])
+    benchmark._arguments()
+    monkeypatch.setattr(sys, "argv", ["benchmark", *needed, option, given])
+    with pytest.raises(SystemExit) as ended:
+        benchmark._arguments()
+    assert ended.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["flights-small", "chat-small"])
 def test_the_filter_keeps_one_percent_in_few_row_groups(name: str, tmp_path: Path) -> None:
     made = repositories.make(name, tmp_path, 0.05)
     again = repositories.make(name, tmp_path / "again", 0.05)
     assert [path.read_bytes() for path in made.files()] == [path.read_bytes() for path in again.files()]
     table = read_files(made.folder / "data")
+    assert tuple(case.name for case in made.cases) == hub._CASES
     filtered = next(case for case in made.cases if case.filters)
     kept = table.filter(expression(pc.field, filtered.filters, pa.scalar))
     assert kept.num_rows == pytest.approx(table.num_rows / 100, rel=0.05)

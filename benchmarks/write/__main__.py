@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure.screen import Run, names, numbers, say, show
+from benchmarks.measure import screen
+from benchmarks.measure.screen import Run, among, numbers, say, show
 from benchmarks.write import report, rig, rounds, tasks, writers
 
 _PARTS = ("timings", "memory")
@@ -62,12 +63,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hubflight", type=Path, required=True, help="the server's binary")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the made rows")
     parser.add_argument("--results", type=Path, required=True, help="folder for the JSON and the tables")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the rows")
-    parser.add_argument("--shapes", type=names, default=list(tasks.SHAPES), help="comma-separated: " + ", ".join(tasks.SHAPES))
+    parser.add_argument("--rounds", type=screen.rounds, default=9)
+    parser.add_argument("--scale", type=screen.scale, default=1.0, help="multiplies the rows")
+    parser.add_argument(
+        "--shapes", type=among(tasks.SHAPES), default=list(tasks.SHAPES), help="comma-separated: " + ", ".join(tasks.SHAPES)
+    )
     parser.add_argument("--tasks", type=numbers, default=[1, 4], help="how many at a time")
-    parser.add_argument("--writers", type=names, default=list(writers.WRITERS), help="comma-separated: " + ", ".join(writers.WRITERS))
-    parser.add_argument("--parts", type=names, default=list(_PARTS), help="comma-separated: " + ", ".join(_PARTS))
+    parser.add_argument(
+        "--writers", type=among(writers.WRITERS), default=list(writers.WRITERS), help="comma-separated: " + ", ".join(writers.WRITERS)
+    )
+    parser.add_argument("--parts", type=among(_PARTS), default=list(_PARTS), help="comma-separated: " + ", ".join(_PARTS))
     return parser.parse_args()
 
 
