@@ -376,6 +376,8 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 			if !array.Equal(got.Column(0), want.Column(0)) {
 				t.Errorf("got %v, want %v", got.Column(0), want.Column(0))
 			}
+		"seconds of a day":          {arrow.FixedWidthTypes.Time32s, arrow.FixedWidthTypes.Time32ms, `["12:00:01",null]`, `["12:00:01",null]`},
+		"lists of such seconds":     {arrow.ListOf(arrow.FixedWidthTypes.Time32s), arrow.ListOf(arrow.FixedWidthTypes.Time32ms), `[["12:00:01"],null]`, `[["12:00:01"],null]`},
 			// What was coerced can be written, and reads back the same.
 			tab := table(t, encodeAll(t, Encoding{}, false, to, got)[0])
 			back := tab.Column(0).Data().Chunk(0)

@@ -67,6 +67,8 @@ func fileType(dt arrow.DataType, path string, depth int) (arrow.DataType, error)
 			return &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: t.TimeZone}, nil
 		}
 		return t, nil
+	case *arrow.Time32Type:
+		return arrow.FixedWidthTypes.Time32ms, nil // nor seconds of a day
 	case *arrow.FixedSizeBinaryType:
 		if t.ByteWidth < 1 {
 			return nil, (&source.Error{Op: "stage", Kind: source.KindUnsupported, Msg: fmt.Sprintf("values of %d bytes cannot be written to Parquet", t.ByteWidth)}).
@@ -85,7 +87,7 @@ func fileType(dt arrow.DataType, path string, depth int) (arrow.DataType, error)
 		return arrow.FixedWidthTypes.Date32, nil
 	case arrow.NULL, arrow.BOOL, arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
 		arrow.FLOAT16, arrow.FLOAT32, arrow.FLOAT64, arrow.STRING, arrow.LARGE_STRING, arrow.BINARY, arrow.LARGE_BINARY,
-		arrow.DATE32, arrow.TIME32, arrow.TIME64, arrow.DECIMAL128, arrow.DECIMAL256:
+		arrow.DATE32, arrow.TIME64, arrow.DECIMAL128, arrow.DECIMAL256:
 		return dt, nil
 	}
 	return nil, (&source.Error{Op: "stage", Kind: source.KindUnsupported, Msg: fmt.Sprintf("type %s cannot be written to Parquet", dt)}).
@@ -213,12 +215,9 @@ func schemaHash(s *arrow.Schema) string {
 }
 
 // typeText writes a type without what files of equal rows may differ in: child
-// names of lists, nullability, metadata; nor seconds of a day, which Parquet does not
-// have, so that a file says milliseconds.
+// names of lists, nullability, metadata.
 func typeText(dt arrow.DataType) string {
 	switch t := dt.(type) {
-	case *arrow.Time32Type:
-		return arrow.FixedWidthTypes.Time32ms.String()
 	case *arrow.StructType:
 		parts := make([]string, t.NumFields())
 		for i, f := range t.Fields() {

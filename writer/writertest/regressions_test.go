@@ -53,6 +53,7 @@ var regressions = []regression{
 	{"after a branch's history was squashed, a job whose rows had been there before it was reported as done, and nothing was written", "the first hubsink", "a squash between stage and commit", "TestEqualRowsAreNotTakenForAJobsOwnIfTheHistoryIsGone"},
 	{"put could not send a file with pandas' categories or Polars' strings, and asked for it to be decoded", "the first put", "review", "TestCategoriesAreReadAsTheirValues"},
 	{"a commit of a megabyte of records unpacked them all, 1.6 GB, before their sum was found to be too much", "the first records with content", "records of zeros", "TestASmallBodyUnpacksNoMoreThanACommitHolds"},
+	{"seconds of a day that were appended in a list or a struct became milliseconds of it, and in a column were refused", "the comparison of columns at the commit", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
