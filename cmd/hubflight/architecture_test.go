@@ -25,21 +25,22 @@ const module = "github.com/hubflight/hubflight"
 var mayImport = map[string][]string{
 	"source":             {},
 	"source/filelock":    {},
-	"source/filter":      {"source"},
+	"source/half":        {},
+	"source/filter":      {"source", "source/half"},
 	"source/rangeio":     {"source"},
 	"source/localfs":     {"source"},
 	"source/hub":         {"source"},
 	"source/hub/hubtest": {"source", "source/filelock"},
 	"source/sourcetest":  {"source"},
 	"source/ipcguard":    {"source"},
-	"source/scan":        {"source", "source/ipcguard", "source/filter", "source/rangeio", "source/scan/column"},
+	"source/scan":        {"source", "source/half", "source/ipcguard", "source/filter", "source/rangeio", "source/scan/column"},
 	"source/scan/column": {"source/scan/snappy"}, // pages to arrays: no files, no errors of ours, no filters
 	"source/dataset":     {"source", "source/filter", "source/rangeio", "source/scan"},
 
 	"source/dataset/datasetslib": {}, // the datasets library, as a peer of tests
 
 	// The writer resolves (parent tree + its operations) before every commit, hence source/dataset.
-	"writer":            {"source", "source/ipcguard", "source/scan", "source/dataset", "writer/spool", "writer/failpoint"},
+	"writer":            {"source", "source/half", "source/ipcguard", "source/scan", "source/dataset", "writer/spool", "writer/failpoint"},
 	"writer/failpoint":  {},
 	"writer/spool":      {"source", "source/filelock"},
 	"writer/hubsink":    {"source", "source/hub", "writer", "writer/spool", "writer/failpoint"},

@@ -11,7 +11,9 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/arrow/scalar"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -190,6 +192,29 @@ func TestNaN(t *testing.T) {
 				t.Errorf("%s %s: got %s, want %s", logic, c.filter, got, want)
 			}
 		}
+	}
+}
+
+// TestTheSmallestHalfFloatsAreComparedAsWhatTheyAre: 2^-24, 1023 of it, and 2^-14, from
+// which on the library is right.
+func TestTheSmallestHalfFloatsAreComparedAsWhatTheyAre(t *testing.T) {
+	b := array.NewFloat16Builder(memory.DefaultAllocator)
+	defer b.Release()
+	for _, bits := range []uint16{1, 0x3ff, 0x400, 0x83ff} {
+		b.Append(float16.FromBits(bits))
+	}
+	arr := b.NewArray()
+	defer arr.Release()
+	for filter, want := range map[string]string{
+		`[["c",">",1e-5]]`: "-++-", `[["c",">",0]]`: "+++-", `[["c","=",5.9604644775390625e-8]]`: "+---", `[["c","<",-1e-5]]`: "---+",
+	} {
+		if got := evalArray(t, arr, filter, PyArrow); got != want {
+			t.Errorf("%s: got %s, want %s", filter, got, want)
+		}
+	}
+	low, ok := statFloat(scalar.NewFloat16Scalar(float16.FromBits(0x3ff)))
+	if !ok || low != 0x3ff*0x1p-24 {
+		t.Errorf("a bound is %v (%v)", low, ok)
 	}
 }
 

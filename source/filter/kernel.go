@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/float16"
+
+	"github.com/hubflight/hubflight/source/half"
 )
 
 // The loops of this file answer 64 rows at a time into one word, and skip words
@@ -274,7 +276,7 @@ func fillFloat16(dst, want []uint64, values []float16.Num, t *floatTest) {
 		var word uint64
 		for ; asked != 0; asked &= asked - 1 {
 			j := bits.TrailingZeros64(asked)
-			if t.inside(float64(values[w*64+j].Float32())) {
+			if t.inside(float64(half.Float32(values[w*64+j]))) {
 				word |= 1 << j
 			}
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/scalar"
+
+	"github.com/hubflight/hubflight/source/half"
 )
 
 // Stats are what is known of one leaf column in a row group or page.
@@ -191,7 +193,7 @@ func statFloat(s scalar.Scalar) (float64, bool) {
 	case nil:
 		return 0, false
 	case *scalar.Float16:
-		v := float64(s.Value.Float32())
+		v := float64(half.Float32(s.Value))
 		return v, !math.IsNaN(v)
 	case *scalar.Float32:
 		return float64(s.Value), !math.IsNaN(float64(s.Value))

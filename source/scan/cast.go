@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/hubflight/hubflight/source/half"
 )
 
 // leaf converts one leaf. Layouts that agree are relabelled; the rest are the
@@ -154,14 +156,14 @@ func halves(c converter, d arrow.ArrayData, want arrow.DataType) arrow.ArrayData
 		out, raw := c.fresh(d, want, 8)
 		dst := arrow.GetData[float64](raw)
 		for i, v := range src {
-			dst[i] = float64(v.Float32())
+			dst[i] = float64(half.Float32(v))
 		}
 		return out
 	}
 	out, raw := c.fresh(d, want, 4)
 	dst := arrow.GetData[float32](raw)
 	for i, v := range src {
-		dst[i] = v.Float32()
+		dst[i] = half.Float32(v)
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -53,6 +54,16 @@ func plainValue(t testing.TB, a arrow.Array, i int) string {
 		return "[" + strings.Join(parts, " ") + "]"
 	}
 	return a.ValueStr(i)
+}
+
+// TestTheSmallestHalfFloatsAreReadAsTheFloatsTheyAre: the library takes those below 2^-14
+// for others.
+func TestTheSmallestHalfFloatsAreReadAsTheFloatsTheyAre(t *testing.T) {
+	data := parquetType{logical: schema.Float16LogicalType{}, width: 2, values: fixed("\x01\x00", "\xff\x83")}.file(t)
+	column, ok := mustRead(t, data, Task{Query: Query{Profile: Spark}, Limit: -1}).Column(0).(*array.Float32)
+	if !ok || column.Value(0) != 0x1p-24 || column.Value(2) != -0x3ff*0x1p-24 {
+		t.Errorf("got %v", column)
+	}
 }
 
 func TestSparkValuesAreTheNativeOnesInOtherTypes(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/float16"
+
+	"github.com/hubflight/hubflight/source/half"
 )
 
 // class says with what a value can be compared.
@@ -108,7 +110,7 @@ func cell(a arrow.Array, i int) Value {
 	case *array.Uint64:
 		return number(new(big.Rat).SetUint64(a.Value(i)))
 	case *array.Float16:
-		return half(a.Value(i))
+		return halfOf(a.Value(i))
 	case *array.Float32:
 		return float(float64(a.Value(i)))
 	case *array.Float64:
@@ -136,7 +138,7 @@ func cell(a arrow.Array, i int) Value {
 	return number(r.Mul(r, new(big.Rat).SetInt64(unit)))
 }
 
-func half(v float16.Num) Value { return float(float64(v.Float32())) }
+func halfOf(v float16.Num) Value { return float(float64(half.Float32(v))) }
 
 func scaled(v *big.Int, scale int32) Value {
 	ten := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil)
