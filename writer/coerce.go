@@ -12,10 +12,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
-	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/half"
 )
 
 // coercion turns batches of one schema into batches of another without changing a
@@ -127,6 +127,9 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 		}, err
 	}
 	if typeText(from) == typeText(to) && from.ID() != arrow.STRUCT && !arrow.IsNested(from.ID()) {
+		if t, ok := to.(arrow.DecimalType); ok {
+			return fitCast(t), nil
+		}
 		return same, nil
 	}
 	if from.ID() == arrow.NULL {
@@ -156,8 +159,14 @@ func newCast(from, to arrow.DataType, path string) (cast, error) {
 		if arrow.IsFloating(from.ID()) && to.ID() == arrow.FLOAT16 {
 			return halfCast, nil
 		}
-		if rescales(from, to) {
+		if from.ID() == arrow.FLOAT16 && arrow.IsFloating(to.ID()) {
+			return widerCast(to), nil
+		}
+		if isWhole(from.ID()) && isWhole(to.ID()) && (arrow.IsDecimal(from.ID()) || arrow.IsDecimal(to.ID())) {
 			return decimalCast(from, to), nil
+		}
+		if from.ID() == arrow.FIXED_SIZE_BINARY && isBytes(to.ID()) && to.ID() != arrow.FIXED_SIZE_BINARY {
+			return unfixedCast(to), nil
 		}
 		if leafCastable(from, to) && compute.CanCast(from, to) {
 			return leafCast(from, to), nil
@@ -193,8 +202,6 @@ func leafCastable(from, to arrow.DataType) bool {
 		return arrow.IsInteger(t) || arrow.IsFloating(t)
 	case arrow.IsFloating(f):
 		return arrow.IsFloating(t)
-	case arrow.IsDecimal(f):
-		return arrow.IsDecimal(t) || arrow.IsInteger(t)
 	case isText(f):
 		return isText(t)
 	case f == arrow.FIXED_SIZE_BINARY && t == arrow.FIXED_SIZE_BINARY:
@@ -265,13 +272,41 @@ func halfCast(ctx context.Context, a arrow.Array) (arrow.Array, error) {
 		default:
 			return nil, source.Errorf(source.KindInternal, "stage", "%s is not a float array", a.DataType())
 		}
-		h := float16.New(float32(v))
-		if back := float64(h.Float32()); back != v && !math.IsNaN(v) {
+		h, same := half.Exactly(v)
+		if !same {
 			return nil, fmt.Errorf("the value %v is not exact as a half float", v)
 		}
 		b.Append(h)
 	}
 	return b.NewArray(), nil
+}
+
+// widerCast widens half floats, of which the library takes the smallest for other
+// numbers.
+func widerCast(to arrow.DataType) cast {
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		halves, ok := a.(*array.Float16)
+		if !ok {
+			return nil, source.Errorf(source.KindInternal, "stage", "%s is no array of half floats", a.DataType())
+		}
+		b := array.NewBuilder(compute.GetAllocator(ctx), to)
+		defer b.Release()
+		b.Reserve(a.Len())
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				b.AppendNull()
+				continue
+			}
+			v := half.Float32(halves.Value(i))
+			switch b := b.(type) {
+			case *array.Float32Builder:
+				b.Append(v)
+			case *array.Float64Builder:
+				b.Append(float64(v))
+			}
+		}
+		return b.NewArray(), nil
+	}
 }
 
 // nullCast makes any type of a column that has no value: a batch of rows without one
@@ -282,29 +317,43 @@ func nullCast(to arrow.DataType) cast {
 	}
 }
 
-// rescales reports whether a conversion to a decimal may move the point.
-func rescales(from, to arrow.DataType) bool {
-	t, ok := to.(arrow.DecimalType)
-	if !ok {
-		return false
+// fitCast lets decimals pass that have no more digits than their type: what decodes a
+// message does not look, and a file has no room for more.
+func fitCast(to arrow.DecimalType) cast {
+	prec := int(to.GetPrecision())
+	return func(_ context.Context, a arrow.Array) (arrow.Array, error) {
+		fits := func(int) bool { return true }
+		switch d := a.(type) {
+		case *array.Decimal128:
+			high := decimal128.GetScaleMultiplier(prec)
+			low := high.Negate()
+			fits = func(i int) bool { v := d.Value(i); return low.Less(v) && v.Less(high) }
+		case *array.Decimal256:
+			high := decimal256.GetScaleMultiplier(prec)
+			low := high.Negate()
+			fits = func(i int) bool { v := d.Value(i); return low.Less(v) && v.Less(high) }
+		}
+		for i := range a.Len() {
+			if !fits(i) && a.IsValid(i) {
+				return nil, fmt.Errorf("a value has more digits than %s", to)
+			}
+		}
+		a.Retain()
+		return a, nil
 	}
-	if f, ok := from.(arrow.DecimalType); ok {
-		return f.GetScale() != t.GetScale()
-	}
-	return arrow.IsInteger(from.ID())
 }
 
+// isWhole: decimals are whole numbers with a point.
+func isWhole(id arrow.Type) bool { return arrow.IsDecimal(id) || arrow.IsInteger(id) }
+
 // decimalCast is ours because the library's asks of a type to have room for every
-// integer, instead of for those that are there, and because it panics on a value that
-// leaves its 128 or 256 bits, in a goroutine of its own: that ends the process.
+// integer, instead of for those that are there; because it makes other numbers of decimals
+// that become integers of 16 bits; and because it panics on a value that leaves its 128 or
+// 256 bits, in a goroutine of its own: that ends the process.
 func decimalCast(from, to arrow.DataType) cast {
-	t := to.(arrow.DecimalType) // as rescales has found
-	shift := t.GetScale()
-	if f, ok := from.(arrow.DecimalType); ok {
-		shift -= f.GetScale()
-	}
-	power := func(n int32) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
-	limit, factor := power(t.GetPrecision()), power(max(shift, -shift))
+	shift := scaleOf(to) - scaleOf(from)
+	factor := powerOf10(max(shift, -shift))
+	low, high := wholeRange(to)
 	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
 		at, err := wholeNumbers(a)
 		if err != nil {
@@ -325,20 +374,69 @@ func decimalCast(from, to arrow.DataType) cast {
 			} else if v.QuoRem(&v, factor, &rest); rest.Sign() != 0 {
 				return nil, fmt.Errorf("the value %s is not exact as %s", a.ValueStr(i), to)
 			}
-			if v.CmpAbs(limit) >= 0 {
+			if v.Cmp(low) < 0 || v.Cmp(high) > 0 {
 				return nil, fmt.Errorf("the value %s is too large for %s", a.ValueStr(i), to)
 			}
-			switch b := b.(type) {
-			case *array.Decimal128Builder:
-				b.Append(decimal128.FromBigInt(&v))
-			case *array.Decimal256Builder:
-				b.Append(decimal256.FromBigInt(&v))
-			default:
-				return nil, source.Errorf(source.KindInternal, "stage", "%s is no decimal that can be written", to)
+			if err := appendWhole(b, &v); err != nil {
+				return nil, err
 			}
 		}
 		return b.NewArray(), nil
 	}
+}
+
+func scaleOf(dt arrow.DataType) int32 {
+	if d, ok := dt.(arrow.DecimalType); ok {
+		return d.GetScale()
+	}
+	return 0
+}
+
+func powerOf10(n int32) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
+
+// wholeRange is what a type has room for, of decimals without their point.
+func wholeRange(dt arrow.DataType) (low, high *big.Int) {
+	limit := new(big.Int).Lsh(big.NewInt(1), uint(bitWidth(dt))) //nolint:gosec // at most 256
+	switch d, ok := dt.(arrow.DecimalType); {
+	case ok:
+		limit = powerOf10(d.GetPrecision())
+		low = new(big.Int).Sub(big.NewInt(1), limit)
+	case arrow.IsUnsignedInteger(dt.ID()):
+		low = new(big.Int)
+	default:
+		limit.Rsh(limit, 1)
+		low = new(big.Int).Neg(limit)
+	}
+	return low, limit.Sub(limit, big.NewInt(1))
+}
+
+// appendWhole appends a number that is in the range of the builder's type.
+func appendWhole(b array.Builder, v *big.Int) error {
+	switch b := b.(type) {
+	case *array.Decimal128Builder:
+		b.Append(decimal128.FromBigInt(v))
+	case *array.Decimal256Builder:
+		b.Append(decimal256.FromBigInt(v))
+	case *array.Int8Builder:
+		b.Append(int8(v.Int64()))
+	case *array.Int16Builder:
+		b.Append(int16(v.Int64()))
+	case *array.Int32Builder:
+		b.Append(int32(v.Int64()))
+	case *array.Int64Builder:
+		b.Append(v.Int64())
+	case *array.Uint8Builder:
+		b.Append(uint8(v.Uint64()))
+	case *array.Uint16Builder:
+		b.Append(uint16(v.Uint64()))
+	case *array.Uint32Builder:
+		b.Append(uint32(v.Uint64()))
+	case *array.Uint64Builder:
+		b.Append(v.Uint64())
+	default:
+		return source.Errorf(source.KindInternal, "stage", "%s is no type of whole numbers", b.Type())
+	}
+	return nil
 }
 
 // wholeNumbers gives the values of integers, and of decimals without their point.
@@ -374,6 +472,30 @@ func signed[T int8 | int16 | int32 | int64](a interface{ Value(i int) T }) func(
 
 func unsigned[T uint8 | uint16 | uint32 | uint64](a interface{ Value(i int) T }) func(int, *big.Int) {
 	return func(i int, v *big.Int) { v.SetUint64(uint64(a.Value(i))) }
+}
+
+// unfixedCast copies bytes of a fixed length. The library panics on a slice without
+// nulls, in a goroutine of its own.
+func unfixedCast(to arrow.DataType) cast {
+	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		fixed, ok := a.(*array.FixedSizeBinary)
+		if !ok {
+			return nil, source.Errorf(source.KindInternal, "stage", "%s is no array of bytes of one length", a.DataType())
+		}
+		width := fixed.DataType().(*arrow.FixedSizeBinaryType).ByteWidth
+		b := array.NewBinaryBuilder(compute.GetAllocator(ctx), to.(arrow.BinaryDataType))
+		defer b.Release()
+		b.Reserve(a.Len())
+		b.ReserveData(a.Len() * width)
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				b.AppendNull()
+				continue
+			}
+			b.Append(fixed.Value(i))
+		}
+		return b.NewArray(), nil
+	}
 }
 
 func bitWidth(dt arrow.DataType) int {

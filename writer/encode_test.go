@@ -14,6 +14,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/decimal256"
+	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
@@ -316,6 +319,11 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 		"int as float, exact":       {arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Float64, `[9007199254740992]`, `[9007199254740992]`},
 		"int as float, not exact":   {arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Float64, `[9007199254740993]`, ""},
 		"decimal as uint64":         {&arrow.Decimal128Type{Precision: 20}, arrow.PrimitiveTypes.Uint64, `["18446744073709551615"]`, `[18446744073709551615]`},
+		"decimal as int16":          {&arrow.Decimal128Type{Precision: 9, Scale: 2}, arrow.PrimitiveTypes.Int16, `["52.00","-75.00",null]`, `[52,-75,null]`},
+		"the largest int16":         {decimal38(0), arrow.PrimitiveTypes.Int16, `["32767","-32768"]`, `[32767,-32768]`},
+		"decimal out of int16":      {decimal38(0), arrow.PrimitiveTypes.Int16, `["-32769"]`, ""},
+		"wide decimal as uint16":    {&arrow.Decimal256Type{Precision: 76, Scale: 70}, arrow.PrimitiveTypes.Uint16, `["65535"]`, `[65535]`},
+		"negative for uint64":       {decimal38(0), arrow.PrimitiveTypes.Uint64, `["-1"]`, ""},
 		"decimal with a fraction":   {&arrow.Decimal128Type{Precision: 20, Scale: 1}, arrow.PrimitiveTypes.Int64, `["1.5"]`, ""},
 		"int as a narrow decimal":   {arrow.PrimitiveTypes.Int64, &arrow.Decimal128Type{Precision: 5, Scale: 2}, `[1,-3,null,999]`, `["1.00","-3.00",null,"999.00"]`},
 		"int out of its precision":  {arrow.PrimitiveTypes.Int64, &arrow.Decimal128Type{Precision: 5, Scale: 2}, `[1,-1000]`, ""},
@@ -331,6 +339,8 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 		"µs as ns":                  {&arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "UTC"}, `["2024-01-31T12:00:00.000001Z"]`, `["2024-01-31T12:00:00.000001Z"]`},
 		"µs as ms, not exact":       {&arrow.TimestampType{Unit: arrow.Microsecond}, &arrow.TimestampType{Unit: arrow.Millisecond}, `["2024-01-31 12:00:00.000001"]`, ""},
 		"a zone for none":           {&arrow.TimestampType{Unit: arrow.Microsecond}, &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, `["2024-01-31 12:00:00"]`, ""},
+		"seconds of a day":          {arrow.FixedWidthTypes.Time32s, arrow.FixedWidthTypes.Time32ms, `["12:00:01",null]`, `["12:00:01",null]`},
+		"lists of such seconds":     {arrow.ListOf(arrow.FixedWidthTypes.Time32s), arrow.ListOf(arrow.FixedWidthTypes.Time32ms), `[["12:00:01"],null]`, `[["12:00:01"],null]`},
 		"text for a number":         {arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int64, `["1"]`, ""},
 		"float for an int":          {arrow.PrimitiveTypes.Float64, arrow.PrimitiveTypes.Int64, `[1]`, ""},
 		"nulls for anything":        {arrow.Null, arrow.BinaryTypes.String, `[null,null]`, `[null,null]`},
@@ -376,8 +386,6 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 			if !array.Equal(got.Column(0), want.Column(0)) {
 				t.Errorf("got %v, want %v", got.Column(0), want.Column(0))
 			}
-		"seconds of a day":          {arrow.FixedWidthTypes.Time32s, arrow.FixedWidthTypes.Time32ms, `["12:00:01",null]`, `["12:00:01",null]`},
-		"lists of such seconds":     {arrow.ListOf(arrow.FixedWidthTypes.Time32s), arrow.ListOf(arrow.FixedWidthTypes.Time32ms), `[["12:00:01"],null]`, `[["12:00:01"],null]`},
 			// What was coerced can be written, and reads back the same.
 			tab := table(t, encodeAll(t, Encoding{}, false, to, got)[0])
 			back := tab.Column(0).Data().Chunk(0)
@@ -387,6 +395,103 @@ func TestAnAppendIsCoercedWithoutChangingAValue(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestASliceOfBytesOfOneLengthIsCopied: the library panics on it where nobody can recover.
+func TestASliceOfBytesOfOneLengthIsCopied(t *testing.T) {
+	in := fromJSON(t, memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: 2}, `["YWE=","YmI=","Y2M="]`)
+	defer in.Release()
+	part := in.NewSlice(1, 3)
+	defer part.Release()
+	for _, dt := range []arrow.DataType{arrow.BinaryTypes.Binary, arrow.BinaryTypes.LargeBinary} {
+		c, err := newCoercion(in.Schema(), arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: true}}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.apply(t.Context(), part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got.Release()
+		want := fromJSON(t, memory.DefaultAllocator, dt, `["YmI=","Y2M="]`)
+		defer want.Release()
+		if !array.Equal(got.Column(0), want.Column(0)) {
+			t.Errorf("%s: got %v", dt, got.Column(0))
+		}
+	}
+}
+
+// TestTheSmallestHalfFloatsAreCoercedAsWhatTheyAre: the library takes those below 2^-14
+// for others.
+func TestTheSmallestHalfFloatsAreCoercedAsWhatTheyAre(t *testing.T) {
+	b := array.NewFloat16Builder(memory.DefaultAllocator)
+	defer b.Release()
+	for _, bits := range []uint16{1, 0x3ff, 0x8150, 0, 0x400, 0x3c00} {
+		b.Append(float16.FromBits(bits))
+	}
+	b.AppendNull()
+	halves := b.NewFloat16Array()
+	defer halves.Release()
+	for _, dt := range []arrow.DataType{arrow.PrimitiveTypes.Float32, arrow.PrimitiveTypes.Float64} {
+		wider, err := newCast(halves.DataType(), dt, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wide, err := wider(t.Context(), halves)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer wide.Release()
+		for i, want := range []float64{0x1p-24, 0x3ff * 0x1p-24, -0x150 * 0x1p-24, 0, 0x1p-14, 1} {
+			if got, err := strconv.ParseFloat(wide.ValueStr(i), 64); err != nil || math.Abs(got-want) > math.Abs(want)/1e6 {
+				t.Errorf("%s: %v instead of %v (%v)", dt, got, want, err)
+			}
+		}
+		narrower, err := newCast(dt, halves.DataType(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := narrower(t.Context(), wide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer back.Release()
+		if !array.Equal(back, halves) {
+			t.Errorf("%s: got %v back", dt, back)
+		}
+	}
+}
+
+// TestADecimalOfMoreDigitsThanItsTypeIsRefused: a message may have one, and of what a file
+// has room for only the last digits would be left.
+func TestADecimalOfMoreDigitsThanItsTypeIsRefused(t *testing.T) {
+	narrow, wide := &arrow.Decimal128Type{Precision: 3, Scale: 1}, &arrow.Decimal256Type{Precision: 3, Scale: 1}
+	for i, values := range [][]int64{{999, -999}, {1, 1000}, {-1000}, {70_000}} {
+		b, w := array.NewDecimal128Builder(memory.DefaultAllocator, narrow), array.NewDecimal256Builder(memory.DefaultAllocator, wide)
+		for _, v := range values {
+			b.Append(decimal128.FromI64(v))
+			w.Append(decimal256.FromI64(v))
+		}
+		b.AppendNull()
+		for _, a := range []arrow.Array{b.NewArray(), w.NewArray()} {
+			for _, to := range []arrow.DataType{a.DataType(), &arrow.Decimal128Type{Precision: 4, Scale: 1}, &arrow.Decimal256Type{Precision: 3, Scale: 1}} {
+				convert, err := newCast(a.DataType(), to, "a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := convert(t.Context(), a)
+				if refused := i > 0 && to.(arrow.DecimalType).GetPrecision() == 3 || i == 3; (err != nil) != refused {
+					t.Errorf("%v as %s: %v", values, to, err)
+				}
+				if out != nil {
+					out.Release()
+				}
+			}
+			a.Release()
+		}
+		b.Release()
+		w.Release()
 	}
 }
 

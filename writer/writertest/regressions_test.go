@@ -54,6 +54,9 @@ var regressions = []regression{
 	{"put could not send a file with pandas' categories or Polars' strings, and asked for it to be decoded", "the first put", "review", "TestCategoriesAreReadAsTheirValues"},
 	{"a commit of a megabyte of records unpacked them all, 1.6 GB, before their sum was found to be too much", "the first records with content", "records of zeros", "TestASmallBodyUnpacksNoMoreThanACommitHolds"},
 	{"seconds of a day that were appended in a list or a struct became milliseconds of it, and in a column were refused", "the comparison of columns at the commit", "review", "TestAnAppendIsCoercedWithoutChangingAValue"},
+	{"half floats below 2^-14 that were appended to floats became 4e-39 and the like, and such floats were none for a half: the library's", "the first conversions", "random conversions compared with pyarrow's", "TestTheSmallestHalfFloatsAreCoercedAsWhatTheyAre"},
+	{"decimals that were appended to integers of 16 bits became whatever was in memory: the library's", "the first conversions", "random conversions compared with pyarrow's", "TestAnAppendIsCoercedWithoutChangingAValue"},
+	{"of a decimal with more digits than its type the last ones were written, in silence", "the first encoder", "review", "TestADecimalOfMoreDigitsThanItsTypeIsRefused"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
