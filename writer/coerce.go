@@ -2,6 +2,7 @@ package writer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -313,6 +314,9 @@ func widerCast(to arrow.DataType) cast {
 // comes without its type, too.
 func nullCast(to arrow.DataType) cast {
 	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		if err := slots(a.Len(), to); err != nil {
+			return nil, err
+		}
 		return array.MakeArrayOfNull(compute.GetAllocator(ctx), to, a.Len()), nil
 	}
 }
@@ -610,14 +614,23 @@ func fixedListCast(from arrow.ListLikeType, to *arrow.FixedSizeListType, path st
 	if err != nil {
 		return nil, err
 	}
+	if f, ok := from.(*arrow.FixedSizeListType); ok && typeText(f) == typeText(to) {
+		return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+			return rebuild(ctx, a, to, []int{0}, []cast{elem})
+		}, nil
+	}
 	n := int64(to.Len())
 	return func(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+		if err := slots(a.NullN(), to); err != nil {
+			return nil, err
+		}
 		lists, ok := a.(listRange)
 		if !ok {
 			return nil, source.Errorf(source.KindInternal, "stage", "not a list array")
 		}
 		take := array.NewInt64Builder(compute.GetAllocator(ctx))
 		defer take.Release()
+		take.Reserve(min(a.Len()*int(n), lists.ListValues().Len()+a.NullN()*int(n)))
 		for i := range a.Len() {
 			if a.IsNull(i) {
 				for range n {
@@ -651,6 +664,46 @@ func fixedListCast(from arrow.ListLikeType, to *arrow.FixedSizeListType, path st
 		defer data.Release()
 		return array.MakeFromData(data), nil
 	}, nil
+}
+
+const (
+	// maxSlots bounds the room that one conversion makes for values which need not be in
+	// the rows: that of null, as a list of a fixed size, is that of all its elements.
+	maxSlots = 16 << 20
+	// maxSlot is what a value alone may take: as much as a message.
+	maxSlot = 64 << 20
+	// plainSlot is what a number takes, of which no batch has too many.
+	plainSlot = 32
+)
+
+// errSlots is the cause of the error of rows that would take more. Fewer of them at a
+// time may not.
+var errSlots = errors.New("too much room for nothing")
+
+// slots is an error if n values of a type, whatever they are, take too much.
+func slots(n int, dt arrow.DataType) error {
+	each := slotBytes(dt)
+	if each <= plainSlot || int64(n) <= maxSlots/each || n == 1 && each <= maxSlot {
+		return nil
+	}
+	return &source.Error{Op: "stage", Kind: source.KindLimit, Err: errSlots,
+		Msg: fmt.Sprintf("%d values of %s take more than %d bytes, whether they are null or not", n, dt, maxSlots)}
+}
+
+// slotBytes is what a value takes that is null, at most maxSlot + 1.
+func slotBytes(dt arrow.DataType) int64 {
+	n := int64(8)
+	switch t := dt.(type) {
+	case *arrow.FixedSizeListType:
+		n = int64(t.Len()) * slotBytes(t.Elem())
+	case *arrow.StructType:
+		for _, f := range t.Fields() {
+			n += slotBytes(f.Type)
+		}
+	case arrow.FixedWidthDataType:
+		n = int64(t.Bytes())
+	}
+	return min(max(n, 1), maxSlot+1)
 }
 
 // unfixedListCast writes the offsets that a fixed size leaves out.

@@ -251,7 +251,7 @@ type encoded struct {
 // it.
 func (e *encoder) write(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) error {
 	perRow := max(recordBytes(rec)/max(rec.NumRows(), 1), 1)
-	step := max(e.step/perRow, 1)
+	step := max(e.step/max(perRow, rec.NumCols()), 1) // a null, which may have no bytes, is noted in one
 	for at := int64(0); at < rec.NumRows(); {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,6 +174,42 @@ func TestAFileThatHasAllItsRowGroupsIsFollowedByAnother(t *testing.T) {
 		t.Errorf("one file: got %v", err)
 	}
 	if err := whole.abandon(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNullsOfManyColumnsAreNotedAFewRowsAtATime: they have no bytes, and what is noted of
+// each stays for the next batch.
+func TestNullsOfManyColumnsAreNotedAFewRowsAtATime(t *testing.T) {
+	const columns, rows = 300, 1 << 20
+	var fields []arrow.Field
+	var nulls []arrow.Array
+	for i := range columns {
+		fields = append(fields, arrow.Field{Name: strconv.Itoa(i), Type: arrow.Null, Nullable: true})
+		nulls = append(nulls, array.NewNull(rows))
+	}
+	rec := array.NewRecordBatch(arrow.NewSchema(fields, nil), nulls, rows)
+	defer rec.Release()
+	sp, err := spool.Open(t.TempDir(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sp.Close() }()
+	inUse := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // some bytes
+	}
+	before := inUse()
+	enc := newEncoder(Encoding{}.with(Encoding{}), rec.Schema(), sp, true)
+	if err := enc.write(t.Context(), rec, nil); err != nil {
+		t.Fatal(err)
+	}
+	if more := inUse() - before; more > 64<<20 {
+		t.Errorf("%d bytes stay in use for nulls", more)
+	}
+	if err := enc.abandon(); err != nil {
 		t.Error(err)
 	}
 }

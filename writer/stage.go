@@ -12,6 +12,10 @@ import (
 	"github.com/hubflight/hubflight/writer/failpoint"
 )
 
+// maxCells is how many values are converted at a time: those that are null have no bytes
+// before, and up to 32 then.
+const maxCells = 4 << 20
+
 // progressStep is the least distance between two progress reports.
 const progressStep = 16 << 20
 
@@ -253,12 +257,29 @@ func (s *stage) one(ctx context.Context, rec arrow.RecordBatch, done func(encode
 	if rec.NumRows() == 0 {
 		return 0, nil
 	}
+	if rec.NumRows() > 1 && rec.NumRows()*rec.NumCols() > maxCells {
+		return s.halves(ctx, rec, done)
+	}
 	out, err := s.coercion.apply(ctx, rec)
+	if errors.Is(err, errSlots) && rec.NumRows() > 1 {
+		return s.halves(ctx, rec, done)
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer out.Release()
 	return recordBytes(out), s.enc.write(ctx, out, done)
+}
+
+// halves encodes a batch that would take too much at a time once it is converted.
+func (s *stage) halves(ctx context.Context, rec arrow.RecordBatch, done func(encoded) error) (int64, error) {
+	middle := rec.NumRows() / 2
+	first, err := s.one(ctx, rec.NewSlice(0, middle), done)
+	if err != nil {
+		return first, err
+	}
+	second, err := s.one(ctx, rec.NewSlice(middle, rec.NumRows()), done)
+	return first + second, err
 }
 
 // put makes one file durable, records it and removes it from the spool.

@@ -13,9 +13,11 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer/spool"
 )
 
 // slowSink is a Sink whose Put is the test's.
@@ -104,6 +106,85 @@ func stageWith(t *testing.T, sink *slowSink, e Encoding, in Batches) (StageResul
 		t.Errorf("%d uploads go on", n)
 	}
 	return result, errors.Join(err, w.Close())
+}
+
+// peak is an allocator that knows the most that was in use.
+type peak struct {
+	memory.Allocator
+	now, most atomic.Int64
+}
+
+func (p *peak) Allocate(n int) []byte {
+	p.most.Store(max(p.most.Load(), p.now.Add(int64(n))))
+	return p.Allocator.Allocate(n)
+}
+
+func (p *peak) Reallocate(n int, b []byte) []byte {
+	p.most.Store(max(p.most.Load(), p.now.Add(int64(n-len(b)))))
+	return p.Allocator.Reallocate(n, b)
+}
+
+func (p *peak) Free(b []byte) {
+	p.now.Add(-int64(len(b)))
+	p.Allocator.Free(b)
+}
+
+// TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce: a batch of nulls has no bytes, and the
+// lists would have theirs whether they are null or not.
+func TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce(t *testing.T) {
+	const size = 1 << 20
+	for name, c := range map[string]struct {
+		from, to arrow.DataType
+		rows     int64
+	}{
+		"no type": {arrow.Null, arrow.FixedSizeListOf(size, arrow.PrimitiveTypes.Int8), 300},
+		"lists":   {arrow.ListOf(arrow.PrimitiveTypes.Int8), arrow.FixedSizeListOf(size, arrow.PrimitiveTypes.Int8), 300},
+		"bytes":   {arrow.Null, &arrow.FixedSizeBinaryType{ByteWidth: size}, 300},
+		"numbers": {arrow.Null, &arrow.Decimal256Type{Precision: 76}, 1 << 24},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := &peak{Allocator: memory.NewGoAllocator()}
+			ctx := compute.WithAllocator(t.Context(), mem)
+			column := array.MakeArrayOfNull(memory.DefaultAllocator, c.from, int(c.rows))
+			rec := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "a", Type: c.from, Nullable: true}}, nil), []arrow.Array{column}, c.rows)
+			column.Release()
+			to, err := fileSchema(arrow.NewSchema([]arrow.Field{{Name: "a", Type: c.to, Nullable: true}}, nil), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &stage{}
+			if s.coercion, err = newCoercion(rec.Schema(), to); err != nil {
+				t.Fatal(err)
+			}
+			sp, err := spool.Open(t.TempDir(), 1<<30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.enc = newEncoder(Encoding{}.with(Encoding{}), to, sp, true)
+			var written int64
+			done := func(f encoded) error {
+				written = f.rows
+				return f.file.Remove()
+			}
+			if _, err := s.one(ctx, rec, done); err != nil {
+				t.Fatal(err)
+			}
+			if err := errorsJoin(s.enc.finish(done), s.enc.abandon(), sp.Close()); err != nil || written != c.rows {
+				t.Errorf("%d rows are written, %v", written, err)
+			}
+			// Nine bytes for an element while lists are laid out, and some for the next.
+			if most := mem.most.Load(); most > 12*maxSlots {
+				t.Errorf("%d bytes were in use", most)
+			}
+		})
+	}
+	huge, err := newCast(arrow.Null, arrow.FixedSizeListOf(1<<30, arrow.FixedSizeListOf(1<<30, arrow.PrimitiveTypes.Int64)), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := huge(t.Context(), array.NewNull(1)); source.KindOf(err) != source.KindLimit {
+		t.Errorf("a list that nothing has room for: %v", err)
+	}
 }
 
 func TestTheUploadOfAFileOverlapsTheEncodingOfTheNext(t *testing.T) {

@@ -57,6 +57,7 @@ var regressions = []regression{
 	{"half floats below 2^-14 that were appended to floats became 4e-39 and the like, and such floats were none for a half: the library's", "the first conversions", "random conversions compared with pyarrow's", "TestTheSmallestHalfFloatsAreCoercedAsWhatTheyAre"},
 	{"decimals that were appended to integers of 16 bits became whatever was in memory: the library's", "the first conversions", "random conversions compared with pyarrow's", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"of a decimal with more digits than its type the last ones were written, in silence", "the first encoder", "review", "TestADecimalOfMoreDigitsThanItsTypeIsRefused"},
+	{"nulls that were appended to lists of a fixed size took the lists' room: 4 KiB for each that had no byte", "the first conversions", "review", "TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
