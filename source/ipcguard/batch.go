@@ -9,6 +9,10 @@ import (
 // nulls has none.
 const maxRows = 1 << 24
 
+// maxValues bounds what the lists of a batch hold, of which booleans take an eighth of
+// a byte and nulls none: whoever flattens lists needs some bytes for each.
+const maxValues = 1 << 26
+
 // Batch checks the metadata and body of one record batch message against the
 // layout of its stream: counts, sizes, alignment, and every offset of strings,
 // lists and maps. A batch that passes can be decoded and read at every row.
@@ -80,8 +84,11 @@ func (b *batch) array(want int64, exact bool) error {
 	if err != nil {
 		return err
 	}
-	if length < want || (exact && length != want) || length > 1<<31 {
+	if length < want || (exact && length != want) {
 		return fmt.Errorf("column %q has %d values where %d are needed", n.path, length, want)
+	}
+	if length > maxValues || n.kind == typeNull && length > maxRows {
+		return fmt.Errorf("column %q has %d values in one batch, which are too many", n.path, length)
 	}
 	if nulls < 0 || nulls > length {
 		return fmt.Errorf("column %q has %d nulls among %d values", n.path, nulls, length)

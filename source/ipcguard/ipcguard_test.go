@@ -173,6 +173,24 @@ func TestNullsWithoutBytesAreBounded(t *testing.T) {
 	}
 }
 
+// TestListsWithoutBytesAreBounded: of a list of nulls there are the offsets only.
+func TestListsWithoutBytesAreBounded(t *testing.T) {
+	for n, want := range map[int32]bool{1 << 20: true, 1<<24 + 1: false, 1<<31 - 1: false} {
+		nulls := array.NewNull(int(n))
+		defer nulls.Release()
+		offsets := memory.NewBufferBytes(arrow.Int32Traits.CastToBytes([]int32{0, n}))
+		data := array.NewData(arrow.ListOf(arrow.Null), 1, []*memory.Buffer{nil, offsets}, []arrow.ArrayData{nulls.Data()}, 0, 0)
+		defer data.Release()
+		list := array.MakeFromData(data)
+		defer list.Release()
+		rec := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "n", Type: list.DataType(), Nullable: true}}, nil), []arrow.Array{list}, 1)
+		defer rec.Release()
+		if err := check(encode(t, rec)); (err == nil) != want || err != nil && !strings.Contains(err.Error(), "too many") {
+			t.Errorf("%d: got %v", n, err)
+		}
+	}
+}
+
 func TestAStringOffsetPastTheDataIsRefused(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.BinaryTypes.String}}, nil)
 	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(`[{"s":"abc"},{"s":"de"}]`))

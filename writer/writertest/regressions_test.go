@@ -58,6 +58,7 @@ var regressions = []regression{
 	{"decimals that were appended to integers of 16 bits became whatever was in memory: the library's", "the first conversions", "random conversions compared with pyarrow's", "TestAnAppendIsCoercedWithoutChangingAValue"},
 	{"of a decimal with more digits than its type the last ones were written, in silence", "the first encoder", "review", "TestADecimalOfMoreDigitsThanItsTypeIsRefused"},
 	{"nulls that were appended to lists of a fixed size took the lists' room: 4 KiB for each that had no byte", "the first conversions", "review", "TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce"},
+	{"a message of 200 bytes, a list of two thousand million nulls, took the memory of the server", "the first stage", "review", "TestListsWithoutBytesAreBounded"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
