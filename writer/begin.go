@@ -70,6 +70,9 @@ func (w *Writer) begin(ctx context.Context, token source.HubToken, r BeginReques
 		return BeginResult{}, err
 	}
 	p.Job.Publish, p.Job.ReplaceFormat = r.Publish, r.ReplaceFormat
+	if there := p.existing(); p.Job.Naming == NamingFile && p.Job.Mode == ModeAppend && len(there) > 0 {
+		return BeginResult{}, existsError("begin", state.At, there).WithHint("a file does not grow: append to a folder of parts, or overwrite the file")
+	}
 	if err := p.decideMode(); err != nil {
 		if r.Mode != ModeIgnore || source.KindOf(err) != source.KindExists {
 			return BeginResult{}, err

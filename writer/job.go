@@ -101,10 +101,15 @@ func newJob(r CommitRequest, deadline time.Duration) (Job, error) {
 		message = DefaultMessage
 	}
 	all := r.Sorted()
+	files := chosen(all, keepsFile(t.namingOrDataset(), r.Mode))
+	if r.Naming == NamingFile && len(files) > 1 {
+		return Job{}, invalid("commit", "the rows are in %d files, those of partitions %s; naming file is one", len(files), partitions(files)).
+			WithHint("stage all rows in one partition, or use naming parts")
+	}
 	return Job{
 		ID: r.Job, Ref: ref, Revision: revision, Base: r.Base, Mode: r.Mode, Naming: t.namingOrDataset(), Config: r.Config, Split: t.splitOrTrain(),
 		Dir: dir, Message: message, Publish: r.Publish, ReplaceFormat: r.ReplaceFormat, MaxOperations: r.Operations(), Deadline: deadline,
-		Files: chosen(all, keepsFile(t.namingOrDataset(), r.Mode)), Digest: digest(t, dir, all),
+		Files: files, Digest: digest(t, dir, all),
 	}, nil
 }
 

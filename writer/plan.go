@@ -243,7 +243,7 @@ func (p *planner) decideMode() error {
 	return nil
 }
 
-func existsError(op string, at source.Snapshot, there []source.File) error {
+func existsError(op string, at source.Snapshot, there []source.File) *source.Error {
 	msg := "the target holds a file, " + there[0].Path
 	if len(there) > 1 {
 		msg = fmt.Sprintf("the target holds %d files, for example %s", len(there), there[0].Path)

@@ -191,6 +191,34 @@ func TestWriteParquetToOneFile(t *testing.T) {
 	}
 }
 
+// TestOneFileIsOnePartition: a second one would take the first one's place.
+func TestOneFileIsOnePartition(t *testing.T) {
+	file := func(b *writer.BeginRequest) { b.Naming, b.Dir = writer.NamingFile, "one.parquet" }
+	r := newRig(t)
+	for _, make := range []func(writer.Mode, func(*writer.BeginRequest)) *job{r.job, r.local} {
+		_, err := make(writer.ModeReplace, file).Run(from(0, 2), nil, from(2, 3))
+		wantKind(t, err, source.KindInvalid)
+		if err != nil && !strings.Contains(err.Error(), "partitions 0, 2") {
+			t.Errorf("the partitions are not named: %v", err)
+		}
+		make(writer.ModeReplace, file).must(nil, from(2, 3))
+	}
+	equal(t, "rows", r.read("main", "", ""), from(2, 3))
+	equal(t, "rows of the folder", r.readLocal("", ""), from(2, 3))
+}
+
+// TestAFileIsNotAppendedTo: begin says so, before a row is sent.
+func TestAFileIsNotAppendedTo(t *testing.T) {
+	r := newRig(t)
+	file := func(b *writer.BeginRequest) { b.Naming, b.Dir = writer.NamingFile, "one.parquet" }
+	r.job(writer.ModeAppend, file).must(from(0, 2))
+	err := r.job(writer.ModeAppend, file).Begin()
+	wantKind(t, err, source.KindExists)
+	if !strings.Contains(err.Error(), "parts") {
+		t.Errorf("the way out is not named: %v", err)
+	}
+}
+
 func TestAPathInTheNameIsTheFolder(t *testing.T) {
 	r := newRig(t)
 	r.job(writer.ModeReplace, func(b *writer.BeginRequest) {
