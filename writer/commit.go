@@ -184,12 +184,13 @@ func PlanJob(ctx context.Context, s *State, job Job, past Past) (*Plan, error) {
 }
 
 // sameColumns refuses to put a job's files beside others of another schema: a split of
-// two cannot be loaded. At the job's base they are what it was staged for; but since then
-// somebody may have been the first to write into an empty split, or have overwritten it.
-// A job of several commits is looked at before the first of them and whenever somebody
-// else has come between two: what the others have written counts, not its own files.
+// two cannot be loaded. Somebody may have been the first to write into an empty split
+// since the job began, or have overwritten it; and who stages without the job's base has
+// not compared. A job of several commits is looked at before the first of them and
+// whenever somebody else has come between two: what the others have written counts, not
+// its own files.
 func sameColumns(ctx context.Context, s *State, job Job, past Past) error {
-	if !joins(job, past) || len(job.Files) == 0 || past.Switched || s.At.Commit == job.Base {
+	if !joins(job, past) || len(job.Files) == 0 || past.Switched {
 		return nil
 	}
 	p := &planner{PlanInput: PlanInput{State: s, Job: job}}

@@ -127,6 +127,22 @@ func TestAnAppendToRowsThatGotOtherColumnsSinceItBeganIsAConflict(t *testing.T) 
 	}
 }
 
+// TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit: its rows took the columns
+// that they came with.
+func TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit(t *testing.T) {
+	r := newRig(t, oldData(t))
+	head := r.head()
+	unbased := func() *job {
+		j := r.job(writer.ModeAppend, nil)
+		j.stage = func(s *writer.StageRequest) { s.Base = "" }
+		return j
+	}
+	_, err := unbased().of(scores).ready(from(10, 1)).Commit()
+	wantKind(t, err, source.KindConflict)
+	equal(t, "head", r.head(), head)
+	unbased().must(from(10, 1))
+}
+
 // TestAFoldersAppendToRowsThatGotOtherColumnsIsAConflict: as in a repository.
 func TestAFoldersAppendToRowsThatGotOtherColumnsIsAConflict(t *testing.T) {
 	r := newLocalRig(t)

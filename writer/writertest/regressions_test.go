@@ -60,6 +60,7 @@ var regressions = []regression{
 	{"nulls that were appended to lists of a fixed size took the lists' room: 4 KiB for each that had no byte", "the first conversions", "review", "TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce"},
 	{"a message of 200 bytes, a list of two thousand million nulls, took the memory of the server", "the first stage", "review", "TestListsWithoutBytesAreBounded"},
 	{"naming file with two partitions left the rows of the last one in a folder, and said that all were written", "the first naming", "review", "TestOneFileIsOnePartition"},
+	{"rows that were staged without a base were appended beside others of other columns", "the first append", "review", "TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
