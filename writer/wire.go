@@ -356,8 +356,8 @@ func (r CommitRequest) Validate() error {
 	if err := r.target().validatePublish("commit", r.Publish, r.ReplaceFormat); err != nil {
 		return err
 	}
-	if r.Operations() < 0 || r.Operations() > 10_000 {
-		return invalid("commit", "max_operations_per_commit is %d; 0 (one commit) to 10000 are possible", r.Operations())
+	if err := r.checkOperations(); err != nil {
+		return err
 	}
 	if err := CheckMessage(r.Message); err != nil {
 		return err
@@ -367,6 +367,13 @@ func (r CommitRequest) Validate() error {
 			WithHint("use fewer partitions or a larger max_bytes_per_file")
 	}
 	return r.validateFiles()
+}
+
+func (r CommitRequest) checkOperations() error {
+	if r.Operations() < 0 || r.Operations() > 10_000 {
+		return invalid("commit", "max_operations_per_commit is %d; 0 (one commit) to 10000 are possible", r.Operations())
+	}
+	return nil
 }
 
 // CheckMessage refuses what cannot be a commit's message. A driver asks before a byte is
@@ -507,7 +514,10 @@ func (r WriteRequest) Validate() error {
 	if err := CheckMessage(r.Message); err != nil {
 		return err
 	}
-	return r.Encoding.Validate()
+	if err := r.commit(BeginResult{}, nil).checkOperations(); err != nil {
+		return err
+	}
+	return r.stage(BeginResult{Revision: r.Revision}).Validate()
 }
 
 func (r WriteRequest) begin(schema string) BeginRequest {

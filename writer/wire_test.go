@@ -72,6 +72,29 @@ func TestRequestsThatNoJobCanBeAreRefused(t *testing.T) {
 	}
 }
 
+// TestAWriteIsRefusedBeforeItsRowsAreTaken: what its stage and its commit would refuse,
+// too.
+func TestAWriteIsRefusedBeforeItsRowsAreTaken(t *testing.T) {
+	ok := WriteRequest{V: 1, Job: testJob, Dataset: "a/b", Mode: ModeAppend}
+	if err := ok.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	many := 10_001
+	for name, change := range map[string]func(*WriteRequest){
+		"too many operations":  func(r *WriteRequest) { r.MaxOperations = &many },
+		"a message of lines":   func(r *WriteRequest) { r.Message = "a\nb" },
+		"a negative partition": func(r *WriteRequest) { r.Partition = -1 },
+		"an attempt's path":    func(r *WriteRequest) { r.Attempt = "a/b" },
+		"no such codec":        func(r *WriteRequest) { r.Compression = "x" },
+	} {
+		r := ok
+		change(&r)
+		if err := r.Validate(); source.KindOf(err) != source.KindInvalid {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestFilesThatAreNotOneJobAreRefusedByName(t *testing.T) {
 	base := CommitRequest{V: 1, Job: testJob, Dataset: "a/b", Mode: ModeAppend, Base: strings.Repeat("0", 40)}
 	for name, c := range map[string]struct {
