@@ -94,10 +94,8 @@ func (c *card) set(key string, value *yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.SplitAfter(c.front, "\n")
-	if last := len(lines) - 1; lines[last] == "" {
-		lines = lines[:last]
-	} else {
+	lines := yamlLine.FindAllString(c.front, -1)
+	if last := len(lines) - 1; last >= 0 && !strings.HasSuffix(lines[last], "\n") {
 		lines[last] += "\n"
 	}
 	from, to := len(lines), len(lines)
@@ -116,6 +114,9 @@ func (c *card) set(key string, value *yaml.Node) error {
 	c.front = strings.Join(lines[:from], "") + text + strings.Join(lines[to:], "")
 	return c.parse()
 }
+
+// yamlLine is a line as the parser counts them, which ends one at these characters too.
+var yamlLine = regexp.MustCompile("[^\r\n\u0085\u2028\u2029]*(?:\r\n|[\r\n\u0085\u2028\u2029])|[^\r\n\u0085\u2028\u2029]+$")
 
 func isComment(line string) bool {
 	line = strings.TrimSpace(line)

@@ -61,6 +61,7 @@ var regressions = []regression{
 	{"a message of 200 bytes, a list of two thousand million nulls, took the memory of the server", "the first stage", "review", "TestListsWithoutBytesAreBounded"},
 	{"naming file with two partitions left the rows of the last one in a folder, and said that all were written", "the first naming", "review", "TestOneFileIsOnePartition"},
 	{"rows that were staged without a base were appended beside others of other columns", "the first append", "review", "TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit"},
+	{"in a card with a line separator inside of a text another key's lines were replaced", "the first card", "review", "TestSettingAKeyReplacesItsLinesOnly"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
