@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +131,40 @@ func TestDatasetInfoIsTrueAfterEveryCommit(t *testing.T) {
 			t.Errorf("got\n%s", plan.Batches[0].Readme)
 		}
 	})
+}
+
+// TestTheNumbersOfEveryConfigThatAFileOfItsOwnNameChangesAreRemoved: how many rows such a
+// file replaces is not known, and the reference library refuses to load other numbers.
+func TestTheNumbersOfEveryConfigThatAFileOfItsOwnNameChangesAreRemoved(t *testing.T) {
+	const card = "---\nconfigs:\n- config_name: a\n  default: true\n  data_files: a/*\n- config_name: b\n  data_files: b/*\ndataset_info:\n" +
+		"- config_name: a\n  splits:\n  - name: train\n    num_examples: 20\n  download_size: 300\n" +
+		"- config_name: b\n  splits:\n  - name: train\n    num_examples: 30\n  download_size: 400\n---\n"
+	files := []string{"a/part-00000.parquet", "b/part-00000.parquet", "b/part-00001.parquet"}
+	for name, c := range map[string]struct {
+		naming  Naming
+		dir     string
+		mode    Mode
+		removed []string
+	}{
+		"parts of the default":      {NamingParts, "a", ModeAppend, []string{"20", "300"}},
+		"parts of another":          {NamingParts, "b", ModeAppend, []string{"30", "400"}},
+		"fewer parts of another":    {NamingParts, "b", ModeOverwrite, []string{"30", "400"}},
+		"a file of another":         {NamingFile, "b/part-00001.parquet", ModeReplace, []string{"30", "400"}},
+		"a file that nothing reads": {NamingFile, "c/x.parquet", ModeReplace, nil},
+	} {
+		plan := planOf(t, state(card, files...), c.mode, 1, func(in *PlanInput) { in.Job.Naming, in.Job.Dir, in.Job.Split = c.naming, c.dir, "" })
+		got := card
+		for _, b := range plan.Batches {
+			if b.Readme != nil {
+				got = string(b.Readme)
+			}
+		}
+		for _, n := range []string{"20", "300", "30", "400"} {
+			if is, want := strings.Contains(got, ": "+n+"\n"), !slices.Contains(c.removed, n); is != want {
+				t.Errorf("%s: %s is there: %v, in\n%s", name, n, is, got)
+			}
+		}
+	}
 }
 
 func TestWhatCannotStayReadableIsRefused(t *testing.T) {

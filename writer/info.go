@@ -1,11 +1,13 @@
 package writer
 
 import (
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/dataset"
 )
 
 // cardInfo keeps the dataset_info of a card true while a plan's batches are
@@ -15,6 +17,8 @@ type cardInfo struct {
 	p     *planner
 	plan  *Plan
 	index map[string]StagedFile // of the job, by path
+
+	configs []dataset.Config // those whose numbers the job changes
 
 	added   sums // files that this plan's batches have added so far
 	own     sums // all files of the job that are there
@@ -33,7 +37,7 @@ func (s *sums) add(f StagedFile) {
 }
 
 func newCardInfo(p *planner, plan *Plan) *cardInfo {
-	c := &cardInfo{p: p, plan: plan, index: map[string]StagedFile{}, left: map[string]bool{}}
+	c := &cardInfo{p: p, plan: plan, index: map[string]StagedFile{}, left: map[string]bool{}, configs: p.counted(plan)}
 	for i, path := range plan.Paths {
 		c.index[path] = p.Job.Files[i]
 		if there, ok := p.index[path]; ok && sameContent(there, p.Job.Files[i]) {
@@ -46,6 +50,26 @@ func newCardInfo(p *planner, plan *Plan) *cardInfo {
 		}
 	}
 	return c
+}
+
+// counted are the configs whose splits a plan changes. Where the caller names the files,
+// they are those that read one which comes or goes.
+func (p *planner) counted(plan *Plan) []dataset.Config {
+	if p.Job.Naming == NamingDataset {
+		return []dataset.Config{{Name: p.slot.config, Default: p.slot.isDefault}}
+	}
+	changed := setOf(append(p.leaving(plan), plan.Paths...))
+	reads := func(c dataset.Config) bool {
+		return slices.ContainsFunc(c.Splits, func(s dataset.Split) bool {
+			return slices.ContainsFunc(s.Files, func(f source.File) bool { return changed[f.Path] })
+		})
+	}
+	configs := slices.Clone(p.before.Configs)
+	after, err := resolve(tree{files: p.State.Files, readme: p.State.Readme}.after(p.State.At, plan.Batches).files, p.State.Readme, p.State.HuggingfaceYAML)
+	if err == nil { // else the plan is refused
+		configs = append(configs, after.Configs...)
+	}
+	return slices.DeleteFunc(configs, func(c dataset.Config) bool { return !reads(c) })
 }
 
 // after returns readme as it must be after one more batch.
@@ -90,8 +114,13 @@ func (c *cardInfo) rewrite(readme []byte) ([]byte, error) {
 		return nil, err
 	}
 	info := card.get("dataset_info")
-	entry := c.entry(info)
-	if entry == nil || !c.update(entry) {
+	changed := false
+	for _, config := range c.configs {
+		if entry := entryFor(info, config); entry != nil && c.update(entry) {
+			changed = true
+		}
+	}
+	if !changed {
 		return readme, nil
 	}
 	if err := card.set("dataset_info", info); err != nil {
@@ -100,8 +129,8 @@ func (c *cardInfo) rewrite(readme []byte) ([]byte, error) {
 	return card.bytes(), nil
 }
 
-// entry finds the target config's part of dataset_info.
-func (c *cardInfo) entry(info *yaml.Node) *yaml.Node {
+// entryFor finds a config's part of dataset_info.
+func entryFor(info *yaml.Node, config dataset.Config) *yaml.Node {
 	if info == nil {
 		return nil
 	}
@@ -109,27 +138,14 @@ func (c *cardInfo) entry(info *yaml.Node) *yaml.Node {
 	if info.Kind == yaml.MappingNode {
 		items = []*yaml.Node{info}
 	}
-	name, isDefault := c.p.slot.config, c.p.slot.isDefault
-	if c.p.Job.Naming != NamingDataset {
-		name, isDefault = c.defaultConfig(), true
-	}
 	for _, item := range items {
 		item = deref(item)
 		n := lookup(item, "config_name")
-		if n != nil && n.Value == name || n == nil && (name == "default" || isDefault) {
+		if n != nil && n.Value == config.Name || n == nil && (config.Name == "default" || config.Default) {
 			return item
 		}
 	}
 	return nil
-}
-
-func (c *cardInfo) defaultConfig() string {
-	for _, config := range c.p.before.Configs {
-		if config.Default {
-			return config.Name
-		}
-	}
-	return "default"
 }
 
 // update makes the entry true and reports whether it changed anything.
@@ -223,8 +239,7 @@ func hasFeatures(s *State, config string, isDefault bool) bool {
 	if err != nil || s.Readme == nil {
 		return false
 	}
-	c := cardInfo{p: &planner{PlanInput: PlanInput{State: s, Job: Job{Naming: NamingDataset}}, slot: slot{config: config, isDefault: isDefault}}}
-	return lookup(c.entry(card.get("dataset_info")), "features") != nil
+	return lookup(entryFor(card.get("dataset_info"), dataset.Config{Name: config, Default: isDefault}), "features") != nil
 }
 
 // firstFile is a file of a split whose schema stands for the split's.

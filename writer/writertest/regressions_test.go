@@ -62,6 +62,7 @@ var regressions = []regression{
 	{"naming file with two partitions left the rows of the last one in a folder, and said that all were written", "the first naming", "review", "TestOneFileIsOnePartition"},
 	{"rows that were staged without a base were appended beside others of other columns", "the first append", "review", "TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit"},
 	{"in a card with a line separator inside of a text another key's lines were replaced", "the first card", "review", "TestSettingAKeyReplacesItsLinesOnly"},
+	{"parts that were written into a config's folder left its counts in the card, with which the reference library refuses to load it, and took away the default's", "the first dataset_info", "review", "TestTheNumbersOfEveryConfigThatAFileOfItsOwnNameChangesAreRemoved"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
