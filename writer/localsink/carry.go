@@ -25,11 +25,19 @@ func (f *folder) carryOut(ctx context.Context, in intent) (head string, err erro
 	case err == nil:
 		f.clean(ctx, in)
 		return head, nil
-	case in.OneWay:
+	case in.OneWay && f.begun(in):
 		return "", err
 	}
 	f.sink.log.WarnContext(ctx, "taking back a commit that failed half-way", "job", in.Job, "error", err)
 	return "", errors.Join(err, f.takeBack(in))
+}
+
+// begun reports whether a file of a commit is in its place, or one that it deletes is
+// gone. As long as none is, also a commit that keeps nothing can be taken back.
+func (f *folder) begun(in intent) bool {
+	dir := path.Join(area, in.Job)
+	return slices.ContainsFunc(in.Moves, func(m move) bool { return !f.root.has(path.Join(dir, m.From)) }) ||
+		slices.ContainsFunc(in.Deletes, func(d string) bool { return !f.root.has(d) })
 }
 
 // forward goes through the steps of a commit. None of them takes room, but what a
@@ -211,7 +219,7 @@ func (f *folder) settle(ctx context.Context, in intent) error {
 	case f.isAnswered(in.Job):
 		f.clean(ctx, in)
 		return nil
-	case !in.OneWay && !f.root.has(path.Join(dir, forwardName)):
+	case !f.root.has(path.Join(dir, forwardName)) && !(in.OneWay && f.begun(in)):
 		return f.takeBack(in)
 	}
 	f.sink.log.InfoContext(ctx, "finishing the commit of a process that died", "job", in.Job)

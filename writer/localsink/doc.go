@@ -28,8 +28,8 @@
 // before, and the same commit can be tried again.
 //
 // That needs the hard links. On a file system without them, a commit that replaces or
-// deletes something cannot be taken back: if it fails, readers are answered busy until
-// whoever takes the lock next has carried it out.
+// deletes something cannot be taken back once a file is in place or gone: if it fails,
+// readers are answered busy until whoever takes the lock next has carried it out.
 //
 // Renames are one after the other: another program that lists the folder
 // meanwhile sees some of them. A folder on a filesystem without working locks is

@@ -352,6 +352,36 @@ func TestWhereNothingCanBeKeptACommitIsCarriedOutByTheNextOne(t *testing.T) {
 	}
 }
 
+// TestACommitThatCannotBeginIsTakenBackAlsoWhereNothingCanBeKept: in a folder of another
+// file system, or of somebody else, no file has a second name, and none can be moved there.
+func TestACommitThatCannotBeginIsTakenBackAlsoWhereNothingCanBeKept(t *testing.T) {
+	for errno, want := range map[syscall.Errno]source.Kind{syscall.EXDEV: source.KindUnsupported, syscall.EACCES: source.KindDenied} {
+		b := newBench(t)
+		request := b.staged(shapes()[0])
+		old, err := b.seen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.step = func(step string) error {
+			intended := slices.ContainsFunc(b.below(), func(p string) bool { return filepath.Base(p) == intentName })
+			if step == stepLink || step == stepRename && intended {
+				return &os.LinkError{Op: step, Err: errno}
+			}
+			return nil
+		}
+		if _, err := b.commit(request); source.KindOf(err) != want {
+			t.Errorf("%s: the commit ended with %v", errno, err)
+		}
+		if now, err := b.seen(); err != nil || now != old {
+			t.Errorf("%s: %v, readers see\n%.300s", errno, err, now)
+		}
+		b.step = nil
+		if result, err := b.commit(request); err != nil || result.Rows != 2 {
+			t.Errorf("%s: again: %+v, %v", errno, result, err)
+		}
+	}
+}
+
 // oneRow is a batch of one number.
 type oneRow struct {
 	value int64

@@ -267,6 +267,8 @@ func (s *Sink) wrap(op string, err error) error {
 		e.Kind, e.Msg = source.KindBusy, "the disk is full"
 	case errors.Is(err, syscall.EFBIG):
 		e.Kind, e.Msg = source.KindLimit, "the disk takes no file of that size"
+	case errors.Is(err, syscall.EXDEV):
+		e.Kind, e.Msg = source.KindUnsupported, "a folder in it is on another filesystem, so that files cannot be moved there at once"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Kind = source.KindNotFound
 	}

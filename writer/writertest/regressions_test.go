@@ -63,6 +63,7 @@ var regressions = []regression{
 	{"rows that were staged without a base were appended beside others of other columns", "the first append", "review", "TestAnAppendThatWasStagedWithoutItsBaseIsComparedAtTheCommit"},
 	{"in a card with a line separator inside of a text another key's lines were replaced", "the first card", "review", "TestSettingAKeyReplacesItsLinesOnly"},
 	{"parts that were written into a config's folder left its counts in the card, with which the reference library refuses to load it, and took away the default's", "the first dataset_info", "review", "TestTheNumbersOfEveryConfigThatAFileOfItsOwnNameChangesAreRemoved"},
+	{"an overwrite in a folder that nothing can be moved to, without hard links, kept its readers out for ever", "the commits that are taken back", "review", "TestACommitThatCannotBeginIsTakenBackAlsoWhereNothingCanBeKept"},
 }
 
 // TestEveryRegressionIsTestedFor: a test that is renamed takes its line along.
