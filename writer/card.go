@@ -101,11 +101,12 @@ func (c *card) set(key string, value *yaml.Node) error {
 	from, to := len(lines), len(lines)
 	if at >= 0 {
 		from = c.root.Content[at].Line - 1
+		belongs := func(line string) bool { return strings.TrimSpace(line) == "" || line[0] == '#' }
 		if at+2 < len(c.root.Content) {
-			to = c.root.Content[at+2].Line - 1
-			for to > from+1 && isComment(lines[to-1]) {
-				to-- // belongs to the next key
-			}
+			to, belongs = c.root.Content[at+2].Line-1, isComment
+		}
+		for to > from+1 && belongs(lines[to-1]) {
+			to-- // to the next key, or to none
 		}
 	}
 	if from < 0 || to < from || to > len(lines) {

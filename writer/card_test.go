@@ -21,6 +21,8 @@ func TestSettingAKeyReplacesItsLinesOnly(t *testing.T) {
 		"no YAML":        {"# Title\n", "c", "---\nc: new\n---\n# Title\n"},
 		"flow style":     {"---\n{a: 1, b: 2}\n---\n", "a", "---\na: new\nb: 2\n---\n"},
 		"a BOM in front": {"\ufeff---\nlicense: mit\n---\n", "c", "\ufeff---\nlicense: mit\nc: new\n---\n"},
+		"a last comment": {"---\na: 1\nb:\n- x\n\n# the end\n---\n", "b", "---\na: 1\nb: new\n\n# the end\n---\n"},
+		"a last text":    {"---\na: 1\nb: |\n  x\n  # y\n---\n", "b", "---\na: 1\nb: new\n---\n"},
 		"odd line ends":  {"---\nname: \"x\u2028y\u0085z\"\r\na: 1\nb: 2\r\nc: 3\nd: 4\ne: 5\n---\n", "a", "---\nname: \"x\u2028y\u0085z\"\r\na: new\nb: 2\r\nc: 3\nd: 4\ne: 5\n---\n"},
 		"duplicate keys": {"---\na: 1\na: 2\n---\n", "a", "---\na: 1\na: new\n---\n"},
 	} {
