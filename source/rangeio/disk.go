@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hubflight/hubflight/source"
@@ -72,7 +73,7 @@ func (k cacheKey) dir() string {
 // Disk keeps ranges of files in a folder, which several processes may share.
 // Entries are never changed: they appear whole by a rename, and are removed when
 // they turn out to be damaged, foreign, or the ones used longest ago when the
-// folder is over its size. A cache that does not work is a slow one, never an
+// folder is over its size or its file system full. A cache that does not work is a slow one, never an
 // error. It is safe for concurrent use and starts no goroutine.
 type Disk struct {
 	root *os.Root
@@ -117,7 +118,7 @@ func OpenDisk(dir string, maxBytes int64, log *slog.Logger) (*Disk, error) {
 	if err != nil {
 		return fail(errors.Join(err, root.Close()))
 	}
-	d.look()
+	d.look(false)
 	return d, nil
 }
 
@@ -290,6 +291,9 @@ func (d *Disk) put(k cacheKey, off int64, p []byte) {
 		d.mu.Lock()
 		d.pause = time.Now().Add(retryWrites)
 		d.mu.Unlock()
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			d.look(true)
+		}
 		return
 	}
 	if err == nil {
@@ -342,7 +346,7 @@ func (d *Disk) grown(n int64) {
 	due := d.used > d.max || d.written > d.max/16
 	d.mu.Unlock()
 	if due {
-		d.look()
+		d.look(false)
 	}
 }
 
@@ -353,17 +357,22 @@ type entryOnDisk struct {
 }
 
 // look counts what is in the folder and removes what is too much: entries used
-// longest ago first, down to nine tenths.
-func (d *Disk) look() {
+// longest ago first, down to nine tenths, and of what is there if the file system is
+// full, which others need as well.
+func (d *Disk) look(full bool) {
 	if !d.evict.TryLock() {
 		return // somebody is at it
 	}
 	defer d.evict.Unlock()
 	entries, total := d.walk()
-	if total > d.max {
+	most := d.max
+	if full {
+		most = min(most, total)
+	}
+	if total > d.max || full {
 		slices.SortFunc(entries, func(a, b entryOnDisk) int { return a.used.Compare(b.used) })
 		for _, e := range entries {
-			if total <= d.max/10*9 {
+			if total <= most/10*9 {
 				break
 			}
 			d.remove(e.name)
