@@ -59,7 +59,7 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 	}
 	closers = append(closers, roots.Close)
 
-	ranges, closeCache, err := newRanges(cfg, log)
+	ranges, closeCache, err := newRanges(cfg, hubClient.Endpoint(), log)
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -112,10 +112,10 @@ func newHubClient(cfg config.Config, log *slog.Logger) (*hub.Client, error) {
 
 // newRanges makes what all streams share in fetching from the Hub: the budget, and
 // the cache on disk if one is configured.
-func newRanges(cfg config.Config, log *slog.Logger) (*rangeio.Scheduler, func() error, error) {
+func newRanges(cfg config.Config, endpoint string, log *slog.Logger) (*rangeio.Scheduler, func() error, error) {
 	o := rangeio.SchedulerOptions{
 		Gap: int64(cfg.Scan.RangeGap), Max: int64(cfg.Scan.RangeMax),
-		InFlight: cfg.Scan.RangeParallel, Ahead: int64(cfg.Scan.PrefetchBytes),
+		InFlight: cfg.Scan.RangeParallel, Ahead: int64(cfg.Scan.PrefetchBytes), Origin: endpoint,
 	}
 	closeCache := func() error { return nil }
 	if cfg.Cache.Dir != "" {

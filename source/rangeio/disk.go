@@ -1,6 +1,7 @@
 package rangeio
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -22,10 +23,10 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-// An entry is a file <two hex digits>/<oid>/<offset>-<length>, offset and length
-// in hex. It begins with a header of
+// An entry is a file <two hex digits>/<key>/<offset>-<length>, all in hex, the key
+// being a cacheKey. It begins with a header of
 //
-//	magic "HFRANGE1" | oid, 32 bytes | offset u64 | length u64 | CRC-32C of each
+//	magic "HFRANGE1" | key, 32 bytes | offset u64 | length u64 | CRC-32C of each
 //	64 KiB of the data, u32 each | CRC-32C of all that comes before it, u32
 //
 // and ends with the data. Numbers are little-endian.
@@ -46,21 +47,24 @@ const (
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	entryName  = regexp.MustCompile(`^([0-9a-f]{1,16})-([0-9a-f]{1,16})$`)
-	oidName    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyName    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// cacheKey is the sha256 of a whole file's content.
+// cacheKey stands for a whole file's content: its sha256, as one origin says.
 type cacheKey [32]byte
 
 // keyOf returns the key of a file, zero for one that is not cached: git's blob
 // ids are no match for somebody who wants two files to share one.
-func keyOf(f source.File) cacheKey {
+func keyOf(origin string, f source.File) cacheKey {
 	var k cacheKey
 	if len(f.OID) != 2*len(k) || f.OID != strings.ToLower(f.OID) {
 		return cacheKey{}
 	}
 	if _, err := hex.Decode(k[:], []byte(f.OID)); err != nil {
 		return cacheKey{}
+	}
+	if origin != "" {
+		k = sha256.Sum256(append([]byte(origin+"\x00"), k[:]...))
 	}
 	return k
 }
@@ -400,7 +404,7 @@ func (d *Disk) walk() (entries []entryOnDisk, total int64) {
 		}
 		base := filepath.Base(name)
 		_, ours := parseName(base)
-		if ours = ours && oidName.MatchString(filepath.Base(filepath.Dir(name))); !ours && time.Since(info.ModTime()) > staleTemp {
+		if ours = ours && keyName.MatchString(filepath.Base(filepath.Dir(name))); !ours && time.Since(info.ModTime()) > staleTemp {
 			d.remove(name)
 			return nil
 		}

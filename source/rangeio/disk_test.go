@@ -128,6 +128,29 @@ func TestNothingCachedIsServedUnconfirmed(t *testing.T) {
 	}
 }
 
+// Parts of a file cannot be compared with the id of the whole: that they belong to it
+// is the word of who gave them.
+func TestWhatAnotherOriginGaveForAContentIsNotServed(t *testing.T) {
+	dir := t.TempDir()
+	honest, other := newOrigin(10_000), newOrigin(10_000)
+	for i := range other.content {
+		other.content[i] ^= 0x55
+	}
+	whole := rangeio.Range{Off: 0, Len: 10_000}
+	for name, o := range map[string]*origin{"https://other.example": other, "https://hub.example": honest} {
+		for range 2 {
+			s := scheduler(t, rangeio.SchedulerOptions{Disk: openDisk(t, dir, 1<<30), Origin: name})
+			r := rangeio.New(o, rangeio.Options{Scheduler: s, File: fileOf(1), MaxTail: -1, Confirm: func(context.Context) error { return nil }})
+			readRange(t, r, o, whole)
+			closeReader(t, r)
+			o.closed.Store(false)
+		}
+		if got := len(o.requests()); got != 1 {
+			t.Errorf("%s: %d requests", name, got)
+		}
+	}
+}
+
 func TestDamagedEntriesAreDroppedAndFetchedAgain(t *testing.T) {
 	o, other := newOrigin(300_000), newOrigin(300_000)
 	whole := rangeio.Range{Off: 0, Len: 150_000}

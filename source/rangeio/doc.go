@@ -20,9 +20,9 @@
 //     proportion to the file, and remembered.
 //
 // A Disk cache, if there is one, is asked before the origin. It is keyed by the
-// content's sha256, so whoever opens a Reader with a cache must say how to confirm
-// that the caller may still read that content: Options.Confirm runs before
-// anything cached is served.
+// content's sha256 and by the origin whose word that is, so whoever opens a Reader
+// with a cache must say how to confirm that the caller may still read that content:
+// Options.Confirm runs before anything cached is served.
 //
 // Invariants: bytes are those of the Reader below or bytes that it gave earlier
 // for the same content, verified by checksum; memory ahead of the reads is

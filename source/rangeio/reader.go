@@ -81,7 +81,7 @@ func New(r source.Reader, o Options) *Reader {
 	}
 	out := &Reader{below: r, maxTail: max(o.MaxTail, 0), scheduler: o.Scheduler, confirmed: make(chan struct{}, 1)}
 	if o.Scheduler != nil && o.Scheduler.disk != nil && o.Confirm != nil && !o.File.At.Local {
-		out.cached, out.confirm = keyOf(o.File), o.Confirm
+		out.cached, out.confirm = keyOf(o.Scheduler.origin, o.File), o.Confirm
 	}
 	return out
 }

@@ -61,6 +61,9 @@ type SchedulerOptions struct {
 	Ahead int64
 	// Disk keeps blocks beyond the life of a Reader; nil for none.
 	Disk *Disk
+	// Origin names who says what a file's content is, for a Disk that is shared with
+	// others: what another origin gave for the same content id is not served.
+	Origin string
 }
 
 // Validate refuses what cannot work.
@@ -80,6 +83,7 @@ type Scheduler struct {
 	inFlight int
 	ahead    int64
 	disk     *Disk
+	origin   string
 	buffers  sync.Pool // of *[]byte with max bytes
 
 	mu      sync.Mutex
@@ -94,7 +98,7 @@ func NewScheduler(o SchedulerOptions) (*Scheduler, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Scheduler{gapMax: o.Gap, fixed: o.FixedGap, max: o.Max, inFlight: o.InFlight, ahead: o.Ahead, disk: o.Disk}
+	s := &Scheduler{gapMax: o.Gap, fixed: o.FixedGap, max: o.Max, inFlight: o.InFlight, ahead: o.Ahead, disk: o.Disk, origin: o.Origin}
 	if s.gapMax == 0 {
 		s.gapMax = defaultGap
 	}
