@@ -229,6 +229,28 @@ func TestHintsRestoreWhatParquetCannotSay(t *testing.T) {
 	}
 }
 
+// A repeated group that is not annotated is a list, and none of its structs is null:
+// what protobuf writers make.
+func TestARepeatedGroupIsAListOfStructsThatAreThere(t *testing.T) {
+	fields := schema.FieldList{schema.NewInt32Node("x", parquet.Repetitions.Optional, -1)}
+	many, err := schema.NewGroupNode("many", parquet.Repetitions.Repeated, fields, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := schema.NewGroupNode("root", parquet.Repetitions.Required, schema.FieldList{many}, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if err := file.NewParquetWriter(&buf, root).Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := arrow.Field{Name: "many", Type: arrow.ListOfField(arrow.Field{Name: "many", Type: arrow.StructOf(field("x", arrow.PrimitiveTypes.Int32))})}
+	if got := footer(t, buf.Bytes()).Schema().Field(0); !got.Equal(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // int96File has a column of row numbers and one of INT96 timestamps.
 func int96File(t *testing.T, micros []int64, valid []bool) []byte {
 	t.Helper()

@@ -97,6 +97,9 @@ func (ft *Footer) buildNode(sf *pqarrow.SchemaField, h hint) *node {
 			h.children = nil
 		}
 		item := ft.buildNode(&sf.Children[0], child(0))
+		if sf.Children[0].LevelInfo.DefLevel == sf.LevelInfo.DefLevel {
+			item.field.Nullable = false // the library calls the struct of a repeated group nullable
+		}
 		n.children, n.repeated = []*node{item}, true
 		switch {
 		case h.kind == kindLargeList:
