@@ -2,6 +2,7 @@ package scan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -100,7 +101,31 @@ func (c converter) structChild(d arrow.ArrayData, have, meant *arrow.StructType,
 		child = array.NewSliceData(child, 0, int64(d.Len()))
 		defer child.Release()
 	}
-	return c.convert(child, native.Type, f.Type, path)
+	if !hasRoom(f.Type) || d.NullN() == 0 || child.NullN() > 0 || child.Offset() != 0 {
+		return c.convert(child, native.Type, f.Type, path)
+	}
+	// A child that is never null is nothing where its struct is null.
+	child = withValidity(child, d.Buffers()[0], d.NullN())
+	defer child.Release()
+	out, err := c.convert(child, native.Type, f.Type, path)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Release()
+	return withValidity(out, nil, 0), nil
+}
+
+// hasRoom reports whether a type is or may hold a fixed-size list, which takes room in
+// null structs, too.
+func hasRoom(t arrow.DataType) bool {
+	return t.ID() == arrow.FIXED_SIZE_LIST || t.ID() == arrow.STRUCT
+}
+
+// withValidity shares d's values with other nulls.
+func withValidity(d arrow.ArrayData, validity *memory.Buffer, nulls int) arrow.ArrayData {
+	bufs := slices.Clone(d.Buffers())
+	bufs[0] = validity
+	return array.NewData(d.DataType(), d.Len(), bufs, d.Children(), nulls, d.Offset())
 }
 
 func (c converter) maps(d arrow.ArrayData, native, want arrow.DataType, path string) (arrow.ArrayData, error) {

@@ -324,6 +324,30 @@ func TestAStructOfWhichAFileHasOnlyAMapIsNullWhereItIsThere(t *testing.T) {
 	}
 }
 
+func TestAFixedSizeListThatIsNeverNullHasRoomInANullStruct(t *testing.T) {
+	within := func(pair arrow.DataType) *arrow.Schema {
+		inner := arrow.Field{Name: "inner", Type: arrow.StructOf(arrow.Field{Name: "pair", Type: pair})}
+		return arrow.NewSchema([]arrow.Field{field("st", arrow.StructOf(inner))}, nil)
+	}
+	// The file has lists of two: no writer takes the fixed-size ones.
+	batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, within(arrow.ListOf(arrow.PrimitiveTypes.Int8)), strings.NewReader(
+		`[{"st":null},{"st":{"inner":{"pair":[1,2]}}},{"st":null},{"st":{"inner":{"pair":[3,null]}}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer batch.Release()
+	got := mustRead(t, write(t, batch, 4), Task{Out: within(arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int8)), Limit: -1})
+	for row, want := range []string{array.NullValueStr, `{"inner":{"pair":[1,2]}}`, array.NullValueStr, `{"inner":{"pair":[3,null]}}`} {
+		if have := got.Column(0).ValueStr(row); have != want {
+			t.Errorf("row %d: %s, want %s", row, have, want)
+		}
+	}
+	inner := got.Column(0).(*array.Struct).Field(0).(*array.Struct)
+	if inner.NullN() != 0 || inner.Field(0).NullN() != 0 {
+		t.Errorf("%d and %d nulls where there can be none", inner.NullN(), inner.Field(0).NullN())
+	}
+}
+
 func TestColumnsThatAFileLacksCountInAStepAndInWhatAStreamHolds(t *testing.T) {
 	const columns, rowsOfIt = 4000, 20_000
 	data := write(t, flatBatch(rowsOfIt), rowsOfIt)
