@@ -29,6 +29,7 @@ import hubflight
 from conftest import READER, WRITER
 from flightserver import FlightServer
 from hubflight import Client
+from hubflight.reading import Stop
 from seeds import CHAT_FILES, FLIGHT_FILES
 
 if TYPE_CHECKING:
@@ -643,6 +644,56 @@ def test_a_write_may_wait_longer_for_its_rows_than_the_server_does(
     client = hubflight.connect(impatient.url if how == "tcp" else f"grpc+unix://{tmp_path}/s")
     assert client.write(slowly(), tmp_path / "set").rows == 60_000
     same(client.dataset(tmp_path / "set").to_table(), table)
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[FlightServer]:
+    """A server of the test's own that has one stream, and an empty folder."""
+    (tmp_path / "set").mkdir()
+    (tmp_path / "server").mkdir()
+    flags = ("--local.roots", str(tmp_path), "--server.max_streams", "1")
+    server = FlightServer(tmp_path / "server", *flags).start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("trouble", ["away", "busy"])
+def test_a_server_that_is_not_ready_when_the_rows_come_is_waited_for(
+    narrow: FlightServer, tmp_path: Path, trouble: str
+) -> None:
+    """Also with rows that cannot be made again, as in the tasks of Spark."""
+    client = hubflight.connect(narrow.url)
+    (tmp_path / "long/data").mkdir(parents=True)
+    pq.write_table(pa.table({"text": ["x" * 2000] * 30_000}), tmp_path / "long/data/train.parquet")
+    (part,) = client.dataset(tmp_path / "long").plan().partitions
+    stop = Stop()
+    held = hubflight.read_partition(client.server, part, stop=stop)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        if trouble == "away":
+            narrow.stop(signal.SIGKILL)
+        else:
+            next(held)
+        back = threading.Timer(1.5, narrow.start if trouble == "away" else stop.give)
+        back.start()
+        for number in range(3):
+            yield pa.record_batch({"i": range(number * 1000, number * 1000 + 1000)})
+        back.join()
+
+    batch = pa.schema([("i", pa.int64())])
+    assert client.write(pa.RecordBatchReader.from_batches(batch, rows()), tmp_path / "set").rows == 3000
+    assert client.dataset(tmp_path / "set").to_table()["i"].to_pylist() == list(range(3000))
+
+
+def test_rows_that_fail_in_the_making_are_not_taken_for_all_there_are(narrow: FlightServer, tmp_path: Path) -> None:
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"i": range(1000)})
+        raise hubflight.ServerBusy("[busy] of another server")
+
+    client = hubflight.connect(narrow.url)
+    with pytest.raises(hubflight.ServerBusy, match="of another server"):
+        client.write(pa.RecordBatchReader.from_batches(pa.schema([("i", pa.int64())]), rows()), tmp_path / "set")
+    assert not list((tmp_path / "set").glob("**/*.parquet"))
 
 
 def test_closing_a_stream_stops_the_server(large: Any) -> None:

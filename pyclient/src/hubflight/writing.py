@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +21,7 @@ import pyarrow as pa
 
 from hubflight import sharedmem
 from hubflight.casting import Caster, plain_schema
-from hubflight.connection import Connection, Server
+from hubflight.connection import PATIENT, Connection, Server
 from hubflight.errors import CommitStateUnknown, HubflightError, LimitExceeded, ServerUnreachable, from_text
 from hubflight.interrupts import Aside
 from hubflight.options import WriteOptions
@@ -29,6 +31,7 @@ __all__ = ["Job", "StagedFile", "WriteResult", "slices"]
 StagedFile = dict[str, Any]
 
 BATCH_BYTES = 2 << 20  # a message of this size passes every receive limit
+KEPT_BYTES = 8 << 20  # of batches that were sent, for another attempt
 ROW_BYTES = 60 << 20  # below the server's message limit of 64 MiB
 ALIVE_SECONDS = 30.0  # a quarter of the server's patience with a client that sends nothing
 COMMIT_DEADLINE = 2 * 60 * 60.0 + 300  # the server's own write.commit_deadline, and a little
@@ -146,11 +149,23 @@ class Job:
         the server: for processes that are ended otherwise.
         """
         schema = self.schema()
-        rows = _cast(batches, schema)
-        first = next(rows, None)
+        rows = _Again(_cast(batches, schema))
+        these = iter(rows)
+        first = next(these, None)
         if first is None:
             return []
-        return self._put(schema, _chain(first, rows), partition, attempt, sent, interruptible)
+        these = itertools.chain([first], these)
+        since, failures = 0.0, 0
+        while True:
+            try:
+                return self._put(schema, these, partition, attempt, sent, interruptible)
+            except HubflightError as error:
+                since = since if failures else time.monotonic()
+                pause = PATIENT.wait(error, failures, since) if rows.again else None
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            these, failures = iter(rows), failures + 1
 
     def stage_empty(self) -> list[StagedFile]:
         """Stages one file that has the schema and no rows: what an overwrite of zero rows leaves."""
@@ -272,9 +287,31 @@ def _cast(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.R
         yield from caster.pieces(batch, BATCH_BYTES)
 
 
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
+class _Again:
+    """Batches that can be iterated once more as long as few have been taken: a server that is busy, or away for a
+    moment, says so at the beginning, and whoever made the batches cannot make them again.
+
+    `again` is whether they can. If it was them who failed, they cannot.
+    """
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._rest, self._kept, self._bytes = batches, list[pa.RecordBatch](), 0
+        self.again = True
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        yield from tuple(self._kept)
+        while True:
+            again, self.again = self.again, False
+            batch = next(self._rest, None)
+            self._bytes += 0 if batch is None else batch.nbytes
+            self.again = again and self._bytes <= KEPT_BYTES
+            if batch is None:
+                return
+            if self.again:
+                self._kept.append(batch)
+            else:
+                self._kept.clear()
+            yield batch
 
 
 class _Answers:
