@@ -146,6 +146,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		{"what has to be paid for", 402, "", "storage limit reached", false, source.KindDenied, "storage limit reached"},
 		{"what is forbidden by law", 451, "", "not where you are", false, source.KindDenied, "not where you are"},
 		{"a bad request", 400, "", "nonsense", false, source.KindInvalid, "nonsense"},
+		{"what is too large", 413, "", "too many files", false, source.KindLimit, "too many files"},
 		{"a quota", 429, "", "slow down", false, source.KindBusy, "retry after"},
 		{"a broken hub", 500, "", "", false, source.KindUpstream, "status 500"},
 		{"a teapot", 418, "", "", false, source.KindUpstream, "status 418"},

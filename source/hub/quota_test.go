@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -111,6 +112,53 @@ func TestAShortQuotaIsWaitedForOnceByAll(t *testing.T) {
 	}
 	if n := l.usedUp.Load(); n > 8 {
 		t.Errorf("%d requests for four answers", n)
+	}
+}
+
+func TestWhatIsAskedAheadWaitsForNoQuota(t *testing.T) {
+	l := newLimited(t, "RateLimit", `"pages";r=0;t=1`, 429)
+	d := impatientClient(t, l.URL).Dataset(repo, source.NewHubToken("used-up"))
+	for range 2 {
+		if _, err := d.Blob(t.Context(), "", "README.md"); source.KindOf(err) != source.KindBusy {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := l.usedUp.Load(); n != 1 {
+		t.Errorf("the Hub was asked %d times", n)
+	}
+}
+
+// Who has nobody to wait for is told at once, and what the Hub has said.
+func TestAWaitThatGoesBeyondTheTimeIsNotBegun(t *testing.T) {
+	for name, c := range map[string]struct{ elapsed, deadline time.Duration }{
+		"the caller's":     {time.Hour, 30 * time.Second},
+		"that of attempts": {30 * time.Second, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			w := newWitness(t, func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			client, err := hub.New(hub.Options{Endpoint: w.URL, Retry: hub.RetryOptions{Elapsed: c.elapsed}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+			defer cancel()
+			began := time.Now()
+			_, err = client.Dataset(repo, source.HubToken{}).Info(ctx, "")
+			var e *source.Error
+			if !errors.As(err, &e) || e.Kind != source.KindUpstream || e.RetryAfter != 61*time.Second {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(began); took > 25*time.Second || asked.Load() != 1 {
+				t.Errorf("%d requests in %s", asked.Load(), took)
+			}
+		})
 	}
 }
 

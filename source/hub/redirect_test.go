@@ -1,14 +1,17 @@
 package hub_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/source/hub"
 )
 
 // witness is a server that notes which requests carried a token.
@@ -151,5 +154,58 @@ func TestAnAPICallIsNotFollowedToAnotherServer(t *testing.T) {
 	_, err := client(t, h.URL).Dataset(repo, source.NewHubToken(token)).Resolve(t.Context(), "main")
 	if source.KindOf(err) != source.KindUnsupported || elsewhere.with+elsewhere.naked > 0 {
 		t.Fatalf("got %v, and %d requests elsewhere", err, elsewhere.with+elsewhere.naked)
+	}
+}
+
+// Elsewhere such an answer makes a GET of the request, which would lose what is to be committed.
+func TestACommitIsNotFollowedWhereItsBodyWouldBeLost(t *testing.T) {
+	followed := 0
+	h := newWitness(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/elsewhere" {
+			followed++
+		}
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	})
+	_, err := client(t, h.URL).Dataset(repo, source.NewHubToken(token)).Commit(t.Context(), "main", hub.Commit{Summary: "s", Deletes: []string{"x"}})
+	if err == nil || !strings.Contains(err.Error(), "would lose the request's body") || followed != 0 {
+		t.Errorf("got %v, and %d requests there", err, followed)
+	}
+}
+
+func TestStorageThatIsSlowKeepsNobodyFromTheHub(t *testing.T) {
+	reached, end := make(chan struct{}), make(chan struct{})
+	storage := newWitness(t, func(http.ResponseWriter, *http.Request) {
+		close(reached)
+		<-end
+	})
+	h := newWitness(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/resolve/") {
+			w.Header().Set("X-Repo-Commit", sha)
+			w.Header().Set("X-Linked-Etag", `"`+strings.Repeat("a", 64)+`"`)
+			http.Redirect(w, r, storage.URL+"/x", http.StatusFound)
+			return
+		}
+		fmt.Fprintf(w, `{"id":%q,"sha":%q}`, repo, sha)
+	})
+	c, err := hub.New(hub.Options{Endpoint: h.URL, Connections: 1, Retry: hub.RetryOptions{Attempts: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d := c.Dataset(repo, source.NewHubToken(token))
+	r, err := d.Open(t.Context(), source.File{At: source.Snapshot{Name: repo, Commit: sha}, Path: "x", Size: 10, OID: strings.Repeat("a", 64)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer close(end)
+	reading.Go(func() { _ = r.ReadAt(t.Context(), make([]byte, 10), 0) })
+	<-reached
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	if _, err := d.Info(ctx, ""); err != nil {
+		t.Error(err)
 	}
 }
