@@ -106,7 +106,9 @@ func catTo(ctx context.Context, cmd *cobra.Command, d *client.Dataset, c *client
 		}
 		out = file
 	}
-	err = copyRows(ctx, c, plan, out, format, newProgress(cmd, plan, output))
+	progress, drawn := newProgress(cmd, plan, output)
+	err = copyRows(ctx, c, plan, out, format, progress)
+	drawn()
 	return errors.Join(err, finish(err == nil))
 }
 
@@ -304,13 +306,15 @@ func cause(err error) error {
 }
 
 // newProgress draws a bar on a terminal while a file is written, and nothing
-// anywhere else.
-func newProgress(cmd *cobra.Command, plan *client.Plan, output string) func(rows int64) {
+// anywhere else. What is printed after drawn begins on a clear line: a bar by itself
+// goes away at the number of rows that was planned, which with filters is not known.
+func newProgress(cmd *cobra.Command, plan *client.Plan, output string) (draw func(rows int64), drawn func()) {
 	stderr, ok := cmd.ErrOrStderr().(*os.File)
 	if output == "" || !ok || !term.IsTerminal(int(stderr.Fd())) {
-		return func(int64) {}
+		return func(int64) {}, func() {}
 	}
 	bar := progressbar.NewOptions64(plan.Rows, progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(filepath.Base(output)),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-	return func(rows int64) { _ = bar.Add64(rows) } // a bar that cannot be drawn is no failure
+	// A bar that cannot be drawn is no failure.
+	return func(rows int64) { _ = bar.Add64(rows) }, func() { _ = bar.Clear() }
 }
