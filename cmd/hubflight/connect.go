@@ -133,7 +133,8 @@ func (f *clientFlags) hubToken(cmd *cobra.Command, location string) (source.HubT
 
 // startOwn starts a server inside this process.
 func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location string, err error) {
-	cfg, _, err := config.Load(cmd.Flags())
+	// Who may call, and from where, is for servers that others reach.
+	cfg, _, err := config.Load(cmd.Flags(), "server", "auth")
 	if err != nil {
 		return nil, "", &usageError{err}
 	}
@@ -142,8 +143,6 @@ func startOwn(ctx context.Context, cmd *cobra.Command) (stop func(), location st
 		return nil, "", source.AsError("start", err)
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // at worst an empty folder stays
-	// Who may call, and from where, is for servers that others reach.
-	cfg.Server, cfg.Auth = config.Default().Server, config.Default().Auth
 	cfg.Server.Address, cfg.Server.Unix = "", filepath.Join(dir, "s")
 	if cfg.Write.SpoolDir == "" {
 		cfg.Write.SpoolDir = filepath.Join(dir, "spool")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -90,8 +91,8 @@ type Setting struct {
 
 // Load reads the configuration: flags of fs that were set, the environment, the
 // file named by --config, the defaults. It validates the result; the returned
-// error lists every problem.
-func Load(fs *pflag.FlagSet) (Config, []Setting, error) {
+// error lists every problem. Sections that are named are left as they are by default.
+func Load(fs *pflag.FlagSet, without ...string) (Config, []Setting, error) {
 	v := viper.New()
 	file, _ := fs.GetString("config")
 	if file != "" {
@@ -110,6 +111,9 @@ func Load(fs *pflag.FlagSet) (Config, []Setting, error) {
 	var settings []Setting
 	var errs []error
 	for _, k := range keys() {
+		if section, _, _ := strings.Cut(k.name, "."); slices.Contains(without, section) {
+			continue
+		}
 		raw, from := lookup(v, fs, k)
 		field := reflect.ValueOf(&cfg).Elem().FieldByIndex(k.index)
 		if raw != nil {
