@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -59,6 +60,9 @@ too. A cell that is empty, NULL or null is null.`,
 }
 
 func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error {
+	if f.public && !f.create {
+		return &usageError{errors.New("--public needs --create-repo: a dataset that is there keeps its visibility")}
+	}
 	if err := writer.CheckMessage(f.message); err != nil {
 		return &usageError{err}
 	}
