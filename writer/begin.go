@@ -117,7 +117,7 @@ func givenSchema(text string) (*arrow.Schema, error) {
 	if text == "" {
 		return nil, nil
 	}
-	given, err := decodeSchema(text)
+	given, err := DecodeSchema(text)
 	if err != nil {
 		return nil, err
 	}

@@ -807,7 +807,7 @@ func TestAFixedSizeListKeepsItsTypeForArrowReaders(t *testing.T) {
 	if stored == nil {
 		t.Fatal("no ARROW:schema")
 	}
-	if s, err := decodeSchema(*stored); err != nil || typeText(s.Field(0).Type) != "list[2]<float32>" {
+	if s, err := DecodeSchema(*stored); err != nil || typeText(s.Field(0).Type) != "list[2]<float32>" {
 		t.Errorf("ARROW:schema says %v (%v)", s, err)
 	}
 }
@@ -898,12 +898,12 @@ func TestASchemaSurvivesBase64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := decodeSchema(text)
+	back, err := DecodeSchema(text)
 	if err != nil || !back.Equal(rec.Schema()) {
 		t.Errorf("got %v, %v", back, err)
 	}
 	for _, bad := range []string{"", "!", "AAAA", strings.Repeat("/", 400)} {
-		if _, err := decodeSchema(bad); source.KindOf(err) != source.KindInvalid {
+		if _, err := DecodeSchema(bad); source.KindOf(err) != source.KindInvalid {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -246,8 +246,8 @@ func EncodeSchema(s *arrow.Schema) (string, error) {
 	return base64.StdEncoding.EncodeToString(b.Bytes()), nil
 }
 
-// decodeSchema reads a base64 IPC schema message.
-func decodeSchema(text string) (*arrow.Schema, error) {
+// DecodeSchema reads what EncodeSchema has written, such as the Schema of a BeginResult.
+func DecodeSchema(text string) (*arrow.Schema, error) {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return nil, invalid("begin", "the schema is not base64")

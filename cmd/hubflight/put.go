@@ -39,7 +39,8 @@ The format follows from a file's name: .parquet, .arrow (a file or a stream), .c
 
 What a column of CSV files is, all of its cells in all of them decide: int64, double,
 bool, a date, a time, a timestamp, or else text, which numbers with leading zeros are
-too. A cell that is empty, NULL or null is null.`,
+too. A cell that is empty, NULL or null is null; a column of such cells only is what
+the dataset has there.`,
 		Example: `  hubflight put flights-*.csv demo/flights --create-repo
   hubflight put new.parquet demo/flights --split test --mode overwrite --dry-run`,
 		Args: cobra.MinimumNArgs(2),
@@ -86,7 +87,8 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 			return source.Errorf(source.KindInvalid, "put", "%s has other columns than %s: %s", in.name, inputs[0].name, how)
 		}
 	}
-	schema, err := writer.EncodeSchema(inputs[0].schema)
+	open := withoutValues(inputs)
+	schema, err := writer.EncodeSchema(untyped(inputs[0].schema, open))
 	if err != nil {
 		return err
 	}
@@ -120,6 +122,9 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size))
 			}
 			return nil
+		}
+		if err := leaveTypes(inputs, open, begun); err != nil {
+			return err
 		}
 		result, err := f.write(ctx, cmd, c, begin, begun, inputs)
 		if err != nil {

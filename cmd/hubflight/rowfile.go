@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -226,10 +227,34 @@ func (r *rowFile) reader(ctx context.Context, f *countedFile) (recordReader, err
 			return nil, err
 		}
 		return plain(ctx, rows, r.name)
-	case "csv":
-		return newCSVFile(f, r.schema, r.lengths.batch()), nil
 	}
-	return array.NewJSONReader(unmarked(f), r.schema, array.WithChunk(r.lengths.batch())), nil
+	// What has no type is read as text, which is all null.
+	fields := slices.Clone(r.schema.Fields())
+	for i := range fields {
+		if fields[i].Type.ID() == arrow.NULL {
+			fields[i].Type = arrow.BinaryTypes.String
+		}
+	}
+	typed := arrow.NewSchema(fields, nil)
+	if formatOf(r.name) == "csv" {
+		return withNulls(newCSVFile(f, typed, r.lengths.batch()), r.schema), nil
+	}
+	return withNulls(array.NewJSONReader(unmarked(f), typed, array.WithChunk(r.lengths.batch())), r.schema), nil
+}
+
+// withNulls are rows of which columns without values have no type.
+func withNulls(rows recordReader, schema *arrow.Schema) recordReader {
+	return &plainRows{recordReader: rows, schema: schema, convert: func(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+		columns := slices.Clone(rec.Columns())
+		for i, f := range schema.Fields() {
+			if f.Type.ID() == arrow.NULL {
+				nulls := array.NewNull(int(rec.NumRows()))
+				defer nulls.Release()
+				columns[i] = nulls
+			}
+		}
+		return array.NewRecordBatch(schema, columns, rec.NumRows()), nil
+	}}
 }
 
 // parquetFile reads the footer of a Parquet file.

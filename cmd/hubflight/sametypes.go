@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/hubflight/hubflight/source"
+	"github.com/hubflight/hubflight/writer"
 )
 
 // agree gives the CSV files of a job the types that hold the cells of all of them, and
@@ -58,6 +59,60 @@ func agreeJSON(inputs []*rowFile) error {
 	schema := all.schema()
 	for _, in := range inputs {
 		in.schema = schema
+	}
+	return nil
+}
+
+// withoutValues are the columns that no file of the job says a type of, because they are
+// text files and have only nulls there.
+func withoutValues(inputs []*rowFile) (names []string) {
+	for i, f := range inputs[0].schema.Fields() {
+		if !slices.ContainsFunc(inputs, func(in *rowFile) bool { return in.hasValues(i) }) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// hasValues reports whether a column has a value, or a type that the file says.
+func (r *rowFile) hasValues(column int) bool {
+	switch {
+	case r.cells != nil:
+		return r.cells[column].any
+	case r.values != nil:
+		return r.values.types[r.schema.Field(column).Name].kind != ""
+	}
+	return true
+}
+
+// untyped is a schema in which columns have no type.
+func untyped(s *arrow.Schema, columns []string) *arrow.Schema {
+	fields := slices.Clone(s.Fields())
+	for i := range fields {
+		if slices.Contains(columns, fields[i].Name) {
+			fields[i].Type = arrow.Null
+		}
+	}
+	meta := s.Metadata()
+	return arrow.NewSchema(fields, &meta)
+}
+
+// leaveTypes leaves the types of columns without values to the dataset that the rows are
+// added to. Where that has none, they stay text.
+func leaveTypes(inputs []*rowFile, columns []string, begun writer.BeginResult) error {
+	if len(columns) == 0 {
+		return nil
+	}
+	has, err := writer.DecodeSchema(begun.Schema)
+	if err != nil {
+		return err
+	}
+	columns = slices.DeleteFunc(columns, func(name string) bool {
+		at := has.FieldIndices(name)
+		return len(at) == 0 || has.Field(at[0]).Type.ID() == arrow.NULL
+	})
+	for _, in := range inputs {
+		in.schema = untyped(in.schema, columns)
 	}
 	return nil
 }
