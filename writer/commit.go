@@ -2,7 +2,9 @@ package writer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -156,6 +158,9 @@ func (w *Writer) Write(ctx context.Context, token source.HubToken, r WriteReques
 		return CommitResult{}, err
 	}
 	if begun.Skip {
+		if err := passOver(ctx, in); err != nil {
+			return CommitResult{}, err
+		}
 		return CommitResult{Type: "result", V: Version, Head: begun.Base, Commits: []string{}, Already: false, Atomic: true, Resolves: true, Hint: begun.Reason}, nil
 	}
 	staged, err := w.Stage(ctx, token, r.stage(begun), in, progress)
@@ -163,6 +168,21 @@ func (w *Writer) Write(ctx context.Context, token source.HubToken, r WriteReques
 		return CommitResult{}, err
 	}
 	return w.Commit(ctx, token, r.commit(begun, staged.Files), report)
+}
+
+// passOver takes rows that are not wanted: a client that sends all of them before it reads
+// would otherwise find its stream closed, and not the answer.
+func passOver(ctx context.Context, in Batches) error {
+	for {
+		rec, err := in.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec.Release()
+	}
 }
 
 // PlanJob is NewPlan with what it needs from files: whether the rows that a job is

@@ -319,3 +319,16 @@ func TestOneStreamCanBeAWholeJob(t *testing.T) {
 	}
 	equal(t, "rows", r.read("main", "", ""), from(0, 10))
 }
+
+// TestAStreamWhoseRowsAreNotWantedIsReadToItsEnd: a client may send all of them before it
+// asks for the answer.
+func TestAStreamWhoseRowsAreNotWantedIsReadToItsEnd(t *testing.T) {
+	r := newRig(t, oldData(t))
+	head, in := r.head(), rows(from(20, 10)...)
+	result, err := r.w.Write(t.Context(), r.token, writer.WriteRequest{V: 1, Op: "write", Job: "0190b5a0-0000-7000-8000-000000000001",
+		Dataset: repo, Mode: writer.ModeIgnore}, in, nil, nil)
+	if err != nil || result.Rows != 0 || result.Hint == "" || len(in.recs) != 0 {
+		t.Errorf("got %+v, %v, and %d batches are left", result, err, len(in.recs))
+	}
+	equal(t, "head", r.head(), head)
+}
