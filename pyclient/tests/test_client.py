@@ -29,6 +29,7 @@ import hubflight
 from conftest import READER, WRITER
 from flightserver import FlightServer
 from hubflight import Client
+from hubflight.connection import CALL_TIMEOUT, Connection
 from hubflight.reading import Stop
 from seeds import CHAT_FILES, FLIGHT_FILES
 
@@ -400,6 +401,23 @@ def test_zero_rows_append_nothing_and_overwrite_everything(client: Client) -> No
     client.write(pa.table({"a": pa.array([], pa.int64())}), name, mode="overwrite")
     got = client.dataset(name).to_table()
     assert (got.num_rows, got.column_names) == (0, ["a"])
+
+
+def test_what_reads_rows_may_take_as_long_as_there_are_rows(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    real = Connection.call_options
+
+    def options(connection: Connection, headers: Any = None, timeout: float | None = None) -> Any:
+        asked.append(timeout)
+        return real(connection, headers, timeout)
+
+    monkeypatch.setattr(Connection, "call_options", options)
+    dataset = client.dataset("demo/flights", filters=[("hour", "<", 60)])
+    assert dataset.count() == 600
+    assert dataset.explain().files
+    assert asked == [None, None]
+    client.version()
+    assert asked[-1] == CALL_TIMEOUT
 
 
 def test_other_libraries_read_the_arrow_stream(client: Client, seeds: dict[str, Any]) -> None:

@@ -301,12 +301,12 @@ class Dataset:
     def count(self) -> int:
         """The exact number of rows, counted by the server; no rows are transferred."""
         with Connection(self.server) as connection:
-            return int(connection.action("count", self._pinned())[1]["rows"])
+            return int(connection.action("count", self._pinned(), timeout=None)[1]["rows"])
 
     def explain(self) -> Explanation:
         """What would be read: files and row groups, kept or skipped and by which layer, rows and bytes."""
         with Connection(self.server) as connection:
-            files, totals = connection.action("explain", self._pinned())
+            files, totals = connection.action("explain", self._pinned(), timeout=None)
             return Explanation(files, totals, connection.requests)
 
     def splits(self) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ T = TypeVar("T")
 
 # What this client can receive as one FlightInfo; pyarrow has no receive limit of its own.
 MAX_INFO = 256 << 20
-# Of one request of planning or of a short action. A plan of very many files takes minutes, never this.
+# Of one request of planning or of a short action. A plan of very many files takes minutes, never this. What reads rows
+# takes as long as there are rows, as a stream does.
 CALL_TIMEOUT = 15 * 60.0
 _SCHEMES = ("grpc", "grpc+tcp", "grpc+tls", "grpc+unix")
 _REUSE = "arrow-flight-reuse-connection:"
@@ -331,7 +332,7 @@ class Connection:
         return writer, metadata
 
     def action(
-        self, name: str, body: Mapping[str, Any], timeout: float = CALL_TIMEOUT
+        self, name: str, body: Mapping[str, Any], timeout: float | None = CALL_TIMEOUT
     ) -> tuple[list[Any], dict[str, Any]]:
         """An idempotent action: its items and its result, retried as a whole."""
         return self.retried(lambda: self._action(name, body, timeout))
@@ -340,7 +341,7 @@ class Connection:
         """One attempt at an action; a stream that ends without its result has failed."""
         return aside(lambda: self._named(lambda: self._action(name, body, timeout)))
 
-    def _action(self, name: str, body: Mapping[str, Any], timeout: float) -> tuple[list[Any], dict[str, Any]]:
+    def _action(self, name: str, body: Mapping[str, Any], timeout: float | None) -> tuple[list[Any], dict[str, Any]]:
         items: list[Any] = []
         result: dict[str, Any] | None = None
         for message in self._results(name, body, timeout):
@@ -353,7 +354,7 @@ class Connection:
             raise InternalError(f"[internal] {name}: the answer of {self.server.uri} ended without a result")
         return items, result
 
-    def _results(self, name: str, body: Mapping[str, Any], timeout: float) -> Iterator[dict[str, Any]]:
+    def _results(self, name: str, body: Mapping[str, Any], timeout: float | None) -> Iterator[dict[str, Any]]:
         action = flight.Action(name, _json(body))
         for answer in self._client.do_action(action, self.call_options(timeout=timeout)):
             message = json.loads(answer.body.to_pybytes())
