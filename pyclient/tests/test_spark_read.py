@@ -162,6 +162,8 @@ def test_a_view_of_sql_is_read_and_a_table_of_the_catalog_refused_with_the_way_o
         spark.sql("DROP TABLE flights_table")
     with pytest.raises(Exception, match="the dataset is missing"):
         spark.read.format("hubflight").load()
+    with pytest.raises(Exception, match=r"takes one dataset and no list.*data_files"):
+        spark.read.format("hubflight").load(["demo/flights", "demo/chat"])
 
 
 def test_two_scans_of_one_data_frame_agree(read: DataFrameReader) -> None:

@@ -247,6 +247,7 @@ def test_write_parquet_makes_one_file_of_the_given_name(
         ({"mode": "replace"}, "append, overwrite, errorifexists (or error) or ignore is needed, not 'replace'"),
         ({"storage_options": {"key": 1}}, "only token and endpoint are known"),
         ({"filesystem": object()}, "only a Hub filesystem"),
+        ({"path": "hf://buckets/demo/some/data"}, "is a bucket: only dataset repositories can be read and written"),
     ],
 )
 def test_write_parquet_refuses_what_it_cannot_do_by_name(
@@ -255,7 +256,7 @@ def test_write_parquet_refuses_what_it_cannot_do_by_name(
     from pyspark_hubflight import write_parquet
 
     with pytest.raises(hubflight.HubflightError) as caught:
-        write_parquet(frame(spark), f"hf://datasets/{name}", server=server.url, **arguments)
+        write_parquet(frame(spark), **{"path": f"hf://datasets/{name}", "server": server.url, **arguments})
     assert error in str(caught.value)
 
 

@@ -234,6 +234,8 @@ def _target(path: str | PathLike[str]) -> tuple[str, str, str]:
             folder, _, name = path.rpartition("/")
             return folder, name, naming
         return path, "", naming
+    if path.startswith("hf://") and not path.startswith("hf://datasets/"):
+        return path, "", naming  # a bucket, perhaps: the server says what it thinks of it
     name, revision = split_revision(path)
     below = name.removeprefix("hf://datasets/").strip("/").split("/", 2)
     if len(below) < 2:

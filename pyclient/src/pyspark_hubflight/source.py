@@ -102,6 +102,11 @@ class DefaultSource(DataSource):
                 "[unsupported] CREATE TABLE: Spark tells the source neither path nor options of a table that it reads: "
                 + _VIEW
             )
+        if "paths" in given:
+            raise InvalidOption(
+                "[invalid] path: load() takes one dataset and no list: load each and union them, or name files of one "
+                "dataset with the option data_files"
+            )
         if "path" not in given:
             raise InvalidOption(
                 '[invalid] path: the dataset is missing: .load("ns/name") or .save("ns/name"); in the place of a table '
