@@ -45,26 +45,27 @@ func (l *Layout) otherFormat(r Request) error {
 
 // fresh reads the conversion of a dataset that is not Parquet if the dataset
 // viewer says that it belongs to the very commit that was asked for. cause says
-// what the dataset's own format is.
+// what the dataset's own format is: the reason why the conversion is looked at,
+// with which every error begins.
 func (p *Planner) fresh(ctx context.Context, asked *pinned, r Request, own *Layout, cause error) (origin, error) {
-	format := messageOf(cause)
+	reason := messageOf(cause)
 	store, ok := asked.store.(viewed)
 	if !ok {
-		return origin{}, p.unverifiable(ctx, asked, format)
+		return origin{}, unverifiable(ctx, asked, reason)
 	}
 	said, known, err := store.Conversion(ctx)
 	switch {
 	case !known:
-		return origin{}, p.unverifiable(ctx, asked, format)
+		return origin{}, unverifiable(ctx, asked, reason)
 	case source.KindOf(err) == source.KindNotFound:
-		return origin{}, noConversion(format + ", and there is no Parquet conversion: " + messageOf(err))
+		return origin{}, noConversion(reason + ", and there is no Parquet conversion: " + messageOf(err))
 	case err != nil:
-		return origin{}, because(err, format)
+		return origin{}, because(err, reason)
 	case said.Commit == "":
-		return origin{}, source.Errorf(source.KindUnsupported, "conversion", "%s; the dataset viewer does not say which commit its Parquet conversion is of", format).
+		return origin{}, source.Errorf(source.KindUnsupported, "conversion", "%s; the dataset viewer does not say which commit its Parquet conversion is of", reason).
 			WithHint(hintAlways)
 	case said.Commit != asked.at.Commit:
-		return origin{}, p.stale(ctx, asked, r, said, format)
+		return origin{}, stale(ctx, asked, r, said, reason)
 	}
 	data, err := p.pinAt(ctx, asked.store, asked.token, ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
@@ -77,7 +78,7 @@ func (p *Planner) fresh(ctx context.Context, asked *pinned, r Request, own *Layo
 	if o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
 		return o, err
 	}
-	o.layout.confirm(said, asked.at.Short(), format, r.Partial == PartialAllow)
+	o.layout.confirm(said, asked.at.Short(), reason, r.Partial == PartialAllow)
 	o.layout.borrow(own)
 	return o, nil
 }
@@ -97,46 +98,46 @@ func messageOf(err error) string {
 }
 
 // because puts the reason for asking in front of what went wrong.
-func because(err error, format string) error {
+func because(err error, reason string) error {
 	var e *source.Error
 	if !errors.As(err, &e) || e.Kind == source.KindCanceled || e.Kind == source.KindDeadline {
 		return err
 	}
 	out := *e
-	out.Msg = format + "; " + messageOf(err)
+	out.Msg = reason + "; " + messageOf(err)
 	return &out
 }
 
 // stale is the error for a conversion of another commit than the one asked for.
-func (p *Planner) stale(ctx context.Context, asked *pinned, r Request, said source.Conversion, format string) error {
+func stale(ctx context.Context, asked *pinned, r Request, said source.Conversion, reason string) error {
 	if r.Ref.Revision != "" && asked.at.Revision != asked.at.Commit {
 		if head, err := asked.store.Resolve(ctx, ""); err == nil && head.Commit != asked.at.Commit {
-			return source.Errorf(source.KindUnsupported, "conversion", "%s; only the default branch is converted to Parquet, and revision %q is at another commit", format, asked.at.Revision).
+			return source.Errorf(source.KindUnsupported, "conversion", "%s; only the default branch is converted to Parquet, and revision %q is at another commit", reason, asked.at.Revision).
 				WithHint("leave revision out")
 		}
 	}
-	return source.Errorf(source.KindUnsupported, "conversion", "%s, and its Parquet conversion is stale: it belongs to commit %.8s, the data asked for is at %.8s", format, said.Commit, asked.at.Commit).
+	return source.Errorf(source.KindUnsupported, "conversion", "%s, and its Parquet conversion is stale: it belongs to commit %.8s, the data asked for is at %.8s", reason, said.Commit, asked.at.Commit).
 		WithHint("the dataset viewer catches up by itself after a commit; conversion=\"always\" reads the other commit's data")
 }
 
 // unverifiable is the error without a viewer: nobody knows which commit a
 // conversion belongs to, so it is never read unless it is asked for.
-func (p *Planner) unverifiable(ctx context.Context, asked *pinned, format string) error {
+func unverifiable(ctx context.Context, asked *pinned, reason string) error {
 	_, err := asked.store.Resolve(ctx, ConvertedRevision)
 	switch {
-	case source.KindOf(err) == source.KindNotFound && err != nil:
-		return noConversion(format + ", and there is no Parquet conversion of it")
+	case source.KindOf(err) == source.KindNotFound:
+		return noConversion(reason + ", and there is no Parquet conversion of it")
 	case err != nil:
 		return err
 	}
-	return source.Errorf(source.KindUnsupported, "conversion", "%s; it has a Parquet conversion, but whether that is of the current commit cannot be verified without a dataset viewer", format).
+	return source.Errorf(source.KindUnsupported, "conversion", "%s; it has a Parquet conversion, but whether that is of the current commit cannot be verified without a dataset viewer", reason).
 		WithHint(hintAlways)
 }
 
 // confirm compares the configs of a converted tree with what the viewer says:
 // a config that is listed must consist of exactly the listed files, and one that
 // is not listed has an Err that says why.
-func (l *Layout) confirm(said source.Conversion, dataset, format string, allowPartial bool) {
+func (l *Layout) confirm(said source.Conversion, dataset, reason string, allowPartial bool) {
 	listed := make(map[string]map[string]int64) // config → path → size
 	marked := false
 	var names []string
@@ -168,12 +169,12 @@ func (l *Layout) confirm(said source.Conversion, dataset, format string, allowPa
 		refuse := func(err *source.Error) { c.Splits, c.Err = nil, err.WithFile(dataset, "") }
 		switch {
 		case slices.ContainsFunc(said.Failed, func(j source.ConversionJob) bool { return j.Concerns(config) }):
-			refuse(source.Errorf(source.KindUnsupported, "conversion", "%s, and the Parquet conversion of config %s failed", format, config).
+			refuse(source.Errorf(source.KindUnsupported, "conversion", "%s, and the Parquet conversion of config %s failed", reason, config).
 				WithHint("the dataset's page on the Hub shows the viewer's error"))
 		case slices.ContainsFunc(said.Pending, func(j source.ConversionJob) bool { return j.Concerns(config) }):
-			refuse(pending(format, "the Parquet conversion of config %s is pending", config))
+			refuse(pending(reason, "the Parquet conversion of config %s is pending", config))
 		case c.Err == nil && !sameShards(c, listed[config]):
-			refuse(pending(format, "the Parquet conversion of config %s is being rewritten", config))
+			refuse(pending(reason, "the Parquet conversion of config %s is being rewritten", config))
 		case said.Partial && !marked && !c.Partial:
 			if c.Partial = true; allowPartial {
 				c.note(partialNote)
@@ -186,11 +187,11 @@ func (l *Layout) confirm(said source.Conversion, dataset, format string, allowPa
 	l.Configs = out
 	if len(out) == 0 {
 		if len(said.Pending) > 0 {
-			l.empty = pending(format, "its Parquet conversion is pending")
+			l.empty = pending(reason, "its Parquet conversion is pending")
 		} else if len(said.Failed) > 0 {
-			l.empty = source.Errorf(source.KindUnsupported, "conversion", "%s, and its Parquet conversion failed", format)
+			l.empty = source.Errorf(source.KindUnsupported, "conversion", "%s, and its Parquet conversion failed", reason)
 		} else {
-			l.empty = noConversion(format + ", and its Parquet conversion is empty")
+			l.empty = noConversion(reason + ", and its Parquet conversion is empty")
 		}
 	}
 	for i := range l.Configs {
@@ -198,9 +199,11 @@ func (l *Layout) confirm(said source.Conversion, dataset, format string, allowPa
 	}
 }
 
-func pending(format, what string, args ...any) *source.Error {
-	e := source.Errorf(source.KindBusy, "conversion", what, args...)
-	e.Msg, e.RetryAfter = format+", and "+e.Msg, rewriteWait
+// pending is the error of a conversion that is not ready: the reason for asking, and
+// what it waits for.
+func pending(reason, format string, args ...any) *source.Error {
+	e := source.Errorf(source.KindBusy, "conversion", format, args...)
+	e.Msg, e.RetryAfter = reason+", and "+e.Msg, rewriteWait
 	return e
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/hubflight/hubflight/source"
@@ -61,11 +62,11 @@ type chosenFile struct {
 	split string
 }
 
-// source of a layout: which tree, which layout of it, called what.
+// origin is where a request's files come from: a tree and its layout.
 type origin struct {
 	data   *pinned
 	layout *Layout
-	kind   string
+	kind   string // SourceNative, SourceLocal or SourceConverted
 	notes  []string
 }
 
@@ -184,10 +185,7 @@ func place(t Tree, r Request) (Options, error) {
 	if inside == "" {
 		return Options{DataDir: r.DataDir, DataFiles: r.DataFiles}, nil
 	}
-	exact := false
-	for _, f := range t.Files {
-		exact = exact || f.Path == inside
-	}
+	exact := slices.ContainsFunc(t.Files, func(f source.File) bool { return f.Path == inside })
 	if !exact && !hasMagic(inside) {
 		return Options{DataDir: path.Join(inside, strings.Trim(r.DataDir, "/")), DataFiles: r.DataFiles}, nil
 	}
