@@ -117,7 +117,7 @@ func (s *Server) logRPC(ctx context.Context, op, id, principal string, start tim
 	}
 	level := slog.LevelInfo
 	if err != nil {
-		attrs = append(attrs, slog.String("error", clipLogged(source.Redact(err.Error()))))
+		attrs = append(attrs, slog.String("error", source.Clip(source.Redact(err.Error()), maxLogged)))
 		if code == codes.Internal || code == codes.DataLoss {
 			level = slog.LevelError
 		}
@@ -128,13 +128,6 @@ func (s *Server) logRPC(ctx context.Context, op, id, principal string, start tim
 // maxLogged is the most of an error that one line of the log has: a stack fits, and what
 // a caller may send does not fill a disk.
 const maxLogged = 16 << 10
-
-func clipLogged(text string) string {
-	if len(text) <= maxLogged {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxLogged], "") + "…"
-}
 
 // guard runs f and turns a panic into an internal error; the stack goes to the
 // log through the error's text, never to the client.

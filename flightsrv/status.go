@@ -76,8 +76,10 @@ func toStatus(op string, err error, requestID string) *status.Status {
 // text travels twice, percent-encoded and as base64 inside the details.
 const maxStatus = 6 << 10
 
-// clipText cuts a text to what a status can carry.
+// clipText cuts a text to what a status can carry, which is UTF-8 only: with half a
+// character, of a file's name or of what a caller sent, the details would be lost.
 func clipText(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	size := 0.0
 	for i, r := range text {
 		n := float64(utf8.RuneLen(r))

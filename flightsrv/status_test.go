@@ -52,6 +52,16 @@ func TestAnErrorFitsIntoTheTrailers(t *testing.T) {
 	}
 }
 
+func TestATextThatIsNotUTF8KeepsItsDetails(t *testing.T) {
+	st := toStatus("plan", source.Errorf(source.KindInvalid, "plan", "%s", "data/caf\xe9.parquet"), "req")
+	if _, err := proto.Marshal(st.Proto()); err != nil {
+		t.Fatal(err)
+	}
+	if got := st.Message(); got != "[invalid] plan: data/caf\uFFFD.parquet (request req)" || len(st.Details()) != 1 {
+		t.Errorf("got %s with %v", got, st.Details())
+	}
+}
+
 func TestAnInternalErrorShowsOnlyItsRequest(t *testing.T) {
 	st := toStatus("read", errors.New("secret path /srv/x"), "req-1")
 	if got := st.Message(); got != "[internal] read: internal error (request req-1)" {

@@ -50,7 +50,7 @@ func (c *Column) UnmarshalJSON(raw []byte) error {
 	}
 	var path []string
 	if err := json.Unmarshal(raw, &path); err != nil {
-		return fmt.Errorf("a column is a string or a list of strings, not %s", clip(string(raw), 60))
+		return fmt.Errorf("a column is a string or a list of strings, not %s", Clip(string(raw), 60))
 	}
 	*c = Column{Path: path}
 	if path == nil {
@@ -74,11 +74,4 @@ func (c Column) Validate() error {
 		return fmt.Errorf("column path %q has an empty part", c.Path)
 	}
 	return nil
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n] + "…"
 }

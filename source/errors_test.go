@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -101,6 +102,19 @@ func TestAHubTokenPrintsNowhere(t *testing.T) {
 	}
 	if got := fmt.Sprint(source.HubToken{}); got != "[none]" {
 		t.Errorf("no token prints as %s", got)
+	}
+}
+
+func TestWhatAnErrorQuotesIsNotCutInsideACharacter(t *testing.T) {
+	for shift := range 3 {
+		var c source.Column
+		err := json.Unmarshal([]byte(`{"`+strings.Repeat("x", shift)+strings.Repeat("é", 60)+`":1}`), &c)
+		if err == nil || !utf8.ValidString(err.Error()) || !strings.HasSuffix(err.Error(), "é…") {
+			t.Errorf("got %q", err)
+		}
+	}
+	if short := "größe"; source.Clip(short, len(short)) != short {
+		t.Errorf("%s is cut", short)
 	}
 }
 

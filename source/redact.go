@@ -1,6 +1,9 @@
 package source
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // What must never be shown: Hub tokens (hf_…, and the api_… of old), anything
 // after "Bearer" or "Basic", the query of a URL (signatures live there) and
@@ -23,4 +26,13 @@ func Redact(text string) string {
 		text = s.re.ReplaceAllString(text, s.with)
 	}
 	return text
+}
+
+// Clip shortens a text that an error quotes to n bytes and an ellipsis. It never
+// leaves half a character: a gRPC status whose text is not UTF-8 loses its details.
+func Clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
 }

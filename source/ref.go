@@ -93,7 +93,7 @@ func ParseRef(text string) (Ref, error) {
 	}
 	if rest, ok := strings.CutPrefix(text, "file://"); ok {
 		if !strings.HasPrefix(rest, "/") {
-			return refuse("%q is not an absolute file URL", clip(text, 80))
+			return refuse("%q is not an absolute file URL", Clip(text, 80))
 		}
 		dir := path.Clean(rest)
 		if dir == "/" {
@@ -102,7 +102,7 @@ func ParseRef(text string) (Ref, error) {
 		return Ref{Dir: dir}, nil
 	}
 	if localPath.MatchString(text) {
-		return refuse("%q looks like a local path: local datasets are named file:///folder, or file:///C:/folder on Windows", clip(text, 80))
+		return refuse("%q looks like a local path: local datasets are named file:///folder, or file:///C:/folder on Windows", Clip(text, 80))
 	}
 	inHub := false
 	if rest, ok := strings.CutPrefix(text, hubScheme); ok {
@@ -111,13 +111,13 @@ func ParseRef(text string) (Ref, error) {
 		case "datasets":
 			text, inHub = below, true
 		case "buckets":
-			return Ref{}, Errorf(KindUnsupported, "dataset name", "%q is a bucket: only dataset repositories can be read and written", clip(text, 80)).
+			return Ref{}, Errorf(KindUnsupported, "dataset name", "%q is a bucket: only dataset repositories can be read and written", Clip(text, 80)).
 				WithHint("buckets have no revisions and no atomic commits; copy the files into a dataset repository")
 		default:
-			return refuse("%q is not a dataset: hf:// paths begin with hf://datasets/", clip(text, 80))
+			return refuse("%q is not a dataset: hf:// paths begin with hf://datasets/", Clip(text, 80))
 		}
 	} else if strings.Contains(text, "://") {
-		return refuse("%q has an unknown scheme", clip(text, 80))
+		return refuse("%q has an unknown scheme", Clip(text, 80))
 	} else if rest, ok := strings.CutPrefix(text, datasetsPart); ok && strings.Count(rest, "/") == 1 {
 		text = rest // "datasets/ns/name", as copied from the address bar
 	}
@@ -132,7 +132,7 @@ func parseHubRef(text string, inHub bool, refuse func(string, ...any) (Ref, erro
 	if inHub {
 		parts := strings.SplitN(repo, "/", 3)
 		if len(parts) < 2 {
-			return refuse("%q has no namespace: hf:// paths are hf://datasets/ns/name", clip(text, 80))
+			return refuse("%q has no namespace: hf:// paths are hf://datasets/ns/name", Clip(text, 80))
 		}
 		ref.Repo = parts[0] + "/" + parts[1]
 		if len(parts) == 3 {
@@ -144,24 +144,24 @@ func parseHubRef(text string, inHub bool, refuse func(string, ...any) (Ref, erro
 		ref.Repo = repo
 	}
 	if err := validateRepo(ref.Repo); err != "" {
-		return refuse("%q is not a dataset id: %s", clip(ref.Repo, 120), err)
+		return refuse("%q is not a dataset id: %s", Clip(ref.Repo, 120), err)
 	}
 	if hasRev {
 		rev, below := splitRevision(tail, inHub)
 		unescaped, err := url.PathUnescape(rev)
 		if err != nil || unescaped == "" {
-			return refuse("%q has an empty or badly escaped revision", clip(text, 120))
+			return refuse("%q has an empty or badly escaped revision", Clip(text, 120))
 		}
 		if strings.Contains(rev, "/") && !slashedRevision.MatchString(rev) {
-			return refuse("revision %q holds a slash; write it as %%2F", clip(rev, 80))
+			return refuse("revision %q holds a slash; write it as %%2F", Clip(rev, 80))
 		}
 		if why := ValidateRevision(unescaped); why != "" {
-			return refuse("revision %q %s", clip(unescaped, 80), why)
+			return refuse("revision %q %s", Clip(unescaped, 80), why)
 		}
 		ref.Revision, ref.Path = unescaped, below
 	}
 	if err := ValidatePath(ref.Path); err != "" {
-		return refuse("path %q %s", clip(ref.Path, 120), err)
+		return refuse("path %q %s", Clip(ref.Path, 120), err)
 	}
 	return ref, nil
 }

@@ -190,9 +190,4 @@ func invalid(op, format string, args ...any) *source.Error {
 	return source.Errorf(source.KindInvalid, op, format, args...)
 }
 
-func clip(s string) string {
-	if len(s) <= 80 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:80], "") + "…"
-}
+func clip(s string) string { return source.Clip(s, 80) }

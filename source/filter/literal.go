@@ -8,7 +8,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // literalKind is the type that a value was written with. What it is compared as
@@ -183,7 +184,7 @@ func (l Literal) String() string {
 	case litDecimal:
 		return clip(formatDecimal(l.whole, l.exp))
 	case litBinary:
-		return fmt.Sprintf("0x%x", clip(l.text))
+		return clip(fmt.Sprintf("0x%x", l.text))
 	case litDate:
 		return formatDate(l.sec)
 	case litTimestamp:
@@ -206,14 +207,4 @@ func appendString(b []byte, s string) []byte {
 }
 
 // clip shortens what is quoted in messages.
-func clip(s string) string {
-	const most = 60
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+func clip(s string) string { return source.Clip(s, 60) }

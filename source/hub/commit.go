@@ -67,22 +67,22 @@ func (c Commit) Validate() error {
 		return fmt.Errorf("the commit has no summary")
 	}
 	if c.Parent != "" && !commitID.MatchString(c.Parent) {
-		return fmt.Errorf("the parent %q is not a full commit id", clip(c.Parent, 60))
+		return fmt.Errorf("the parent %q is not a full commit id", source.Clip(c.Parent, 60))
 	}
 	seen := map[string]bool{}
 	check := func(path string) error {
 		why := source.ValidatePath(path)
 		switch {
 		case path == "" || strings.HasSuffix(path, "/"):
-			return fmt.Errorf("path %q names no file", clip(path, 80))
+			return fmt.Errorf("path %q names no file", source.Clip(path, 80))
 		case why != "":
-			return fmt.Errorf("path %q %s", clip(path, 80), why)
+			return fmt.Errorf("path %q %s", source.Clip(path, 80), why)
 		case seen[path]:
-			return fmt.Errorf("path %q is there twice", clip(path, 80))
+			return fmt.Errorf("path %q is there twice", source.Clip(path, 80))
 		}
 		for _, segment := range strings.Split(path, "/") {
 			if segment == ".git" || segment == ".cache" {
-				return fmt.Errorf("path %q has a %s segment", clip(path, 80), segment)
+				return fmt.Errorf("path %q has a %s segment", source.Clip(path, 80), segment)
 			}
 		}
 		seen[path] = true
@@ -100,7 +100,7 @@ func (c Commit) Validate() error {
 			return err
 		}
 		if !isHex(f.OID, 64) || f.Size < 0 {
-			return fmt.Errorf("file %q has no sound LFS id and size", clip(f.Path, 80))
+			return fmt.Errorf("file %q has no sound LFS id and size", source.Clip(f.Path, 80))
 		}
 	}
 	for _, path := range c.Deletes {

@@ -239,7 +239,7 @@ func (d *Dataset) askLocation(ctx context.Context, f source.File, patiently bool
 		return location{}, source.Errorf(source.KindUpstream, op, "the answer has no commit or no ETag: the endpoint does not seem to be a Hub").WithFile(f.At.Short(), f.Path)
 	}
 	if commitID.MatchString(f.At.Commit) && commit != f.At.Commit {
-		return location{}, source.Errorf(source.KindChanged, op, "the Hub answers with commit %s", clip(commit, 8)).WithFile(f.At.Short(), f.Path).WithHint("plan again")
+		return location{}, source.Errorf(source.KindChanged, op, "the Hub answers with commit %s", source.Clip(commit, 8)).WithFile(f.At.Short(), f.Path).WithHint("plan again")
 	}
 	if !d.client.endpoint.isOwn(where.url) {
 		d.client.early.open(where.url)

@@ -47,10 +47,10 @@ type infoAnswer struct {
 // Validate refuses answers without what the protocol rests on.
 func (a infoAnswer) Validate() error {
 	if !commitID.MatchString(a.Sha) {
-		return fmt.Errorf("sha is %q, not 40 hex digits", clip(a.Sha, 60))
+		return fmt.Errorf("sha is %q, not 40 hex digits", source.Clip(a.Sha, 60))
 	}
 	if a.ID == "" || len(a.ID) > 200 || strings.ContainsAny(a.ID, "\x00\r\n ") {
-		return fmt.Errorf("id is %q", clip(a.ID, 60))
+		return fmt.Errorf("id is %q", source.Clip(a.ID, 60))
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func (d *Dataset) info(ctx context.Context, revision string, keys ...string) (In
 	u := d.api()
 	if revision != "" {
 		if why := source.ValidateRevision(revision); why != "" {
-			return Info{}, nil, source.Errorf(source.KindInvalid, "repository info", "revision %q %s", clip(revision, 80), why).WithFile(d.repo, "")
+			return Info{}, nil, source.Errorf(source.KindInvalid, "repository info", "revision %q %s", source.Clip(revision, 80), why).WithFile(d.repo, "")
 		}
 		u = d.api("revision", revision)
 	}

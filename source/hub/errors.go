@@ -134,7 +134,7 @@ func (d *Dataset) byStatus(e *source.Error, a *answeredError, resp *http.Respons
 // that is too long or no JSON (storage and proxies answer XML and HTML) adds
 // nothing: the status stands for it.
 func readAnswer(resp *http.Response) *answeredError {
-	a := &answeredError{status: resp.StatusCode, code: clip(resp.Header.Get("X-Error-Code"), 60)}
+	a := &answeredError{status: resp.StatusCode, code: source.Clip(resp.Header.Get("X-Error-Code"), 60)}
 	for _, name := range []string{"X-Request-Id", headerTrace, "X-Amz-Cf-Id"} {
 		if id := clean(resp.Header.Get(name), 80); id != "" {
 			a.requestID = id
@@ -155,7 +155,7 @@ func readAnswer(resp *http.Response) *answeredError {
 			kept = append(kept, text)
 		}
 	}
-	a.text = clip(strings.Join(kept, "; "), maxErrorText)
+	a.text = source.Clip(strings.Join(kept, "; "), maxErrorText)
 	return a
 }
 
@@ -194,6 +194,6 @@ func clean(text string, limit int) string {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(clip(text, limit), ""))
+	}, strings.ToValidUTF8(source.Clip(text, limit), ""))
 	return strings.TrimSpace(text)
 }

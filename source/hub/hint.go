@@ -55,7 +55,7 @@ func (d *Dataset) Blob(ctx context.Context, revision, path string) ([]byte, erro
 		revision = defaultBranch
 	}
 	if why := source.ValidateRevision(revision); why != "" {
-		return nil, source.Errorf(source.KindInvalid, op, "revision %q %s", clip(revision, 80), why).WithFile(d.repo, path)
+		return nil, source.Errorf(source.KindInvalid, op, "revision %q %s", source.Clip(revision, 80), why).WithFile(d.repo, path)
 	}
 	resp, _, err := d.client.follow(ctx, request{
 		call: call{token: d.token, buffer: maxBlob, impatient: true}, method: http.MethodGet,

@@ -124,7 +124,7 @@ func (s *sound) RoundTrip(r *http.Request) (*http.Response, error) {
 	encoding := resp.Header.Get("Content-Encoding")
 	if encoding != "" && !strings.EqualFold(encoding, "identity") {
 		resp.Body.Close()
-		return nil, &badAnswerError{fmt.Errorf("the answer is encoded as %q, which was not asked for", clip(encoding, 40))}
+		return nil, &badAnswerError{fmt.Errorf("the answer is encoded as %q, which was not asked for", source.Clip(encoding, 40))}
 	}
 	limit := callOf(r.Context()).buffer
 	if limit == 0 || r.Method == http.MethodHead || resp.StatusCode >= 300 {
@@ -152,11 +152,4 @@ func closeBody(r *http.Request) {
 	if r.Body != nil {
 		r.Body.Close()
 	}
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…" // not half a character
 }

@@ -91,13 +91,13 @@ func (d *Dataset) batch(ctx context.Context, revision string, objects []LFSObjec
 	got := map[string]batchObject{}
 	for _, o := range answer.Objects {
 		if o.Error != nil {
-			return nil, source.Errorf(source.KindUpstream, op, "the Hub refuses object %s: %d %s", clip(o.OID, 12), o.Error.Code, clean(o.Error.Message, maxErrorText)).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindUpstream, op, "the Hub refuses object %s: %d %s", source.Clip(o.OID, 12), o.Error.Code, clean(o.Error.Message, maxErrorText)).WithFile(d.repo, "")
 		}
 		got[o.OID] = o
 	}
 	for _, o := range objects {
 		if a, ok := got[o.OID]; !ok || a.Size != o.Size {
-			return nil, source.Errorf(source.KindUpstream, op, "the Hub's answer does not hold object %s", clip(o.OID, 12)).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindUpstream, op, "the Hub's answer does not hold object %s", source.Clip(o.OID, 12)).WithFile(d.repo, "")
 		}
 	}
 	if len(got) != len(objects) {
@@ -114,9 +114,9 @@ func (d *Dataset) distinct(op string, objects []LFSObject) ([]LFSObject, error) 
 		size, seen := sizes[o.OID]
 		switch {
 		case !isHex(o.OID, 64) || o.Size <= 0:
-			return nil, source.Errorf(source.KindInvalid, op, "object %q of %d bytes cannot be stored by LFS", clip(o.OID, 70), o.Size).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindInvalid, op, "object %q of %d bytes cannot be stored by LFS", source.Clip(o.OID, 70), o.Size).WithFile(d.repo, "")
 		case seen && size != o.Size:
-			return nil, source.Errorf(source.KindInvalid, op, "object %s has two sizes", clip(o.OID, 12)).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindInvalid, op, "object %s has two sizes", source.Clip(o.OID, 12)).WithFile(d.repo, "")
 		case seen:
 			continue
 		}
@@ -165,7 +165,7 @@ func (a action) parts(size int64) ([]part, error) {
 	}
 	chunk, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || chunk <= 0 {
-		return nil, fmt.Errorf("chunk_size is %q", clip(text, 40))
+		return nil, fmt.Errorf("chunk_size is %q", source.Clip(text, 40))
 	}
 	count := (size + chunk - 1) / chunk
 	if count > maxParts {
@@ -179,7 +179,7 @@ func (a action) parts(size int64) ([]part, error) {
 			continue
 		}
 		if n < 1 || n > count || parts[n-1].href != "" || href == "" {
-			return nil, fmt.Errorf("%d bytes in parts of %d are %d parts, but part %q is there", size, chunk, count, clip(key, 20))
+			return nil, fmt.Errorf("%d bytes in parts of %d are %d parts, but part %q is there", size, chunk, count, source.Clip(key, 20))
 		}
 		from := (n - 1) * chunk
 		parts[n-1] = part{number: int(n), href: href, from: from, size: min(chunk, size-from)}

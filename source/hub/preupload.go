@@ -64,7 +64,7 @@ func (d *Dataset) preupload(ctx context.Context, revision string, files []Preupl
 	}
 	for _, f := range files {
 		if why := source.ValidatePath(f.Path); f.Path == "" || why != "" {
-			return nil, source.Errorf(source.KindInvalid, op, "path %q %s", clip(f.Path, 80), why).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindInvalid, op, "path %q %s", source.Clip(f.Path, 80), why).WithFile(d.repo, "")
 		}
 		sample := append([]byte{}, f.Sample[:min(len(f.Sample), sampleBytes)]...) // never null
 		ask.Files = append(ask.Files, question{f.Path, sample, f.Size})
@@ -95,7 +95,7 @@ func (d *Dataset) preupload(ctx context.Context, revision string, files []Preupl
 	for _, f := range files {
 		r, ok := byPath[f.Path]
 		if !ok || r.Mode != ModeLFS && r.Mode != ModeRegular {
-			return nil, source.Errorf(source.KindUpstream, op, "the Hub's answer gives upload mode %q", clip(r.Mode, 40)).WithFile(d.repo, f.Path)
+			return nil, source.Errorf(source.KindUpstream, op, "the Hub's answer gives upload mode %q", source.Clip(r.Mode, 40)).WithFile(d.repo, f.Path)
 		}
 		if f.Size == 0 {
 			r.Mode = ModeRegular // storage refuses empty objects, whatever the Hub says

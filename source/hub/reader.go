@@ -36,7 +36,7 @@ func (d *Dataset) Open(ctx context.Context, f source.File) (source.Reader, error
 		why = "comes without identity or size"
 	}
 	if why != "" {
-		return nil, source.Errorf(source.KindInvalid, op, "path %q %s", clip(f.Path, 80), why).WithFile(d.repo, "")
+		return nil, source.Errorf(source.KindInvalid, op, "path %q %s", source.Clip(f.Path, 80), why).WithFile(d.repo, "")
 	}
 	where, err := d.locate(ctx, f)
 	if err != nil {

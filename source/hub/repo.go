@@ -117,7 +117,7 @@ func (d *Dataset) Commits(ctx context.Context, revision string) iter.Seq2[Commit
 			}
 			for _, c := range page {
 				if !commitID.MatchString(c.ID) {
-					return source.Errorf(source.KindUpstream, op, "a commit has the id %q", clip(c.ID, 60)).WithFile(d.repo, "")
+					return source.Errorf(source.KindUpstream, op, "a commit has the id %q", source.Clip(c.ID, 60)).WithFile(d.repo, "")
 				}
 				if !yield(c, nil) {
 					return errStop

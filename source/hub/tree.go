@@ -35,21 +35,21 @@ type treeItem struct {
 // Validate refuses entries that cannot be trusted with a path or a size.
 func (t treeItem) Validate() error {
 	if t.Path == "" || len(t.Path) > 4096 || !utf8.ValidString(t.Path) {
-		return fmt.Errorf("an entry has no sound path: %q", clip(t.Path, 80))
+		return fmt.Errorf("an entry has no sound path: %q", source.Clip(t.Path, 80))
 	}
 	if why := source.ValidatePath(t.Path); why != "" || strings.HasSuffix(t.Path, "/") {
-		return fmt.Errorf("the path %q of an entry %s", clip(t.Path, 80), why)
+		return fmt.Errorf("the path %q of an entry %s", source.Clip(t.Path, 80), why)
 	}
 	if t.Type != "file" {
 		return nil
 	}
 	switch {
 	case t.Size < 0 || t.LFS != nil && t.LFS.Size < 0:
-		return fmt.Errorf("the size of %q is negative", clip(t.Path, 80))
+		return fmt.Errorf("the size of %q is negative", source.Clip(t.Path, 80))
 	case !isHex(t.OID, 40):
-		return fmt.Errorf("the id of %q is not 40 hex digits", clip(t.Path, 80))
+		return fmt.Errorf("the id of %q is not 40 hex digits", source.Clip(t.Path, 80))
 	case t.LFS != nil && !isHex(t.LFS.OID, 64):
-		return fmt.Errorf("the LFS id of %q is not 64 hex digits", clip(t.Path, 80))
+		return fmt.Errorf("the LFS id of %q is not 64 hex digits", source.Clip(t.Path, 80))
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (d *Dataset) list(ctx context.Context, at source.Snapshot, dir string) ([]e
 	const op = "list files"
 	dir = strings.TrimSuffix(dir, "/")
 	if why := source.ValidatePath(dir); why != "" {
-		return nil, source.Errorf(source.KindInvalid, op, "folder %q %s", clip(dir, 80), why).WithFile(at.Short(), "")
+		return nil, source.Errorf(source.KindInvalid, op, "folder %q %s", source.Clip(dir, 80), why).WithFile(at.Short(), "")
 	}
 	corrupt := func(format string, args ...any) error {
 		return source.Errorf(source.KindCorrupt, op, "the Hub's listing: "+format, args...).WithFile(at.Short(), dir)
@@ -135,7 +135,7 @@ func (d *Dataset) list(ctx context.Context, at source.Snapshot, dir string) ([]e
 				return corrupt("%w", err)
 			}
 			if dir != "" && !strings.HasPrefix(item.Path, dir+"/") {
-				return corrupt("%q is not below the folder asked for", clip(item.Path, 80))
+				return corrupt("%q is not below the folder asked for", source.Clip(item.Path, 80))
 			}
 			if item.Type == "file" {
 				entries = append(entries, item.entry())
@@ -153,7 +153,7 @@ func (d *Dataset) list(ctx context.Context, at source.Snapshot, dir string) ([]e
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.path, b.path) })
 	for i := 1; i < len(entries); i++ {
 		if entries[i].path == entries[i-1].path {
-			return nil, corrupt("%q is there twice", clip(entries[i].path, 80))
+			return nil, corrupt("%q is there twice", source.Clip(entries[i].path, 80))
 		}
 	}
 	return entries, nil
@@ -262,7 +262,7 @@ func (d *Dataset) pathsInfo(ctx context.Context, revision string, paths []string
 			return nil, source.Errorf(source.KindCorrupt, op, "the Hub's answer: %w", err).WithFile(d.repo, "")
 		}
 		if !slices.Contains(paths, item.Path) {
-			return nil, source.Errorf(source.KindCorrupt, op, "the Hub's answer holds %q, which was not asked for", clip(item.Path, 80)).WithFile(d.repo, "")
+			return nil, source.Errorf(source.KindCorrupt, op, "the Hub's answer holds %q, which was not asked for", source.Clip(item.Path, 80)).WithFile(d.repo, "")
 		}
 	}
 	return items, nil

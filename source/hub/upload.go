@@ -228,7 +228,7 @@ func (d *Dataset) verify(ctx context.Context, o LFSObject, at batchObject) error
 	}, nil)
 	if source.KindOf(err) == source.KindNotFound {
 		// The dataset is there, or the batch had failed: it is the object that is not.
-		return source.Errorf(source.KindUpstream, op, "storage has not kept object %s: %w", clip(o.OID, 12), err).WithFile(d.repo, "")
+		return source.Errorf(source.KindUpstream, op, "storage has not kept object %s: %w", source.Clip(o.OID, 12), err).WithFile(d.repo, "")
 	}
 	return err
 }

@@ -361,9 +361,4 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return r.check()
 }
 
-func clip(s string) string {
-	if len(s) <= 80 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:80], "") + "…" // not half a character
-}
+func clip(s string) string { return source.Clip(s, 80) }
