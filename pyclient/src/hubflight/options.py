@@ -199,6 +199,8 @@ PUSHDOWN = (
     'write the condition into the option filters, for example filters=\'[("lang", "=", "en")]\''
 )
 
+_OTHER_NAMES = ("lz4_raw", "uncompressed")  # of lz4 and none
+
 # Option → (which request, key). Begin, stage and commit are those of wire.md §8.
 _WRITE: dict[str, tuple[str, str, Parser]] = {
     "revision": ("target", "revision", _text),
@@ -215,7 +217,8 @@ _WRITE: dict[str, tuple[str, str, Parser]] = {
     "max_bytes_per_file": ("stage", "max_bytes_per_file", parse_size),
     "row_group_size": ("stage", "row_group_rows", _count),
     "row_group_bytes": ("stage", "row_group_bytes", parse_size),
-    "compression": ("stage", "compression", _text),
+    # Said here, because the server hears it with the first rows, when much may have been computed for them.
+    "compression": ("stage", "compression", _choice("snappy", "zstd", "gzip", "brotli", "lz4", "none", *_OTHER_NAMES)),
     "compression_level": ("stage", "compression_level", _int),
     "use_dictionary": ("stage", "use_dictionary", _switch),
     "data_page_size": ("stage", "data_page_size", parse_size),

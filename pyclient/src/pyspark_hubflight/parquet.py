@@ -179,8 +179,6 @@ def _options(path: str | PathLike[str], kwargs: Mapping[str, Any], session: Spar
             raise InvalidOption(f"[invalid] write_parquet: unknown argument {name!r}{hint}")
     if isinstance(given.get("compression"), Mapping):
         raise Unsupported("[unsupported] write_parquet: compression per column: give one for all columns")
-    if given.get("compression") is not None:
-        given["compression"] = str(given["compression"]).lower()
     for name, value in _credentials(kwargs.get("storage_options"), kwargs.get("filesystem")).items():
         given.setdefault(name, value)
     dataset, directory, naming = _target(path)
