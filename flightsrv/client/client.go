@@ -51,8 +51,8 @@ func Dial(_ context.Context, server string, o Options) (*Client, error) {
 		return nil, err
 	}
 	headers := metadata.MD{}
-	if o.ServerToken != "" {
-		headers.Set("authorization", "Bearer "+o.ServerToken)
+	if token := strings.TrimSpace(o.ServerToken); token != "" { // one from a file ends in a line break
+		headers.Set("authorization", "Bearer "+token)
 	}
 	if !o.HubToken.IsZero() {
 		if !private {

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"os"
@@ -95,6 +96,17 @@ func startReplica(t testing.TB, root, address string) *replica {
 			t.Error(err)
 		}
 	}}
+}
+
+func TestAServerTokenMayEndInALineBreak(t *testing.T) {
+	auth := flightsrv.Auth{Mode: flightsrv.AuthToken}
+	if err := auth.ReadTokenFile(strings.NewReader(fmt.Sprintf("ana %x read", sha256.Sum256([]byte("secret"))))); err != nil {
+		t.Fatal(err)
+	}
+	f := flighttest.New(t, flighttest.Auth(auth), flighttest.Tokens("secret\n", ""))
+	if _, err := f.Client.Version(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAScanGoesOnWhereItWasWhenTheServerDiesAndAnotherTakesItsPlace(t *testing.T) {
