@@ -34,7 +34,8 @@ type Options struct {
 	TLS *tls.Config
 }
 
-// Client is a connection to one server. It is safe for concurrent use.
+// Client is a connection to one server. It is safe for concurrent use. Of a context's
+// outgoing gRPC metadata x-request-id and traceparent go along, for the server's log.
 type Client struct {
 	conn    *grpc.ClientConn
 	flight  flight.FlightServiceClient
@@ -121,9 +122,15 @@ func badServer(format string, args ...any) (string, credentials.TransportCredent
 		WithHint("use grpc://host:port, grpc+tls://host:port or grpc+unix:///path")
 }
 
-// outgoing adds the credentials and extra headers to a call.
+// outgoing is a call's context with the credentials and extra headers, and of the
+// caller's own what the server's log takes over. The rest may be meant for others.
 func (c *Client) outgoing(ctx context.Context, extra ...string) context.Context {
-	return metadata.NewOutgoingContext(ctx, metadata.Join(c.headers, metadata.Pairs(extra...)))
+	headers := metadata.Join(c.headers, metadata.Pairs(extra...))
+	callers, _ := metadata.FromOutgoingContext(ctx)
+	for _, name := range []string{"x-request-id", "traceparent"} {
+		headers.Append(name, callers.Get(name)...)
+	}
+	return metadata.NewOutgoingContext(ctx, headers)
 }
 
 // Action runs one action. Every item and progress is given to each as raw JSON;

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/hubflight/hubflight/flightsrv"
 	"github.com/hubflight/hubflight/flightsrv/client"
@@ -106,6 +107,14 @@ func TestAServerTokenMayEndInALineBreak(t *testing.T) {
 	f := flighttest.New(t, flighttest.Auth(auth), flighttest.Tokens("secret\n", ""))
 	if _, err := f.Client.Version(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestACallersRequestIDGoesAlong(t *testing.T) {
+	f := flighttest.New(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", "mine-7", "authorization", "of somebody else")
+	if _, err := f.Client.Version(ctx); err != nil || !strings.Contains(f.Log.String(), "request=mine-7") {
+		t.Errorf("%v\n%s", err, f.Log)
 	}
 }
 
