@@ -155,6 +155,14 @@ func TestAHubBelowAPathNamesItEverywhere(t *testing.T) {
 	}
 }
 
+func TestBehindAProxyThatSpeaksTLSTheNextPageIsThereToo(t *testing.T) {
+	hub := hubtest.New(t, hubtest.PageSize(2), hubtest.Dataset(repo, many(5)))
+	got := connect(t, hub, "").do(http.MethodGet, "/api/datasets/"+repo+"/tree/main", nil, "X-Forwarded-Proto", "https")
+	if next := got.Header.Get("Link"); !strings.HasPrefix(next, "<https"+strings.TrimPrefix(hub.HubURL, "http")+"/api/") {
+		t.Errorf("the next page is at %s", next)
+	}
+}
+
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	for _, o := range []hubtest.Options{{PathPrefix: "hf"}, {PathPrefix: "/"}, {PathPrefix: "/a b"}, {PageSize: -1}, {CommitTime: -1}, {RateLimits: hubtest.RateLimits{API: -1}}, {PlainFiles: 9}} {
 		if _, err := hubtest.Open(t.TempDir(), o); source.KindOf(err) != source.KindInvalid {

@@ -172,7 +172,7 @@ func (c *call) base() string { return c.h.baseOf(c.r) }
 
 func (h *Hub) baseOf(r *http.Request) string {
 	scheme := "http"
-	if r.TLS != nil {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // a proxy has taken TLS off
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host + h.options.PathPrefix
