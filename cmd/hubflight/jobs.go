@@ -117,9 +117,12 @@ func newJobsAbortCommand() *cobra.Command {
 				return err
 			}
 			return f.withClient(cmd, func(ctx context.Context, c *client.Client) error {
-				dropJob(args[0])
-				if err := c.Abort(ctx, args[0]); err != nil || !f.asJSON {
+				if err := c.Abort(ctx, args[0]); err != nil {
 					return err
+				}
+				dropJob(args[0])
+				if !f.asJSON {
+					return nil
 				}
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"job": args[0], "state": "aborted"})
 			})
