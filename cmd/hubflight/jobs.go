@@ -65,7 +65,9 @@ func newJobsShowCommand() *cobra.Command {
 				}
 				for _, item := range items {
 					for _, commit := range item.Commits {
-						fmt.Fprintln(cmd.OutOrStdout(), commit)
+						if _, err := fmt.Fprintln(cmd.OutOrStdout(), commit); err != nil {
+							return err
+						}
 					}
 				}
 				return nil

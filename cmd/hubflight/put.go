@@ -119,7 +119,9 @@ func (f *putFlags) run(cmd *cobra.Command, files []string, dataset string) error
 		if f.dryRun {
 			abortJob(ctx, c, begin.Job) // the server has begun it
 			for _, in := range inputs {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size))
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", in.name, bytesText(in.size)); err != nil {
+					return err
+				}
 			}
 			return nil
 		}
