@@ -2,6 +2,7 @@ package localsink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -378,6 +379,36 @@ func TestACommitThatCannotBeginIsTakenBackAlsoWhereNothingCanBeKept(t *testing.T
 		b.step = nil
 		if result, err := b.commit(request); err != nil || result.Rows != 2 {
 			t.Errorf("%s: again: %+v, %v", errno, result, err)
+		}
+	}
+}
+
+// TestWhatIsInTheWayOfACommitIsNamed: a file, or a link to nothing, where a folder has to
+// be, and a folder that has the name of a file.
+func TestWhatIsInTheWayOfACommitIsNamed(t *testing.T) {
+	for name, there := range map[string]func(path string) error{
+		"a file":            func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a link to nothing": func(path string) error { return os.Symlink("nowhere", path) },
+		"a folder":          func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		b := newBench(t)
+		request := writer.BeginRequest{V: 1, Job: theJob, Dataset: b.name(), Naming: writer.NamingFile, Dir: "data/x.parquet", CreateRepo: true}
+		path := filepath.Join(b.dir, "set", "data")
+		if name == "a folder" {
+			path = filepath.Join(path, "x.parquet")
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), there(path)); err != nil {
+			t.Fatal(err)
+		}
+		commit := b.stage(request, 1)
+		if _, err := b.commit(commit); source.KindOf(err) != source.KindInvalid || !strings.Contains(err.Error(), "in the way") {
+			t.Errorf("%s: the commit ended with %v", name, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.commit(commit); err != nil {
+			t.Errorf("%s: again: %v", name, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/writer"
 )
 
@@ -39,6 +40,9 @@ func (f *folder) makeFolders(_ context.Context, in *intent) error {
 		for _, p := range slices.Backward(missing) {
 			err := f.root.Mkdir(p, 0o755)
 			if errors.Is(err, fs.ErrExist) {
+				if info, err := f.root.Stat(p); err != nil || !info.IsDir() {
+					return f.inTheWay(p, "no folder, and files of this job go below it")
+				}
 				continue
 			}
 			if err != nil {
@@ -53,6 +57,12 @@ func (f *folder) makeFolders(_ context.Context, in *intent) error {
 	return nil
 }
 
+// inTheWay is the error of a place that something else has.
+func (f *folder) inTheWay(path, what string) error {
+	return f.sink.fail("commit", source.KindInvalid, "there is something in the way: it is "+what).
+		WithFile(f.sink.store.Name(), path).WithHint("move it away, or write somewhere else")
+}
+
 // keep gives what the commit replaces or deletes a second name. Where files have one
 // name only, the commit cannot be taken back.
 func (f *folder) keep(_ context.Context, in *intent) error {
@@ -62,8 +72,11 @@ func (f *folder) keep(_ context.Context, in *intent) error {
 	}
 	for i, p := range paths {
 		info, err := f.root.Lstat(p)
-		if err != nil || info.IsDir() {
+		if err != nil {
 			continue // nothing is lost
+		}
+		if info.IsDir() {
+			return f.inTheWay(p, "a folder, and a file of this job has its name")
 		}
 		k := kept{Name: keptPrefix + strconv.Itoa(i), Path: p}
 		name := path.Join(area, in.Job, k.Name)
