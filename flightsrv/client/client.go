@@ -133,8 +133,10 @@ func (c *Client) outgoing(ctx context.Context, extra ...string) context.Context 
 	return metadata.NewOutgoingContext(ctx, headers)
 }
 
-// Action runs one action. Every item and progress is given to each as raw JSON;
-// the result is decoded into result. A stream without a result is an error.
+// Action runs one action of wire.md, section 9. Every item and progress is given to
+// each as raw JSON, which may be nil; what each returns ends the call and is returned
+// as it is. The result is decoded into result, a pointer. A stream without a result is
+// an error.
 func (c *Client) Action(ctx context.Context, name string, body, result any, each func(json.RawMessage) error) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -190,6 +192,17 @@ func drainResults(op string, next func() ([]byte, error), result any, each func(
 	}
 }
 
+// items decodes every item of an action's answer for use.
+func items[T any](op string, use func(T) error) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var item T
+		if err := json.Unmarshal(raw, &item); err != nil {
+			return source.Errorf(source.KindInternal, op, "an item of the server's answer cannot be read: %w", err)
+		}
+		return use(item)
+	}
+}
+
 // Version is what the server says about itself.
 type Version = wire.VersionResult
 
@@ -203,17 +216,15 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 type Split = wire.SplitItem
 
 // Splits lists the configs and splits of a dataset, and the commit they are of.
+// revision "" is the default branch. Errors: KindNotFound (no such dataset or
+// revision), KindDenied, and those of reaching the server and the Hub.
 func (c *Client) Splits(ctx context.Context, dataset, revision string) (sha string, splits []Split, err error) {
 	var result struct {
 		Sha string `json:"sha"`
 	}
-	err = c.Action(ctx, "splits", wire.ListCriteria{Dataset: dataset, Revision: revision}, &result, func(raw json.RawMessage) error {
-		var s Split
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return err
-		}
+	err = c.Action(ctx, "splits", wire.ListCriteria{Dataset: dataset, Revision: revision}, &result, items("splits", func(s Split) error {
 		splits = append(splits, s)
 		return nil
-	})
+	}))
 	return result.Sha, splits, err
 }

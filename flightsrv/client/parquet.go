@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/hubflight/hubflight/flightsrv/internal/wire"
 	"github.com/hubflight/hubflight/source"
@@ -23,7 +22,7 @@ const maxListed = 1 << 20
 // viewer's shape. Without a conversion the list is empty and Reason says why.
 func (c *Client) Parquet(ctx context.Context, r ParquetRequest) (ParquetListing, error) {
 	if r.Shape == "hub" {
-		return ParquetListing{}, fmt.Errorf("parquet: the shape hub is answered by ParquetURLs")
+		return ParquetListing{}, source.Errorf(source.KindInvalid, "parquet", "the shape hub has no listing of this form").WithHint("call ParquetURLs")
 	}
 	var last ParquetListing
 	l := ParquetListing{Conversion: source.Conversion{Files: []source.ConvertedFile{}, Pending: []source.ConversionJob{}, Failed: []source.ConversionJob{}}}
@@ -31,13 +30,9 @@ func (c *Client) Parquet(ctx context.Context, r ParquetRequest) (ParquetListing,
 		l.Files, l.Pending, l.Failed = append(l.Files, files...), append(l.Pending, pending...), append(l.Failed, failed...)
 		return listed(len(l.Files) + len(l.Pending) + len(l.Failed))
 	}
-	err := c.Action(ctx, "parquet", r, &last, func(raw json.RawMessage) error {
-		var item wire.ListingItem
-		if err := json.Unmarshal(raw, &item); err != nil {
-			return err
-		}
+	err := c.Action(ctx, "parquet", r, &last, items("parquet", func(item wire.ListingItem) error {
 		return add(item.Files, item.Pending, item.Failed)
-	})
+	}))
 	if err == nil {
 		err = add(last.Files, last.Pending, last.Failed)
 	}
@@ -64,18 +59,14 @@ func (c *Client) ParquetURLs(ctx context.Context, r ParquetRequest) (urls json.R
 	r.Shape = "hub"
 	var l wire.HubListing
 	parts, n := map[string]map[string][]string{}, 0
-	err = c.Action(ctx, "parquet", r, &l, func(raw json.RawMessage) error {
-		var item wire.ListingItem
-		if err := json.Unmarshal(raw, &item); err != nil {
-			return err
-		}
+	err = c.Action(ctx, "parquet", r, &l, items("parquet", func(item wire.ListingItem) error {
 		if parts[item.Config] == nil {
 			parts[item.Config] = map[string][]string{}
 		}
 		parts[item.Config][item.Split] = append(parts[item.Config][item.Split], item.URLs...)
 		n += len(item.URLs)
 		return listed(n)
-	})
+	}))
 	switch {
 	case err != nil:
 		return nil, "", err

@@ -38,8 +38,11 @@ func (c *Client) Dataset(read Read) *Dataset {
 	return &Dataset{client: c, read: read}
 }
 
-// Schema returns the schema of the stream. Its metadata key "hubflight" names the
-// snapshot.
+// Schema returns the schema of the stream, the one that Plan has. Its metadata key
+// "hubflight" names the snapshot. Errors: KindInvalid (the request), KindNotFound,
+// KindDenied, KindUnsupported (a format or a type that cannot be read), KindCorrupt
+// (a file), and those of reaching the server and the Hub; Plan, Scan, Count and
+// Explain have the same.
 func (d *Dataset) Schema(ctx context.Context) (*arrow.Schema, error) {
 	desc, err := d.descriptor()
 	if err != nil {
@@ -68,9 +71,11 @@ type Plan struct {
 	Schema *arrow.Schema
 	// Facts about the snapshot: commit, config, split, files kept of files in all.
 	Facts wire.InfoMetadata
-	// Rows and Bytes are −1 when they are not known without reading.
+	// Rows of the output, and Bytes that the chosen columns take compressed in the
+	// files; −1 when they are not known without reading.
 	Rows, Bytes int64
-	Partitions  []Partition
+	// Partitions in file order; none if no file can hold a row.
+	Partitions []Partition
 }
 
 // Partition is one endpoint: a ticket that any replica serves, any number of
@@ -81,7 +86,8 @@ type Partition struct {
 	Facts     wire.EndpointMetadata
 }
 
-// Plan asks the server what it would read.
+// Plan asks the server what it would read. The plan is of one commit, and stays good
+// for as long as the Hub has its files: it may be read any number of times.
 func (d *Dataset) Plan(ctx context.Context) (*Plan, error) {
 	desc, err := d.descriptor()
 	if err != nil {
@@ -118,7 +124,7 @@ func (d *Dataset) Count(ctx context.Context) (int64, error) {
 	return n.Rows, err
 }
 
-// Counted is a number of rows and whether footers or a scan gave it.
+// Counted is a number of rows, and whether "footers" or a "scan" gave it.
 type Counted = wire.CountResult
 
 // Counted is Count that says where the number comes from.
@@ -132,7 +138,7 @@ func (d *Dataset) Counted(ctx context.Context) (Counted, error) {
 
 // Explanation is a plan's row groups and why each is read or skipped.
 type Explanation struct {
-	Files  []wire.ExplainItem `json:"files"`
+	Files  []ExplainedFile    `json:"files"`
 	Totals wire.ExplainResult `json:"totals"`
 }
 
@@ -149,17 +155,16 @@ func (d *Dataset) Explain(ctx context.Context) (*Explanation, error) {
 		return nil, err
 	}
 	var e Explanation
-	err := d.client.Action(ctx, "explain", d.read, &e.Totals, func(raw json.RawMessage) error {
-		var item wire.ExplainItem
-		if err := json.Unmarshal(raw, &item); err != nil {
-			return err
-		}
+	err := d.client.Action(ctx, "explain", d.read, &e.Totals, items("explain", func(item ExplainedFile) error {
 		if n := len(e.Files); n > 0 && e.Files[n-1].File == item.File && e.Files[n-1].Split == item.Split && e.Files[n-1].Config == item.Config {
 			e.Files[n-1].Groups = append(e.Files[n-1].Groups, item.Groups...) // a file with many groups comes in several items
 			return nil
 		}
 		e.Files = append(e.Files, item)
 		return nil
-	})
-	return &e, err
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return &e, nil
 }

@@ -21,15 +21,22 @@ import (
 // larger, up to the server's message limit.
 const maxPutMessage = 2 << 20
 
-// Begin starts a write job; repeating it is harmless. Stage and Commit carry the
-// base and revision of its answer.
+// Begin starts a write job: it creates what is missing if that is asked for, checks
+// that the caller may write, and fixes the commit that the job builds on. Repeating it
+// is harmless. Stage and Commit carry the base and revision of its answer. Errors:
+// KindInvalid (the request, or a revision that cannot be written to), KindNotFound,
+// KindExists (mode errorifexists), KindDenied, and those of reaching the server and
+// the Hub.
 func (c *Client) Begin(ctx context.Context, r writer.BeginRequest) (writer.BeginResult, error) {
 	var result writer.BeginResult
 	return result, c.Action(ctx, "begin", r, &result, nil)
 }
 
-// Stage streams one task attempt's batches; what it answers is invisible until it
-// is committed. report gets each progress as raw JSON; it may be nil.
+// Stage streams one task attempt's batches, all of the given schema; what it answers is
+// invisible until it is committed. The batches stay the caller's, who may release each
+// of them when the next is asked for; an error among them ends the attempt, of which
+// nothing is staged then, and is returned as it is. report gets each progress as raw
+// JSON; it may be nil. An attempt that failed is repeated as a whole.
 func (c *Client) Stage(ctx context.Context, r writer.StageRequest, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error], report func(json.RawMessage) error) (writer.StageResult, error) {
 	r.Op = "stage"
 	var result writer.StageResult
@@ -50,7 +57,9 @@ func (c *Client) Abort(ctx context.Context, job string) error {
 	return c.Action(ctx, "abort", map[string]any{"v": writer.Version, "job": job}, &struct{}{}, nil)
 }
 
-// Write is a whole job on one stream: begin, stage and commit.
+// Write is a whole job on one stream: begin, stage and commit. For batches and report
+// see Stage, for what to do after an error see Commit: the same job with the same rows
+// may be written again, and is committed once.
 func (c *Client) Write(ctx context.Context, r writer.WriteRequest, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error], report func(json.RawMessage) error) (writer.CommitResult, error) {
 	r.Op = "write"
 	var result writer.CommitResult
@@ -108,7 +117,7 @@ func sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema
 		if err != nil {
 			return &inputError{err}
 		}
-		for part := range slices(rec) {
+		for part := range pieces(rec) {
 			err := w.Write(part)
 			part.Release()
 			if err != nil {
@@ -122,9 +131,9 @@ func sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema
 	return stream.CloseSend()
 }
 
-// slices cuts a batch into parts of at most maxPutMessage, or of one row. Its rows may
+// pieces cuts a batch into parts of at most maxPutMessage, or of one row. Its rows may
 // differ a lot, and it may be a slice of something much larger itself.
-func slices(rec arrow.RecordBatch) iter.Seq[arrow.RecordBatch] {
+func pieces(rec arrow.RecordBatch) iter.Seq[arrow.RecordBatch] {
 	return func(yield func(arrow.RecordBatch) bool) {
 		for at := int64(0); at < rec.NumRows(); {
 			next := at + scan.Fit(rec, at, rec.NumRows()-at, maxPutMessage)
@@ -142,20 +151,16 @@ type JobItem = writer.JobItem
 // Jobs lists write jobs, newest first: those of a dataset by its history, or, with
 // dataset "", those that the server knows of this caller. job "" is all of them;
 // a job that nobody knows is KindNotFound.
-func (c *Client) Jobs(ctx context.Context, dataset, revision, job string) (items []JobItem, err error) {
+func (c *Client) Jobs(ctx context.Context, dataset, revision, job string) (jobs []JobItem, err error) {
 	body := map[string]any{"dataset": dataset, "revision": revision, "job": job}
 	for key, value := range body {
 		if value == "" {
 			delete(body, key)
 		}
 	}
-	err = c.Action(ctx, "jobs", body, &struct{}{}, func(raw json.RawMessage) error {
-		var item JobItem
-		if err := json.Unmarshal(raw, &item); err != nil {
-			return err
-		}
-		items = append(items, item)
+	err = c.Action(ctx, "jobs", body, &struct{}{}, items("jobs", func(job JobItem) error {
+		jobs = append(jobs, job)
 		return nil
-	})
-	return items, err
+	}))
+	return jobs, err
 }
