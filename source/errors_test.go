@@ -85,7 +85,7 @@ func TestSecretsAreRemovedFromTexts(t *testing.T) {
 
 func TestAHubTokenPrintsNowhere(t *testing.T) {
 	const secret = "hf_secretSECRET"
-	token := source.NewHubToken(" " + secret + "\r\n")
+	token := source.NewHubToken(" " + secret + "\t\r\n")
 	if token.Reveal() != secret || token.IsZero() {
 		t.Errorf("the token was not trimmed: %q", token.Reveal())
 	}

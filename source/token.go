@@ -3,6 +3,7 @@ package source
 import (
 	"crypto/sha256"
 	"log/slog"
+	"strings"
 )
 
 // HubToken is Hugging Face's secret. It has no exported content: it prints as
@@ -13,7 +14,9 @@ type HubToken struct{ secret string }
 
 // NewHubToken wraps a secret; surrounding white space and line ends are
 // dropped, as huggingface_hub does.
-func NewHubToken(secret string) HubToken { return HubToken{secret: trimToken(secret)} }
+func NewHubToken(secret string) HubToken {
+	return HubToken{secret: strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(secret))}
+}
 
 // IsZero reports whether there is no token.
 func (t HubToken) IsZero() bool { return t.secret == "" }
@@ -44,20 +47,3 @@ func (t HubToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // MarshalText keeps encoders from printing the secret.
 func (t HubToken) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
-func trimToken(s string) string {
-	out := make([]byte, 0, len(s))
-	for i := range len(s) {
-		if c := s[i]; c != '\r' && c != '\n' {
-			out = append(out, c)
-		}
-	}
-	start, end := 0, len(out)
-	for start < end && out[start] == ' ' {
-		start++
-	}
-	for end > start && out[end-1] == ' ' {
-		end--
-	}
-	return string(out[start:end])
-}
