@@ -239,6 +239,29 @@ func TestRepeatableRequestsAreRepeatedWithinBounds(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatIsNoHTTPIsNotRepeatedInFull(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(conn, "%0100000d\r\n\r\n", 0)
+			conn.Close()
+		}
+	}()
+	c := clientWith(t, hub.Options{Endpoint: "http://" + listener.Addr().String(), Retry: hub.RetryOptions{Attempts: 1}})
+	_, err = c.Dataset(repo, source.HubToken{}).Info(t.Context(), "")
+	if source.KindOf(err) != source.KindUpstream || len(err.Error()) > 2000 {
+		t.Errorf("%d bytes: %.200s", len(err.Error()), err)
+	}
+}
+
 func TestACertificateThatNobodyVouchesForIsNotTriedAgain(t *testing.T) {
 	var connections atomic.Int64
 	h := httptest.NewUnstartedServer(http.NotFoundHandler())

@@ -173,7 +173,7 @@ func (d *Dataset) broken(ctx context.Context, op string, err error) *source.Erro
 	case errors.As(err, &refused):
 		e.Kind, e.Hint = source.KindUnsupported, "the Hub or its storage sent an address that this server does not follow"
 	default:
-		e.Kind, e.Msg = source.KindUpstream, "no usable answer: "+err.Error()
+		e.Kind, e.Msg = source.KindUpstream, "no usable answer: "+source.Clip(err.Error(), maxErrorText) // net/http repeats what it cannot read
 	}
 	return e
 }

@@ -91,7 +91,7 @@ func (d *Dataset) askViewer(ctx context.Context, u *url.URL) (*http.Response, er
 			if err != nil {
 				e := d.broken(ctx, opConversion, err)
 				if e.Kind == source.KindUpstream {
-					e.Msg = "the dataset viewer gives no usable answer: " + err.Error()
+					e.Msg = "the dataset viewer gives no usable answer: " + source.Clip(err.Error(), maxErrorText)
 					e.Hint = `conversion="always" reads the conversion without asking how old it is`
 				}
 				return nil, e
