@@ -166,6 +166,19 @@ def test_a_view_of_sql_is_read_and_a_table_of_the_catalog_refused_with_the_way_o
         spark.read.format("hubflight").load(["demo/flights", "demo/chat"])
 
 
+def test_streams_of_spark_are_refused_with_the_way_out(
+    spark: SparkSession, server: FlightServer, tmp_path: Path
+) -> None:
+    near = {"server": server.url, "token": READER}
+    stream = spark.readStream.format("hubflight").options(**near).load("demo/flights")
+    with pytest.raises(Exception, match=r"readStream: a dataset is read as it is at one commit: use spark\.read"):
+        stream.writeStream.format("noop").option("checkpointLocation", str(tmp_path / "1")).start().awaitTermination(60)
+    rate = spark.readStream.format("rate").load()
+    writing = rate.writeStream.format("hubflight").options(**near).option("checkpointLocation", str(tmp_path / "2"))
+    with pytest.raises(Exception, match=r"writeStream: write each batch.*foreachBatch"):
+        writing.start("demo/flights").awaitTermination(60)
+
+
 def test_two_scans_of_one_data_frame_agree(read: DataFrameReader) -> None:
     df = read.load("demo/flights")
     assert df.where("hour = 1").count() == 10

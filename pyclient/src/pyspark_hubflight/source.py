@@ -6,7 +6,7 @@ Nothing heavy is imported at the top, because Spark loads this module in many sh
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyspark.sql.datasource import DataSource
 
@@ -78,6 +78,19 @@ class DefaultSource(DataSource):
         server = connect_to(options.connecting, options.dataset)
         mode = "overwrite" if overwrite else "append"
         return Writer(Job.begin(server, options, mode, arrow_schema(schema)), overwrite)
+
+    def streamReader(self, schema: StructType) -> NoReturn:
+        from hubflight.errors import Unsupported
+
+        raise Unsupported("[unsupported] readStream: a dataset is read as it is at one commit: use spark.read")
+
+    def streamWriter(self, schema: StructType, overwrite: bool) -> NoReturn:
+        from hubflight.errors import Unsupported
+
+        raise Unsupported(
+            "[unsupported] writeStream: write each batch, as a commit of its own: "
+            'writeStream.foreachBatch(lambda df, _: df.write.format("hubflight").mode("append").save("ns/name"))'
+        )
 
     def _read(self) -> tuple[dict[str, Any], Server]:
         """The read command and the server; options that are wrong are refused here."""
