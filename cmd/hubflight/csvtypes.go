@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -118,7 +119,7 @@ func (c *csvColumn) arrow() arrow.DataType {
 // inferCSV reads the whole file for the types of its columns, row by row. The notes tell
 // where a column turned out to be text.
 func (r *rowFile) inferCSV(f io.Reader) (*arrow.Schema, error) {
-	text := csv.NewReader(unmarked(f))
+	text := csv.NewReader(csvLines(f))
 	text.ReuseRecord = true
 	header, err := text.Read()
 	if errors.Is(err, io.EOF) {
@@ -176,13 +177,51 @@ func csvSchema(columns []csvColumn) *arrow.Schema {
 }
 
 // unmarked reads behind the mark with which some programs begin text in UTF-8.
-func unmarked(r io.Reader) io.Reader {
+func unmarked(r io.Reader) *bufio.Reader {
 	const mark = "\ufeff"
 	text := bufio.NewReaderSize(r, 1<<20)
 	if first, _ := text.Peek(len(mark)); string(first) == mark { // a shorter file has none, and its error comes again
 		_, _ = text.Discard(len(mark))
 	}
 	return text
+}
+
+// csvLines reads a CSV file so that cells of several lines keep their carriage returns.
+// encoding/csv takes one away in front of every line feed: inside of quotes it gets two.
+func csvLines(f io.Reader) io.Reader { return &returnsKept{text: unmarked(f)} }
+
+type returnsKept struct {
+	text   *bufio.Reader
+	quoted bool
+	again  bool // the carriage return that was read last is read once more
+}
+
+// Read implements io.Reader. It gives what is between two carriage returns, or one of
+// them.
+func (r *returnsKept) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if r.again {
+		r.again, p[0] = false, '\r'
+		return 1, nil
+	}
+	if _, err := r.text.Peek(1); err != nil {
+		return 0, err
+	}
+	ahead, _ := r.text.Peek(min(r.text.Buffered(), len(p))) // is there
+	if ahead[0] == '\r' {
+		next, _ := r.text.Peek(2) // at the end there is one
+		r.again, p[0] = r.quoted && len(next) == 2 && next[1] == '\n', '\r'
+		return r.text.Discard(1)
+	}
+	if end := bytes.IndexByte(ahead, '\r'); end > 0 {
+		ahead = ahead[:end]
+	}
+	if bytes.Count(ahead, []byte{'"'})%2 == 1 {
+		r.quoted = !r.quoted
+	}
+	return r.text.Discard(copy(p, ahead))
 }
 
 func csvError(name string, err error) error {

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"encoding/csv"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/hubflight/hubflight/source"
 )
@@ -110,6 +115,43 @@ func TestAMarkInFrontOfACSVFileIsNoPartOfAName(t *testing.T) {
 		}
 		if fmt.Sprint(got) != names || rows != 1 {
 			t.Errorf("%q: %d rows of %q, want %s", text, rows, got, names)
+		}
+	}
+}
+
+func TestACellOfSeveralLinesIsKeptAsItIs(t *testing.T) {
+	// The second row begins and ends where the readers' buffers of 4096 bytes do.
+	for pad := range 3 {
+		long := strings.Repeat("x", 4090-20+pad)
+		cells := []string{"a\r\nb", "\r\n", long + "\r\n\r\n\r", "say \"\r\n\"\n", "a\rb\n\r"}
+		text := "k,c\r\n"
+		for i, cell := range cells {
+			text += fmt.Sprintf("%d,\"%s\"\r\n", i, strings.ReplaceAll(cell, `"`, `""`))
+		}
+		for name, reader := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader} {
+			rows, err := csv.NewReader(csvLines(reader(strings.NewReader(text)))).ReadAll()
+			if err != nil || len(rows) != len(cells)+1 {
+				t.Fatalf("%s: %d rows, %v", name, len(rows), err)
+			}
+			for i, row := range rows[1:] {
+				if row[1] != cells[i] {
+					t.Errorf("%s: cell %d is %.40q, want %.40q", name, i, row[1], cells[i])
+				}
+			}
+		}
+		in, err := csvOf(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rec, err := range in.rows(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range cells {
+				if got := rec.Column(1).(*array.String).Value(i); got != want {
+					t.Errorf("row %d has %.40q, want %.40q", i, got, want)
+				}
+			}
 		}
 	}
 }

@@ -397,7 +397,7 @@ func newCSVFile(f *countedFile, schema *arrow.Schema, batch int) *csvFile {
 	for _, field := range schema.Fields() {
 		types[field.Name] = field.Type
 	}
-	return &csvFile{schema: schema, Reader: csv.NewInferringReader(unmarked(f), csv.WithHeader(true), csv.WithColumnTypes(types),
+	return &csvFile{schema: schema, Reader: csv.NewInferringReader(csvLines(f), csv.WithHeader(true), csv.WithColumnTypes(types),
 		csv.WithChunk(batch), csv.WithNullReader(true, csvNulls()...))}
 }
 
