@@ -94,6 +94,11 @@ func (c *card) set(key string, value *yaml.Node) error {
 	if err != nil {
 		return err
 	}
+	// Comments below the value stay where they are. The parser takes them for the value's
+	// own where lines end in \r\n.
+	for last := lastLine(text); strings.HasPrefix(text[last:], "#"); last = lastLine(text) {
+		text = text[:last]
+	}
 	lines := yamlLine.FindAllString(c.front, -1)
 	if last := len(lines) - 1; last >= 0 && !strings.HasSuffix(lines[last], "\n") {
 		lines[last] += "\n"
@@ -118,6 +123,9 @@ func (c *card) set(key string, value *yaml.Node) error {
 
 // yamlLine is a line as the parser counts them, which ends one at these characters too.
 var yamlLine = regexp.MustCompile("[^\r\n\u0085\u2028\u2029]*(?:\r\n|[\r\n\u0085\u2028\u2029])|[^\r\n\u0085\u2028\u2029]+$")
+
+// lastLine is where the last line of a text begins.
+func lastLine(text string) int { return strings.LastIndex(strings.TrimSuffix(text, "\n"), "\n") + 1 }
 
 func isComment(line string) bool {
 	line = strings.TrimSpace(line)

@@ -41,6 +41,25 @@ func TestSettingAKeyReplacesItsLinesOnly(t *testing.T) {
 	}
 }
 
+func TestACommentBelowAChangedKeyIsThereOnce(t *testing.T) {
+	for _, text := range []string{"---\na:\n- 1\n# about b\nb: 2\n---\n", "---\na:\n- 1\n\n# the end\n---\n"} {
+		for _, end := range []string{"\n", "\r\n"} {
+			card, err := parseCard([]byte(strings.ReplaceAll(text, "\n", end)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := card.set("a", card.get("a")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.ReplaceAll(string(card.bytes()), "\r", ""); got != text {
+				t.Errorf("got %q, want %q", got, text)
+			}
+		}
+	}
+}
+
 func TestNamesThatYAMLReadsDifferentlyAreQuoted(t *testing.T) {
 	for text, want := range map[string]string{"train": "train", "0625": "'0625'", "no": "'no'", "7M": "'7M'", "data/train-*": "data/train-*", "*.parquet": "'*.parquet'", "a: b": "'a: b'"} {
 		got, err := encode(scalar(text))
