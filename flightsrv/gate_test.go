@@ -3,6 +3,7 @@ package flightsrv
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,30 @@ func TestGateGivesUpBusyAndForgetsTheWaiter(t *testing.T) {
 	g.release()
 	if g.free != 1 {
 		t.Errorf("%d slots are free, want 1", g.free)
+	}
+}
+
+// Whoever gives up in the moment in which a slot is handed over has it all the same.
+func TestGateLosesNoSlotToAWaiterThatGivesUp(t *testing.T) {
+	for range 200 {
+		g := newGate(1)
+		_ = g.acquire(t.Context(), "a", time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan error)
+		go func() { got <- g.acquire(ctx, "b", time.Minute) }()
+		for g.waiters() == 0 {
+			runtime.Gosched()
+		}
+		g.mu.Lock() // so that both are there when the waiter looks
+		cancel()
+		g.mu.Unlock()
+		g.release()
+		if err := <-got; err == nil {
+			g.release()
+		}
+		if g.free != 1 {
+			t.Fatalf("%d slots are free, want 1", g.free)
+		}
 	}
 }
 

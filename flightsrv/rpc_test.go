@@ -616,6 +616,48 @@ func TestWhoMayCall(t *testing.T) {
 	}
 }
 
+func TestWhoMayOnlyReadWritesNothing(t *testing.T) {
+	reader := sha256.Sum256([]byte("reader-secret"))
+	auth := flightsrv.Auth{Mode: flightsrv.AuthToken, OwnHubToken: source.NewHubToken("hf_ofTheServer")}
+	if err := auth.ReadTokenFile(strings.NewReader("bob " + hex.EncodeToString(reader[:]) + " read demo/*\n")); err != nil {
+		t.Fatal(err)
+	}
+	f := flighttest.New(t, flighttest.Hub(numbers(t)), flighttest.Auth(auth))
+	head := must(f.Hub.Head(dataset, "main"))
+	c, ctx := raw(t, f), metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer reader-secret")
+	if _, err := c.GetFlightInfo(ctx, command(`{"v":1,"dataset":"demo/numbers"}`)); err != nil {
+		t.Fatal(err)
+	}
+	const job = `"job":"01890000-0000-7000-8000-000000000000","dataset":"demo/numbers","mode":"append"`
+	for _, op := range []string{"stage", "write"} {
+		s, err := c.DoPut(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := encoded(t, texts(t))
+		all[0].FlightDescriptor = command(`{"v":1,"op":"` + op + `",` + job + `}`)
+		for _, m := range all {
+			_ = s.Send(m) // who is refused is told by Recv
+		}
+		_ = s.CloseSend()
+		if _, err = s.Recv(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "may only read") {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	for action, more := range map[string]string{"begin": "", "commit": `,"files":[],"base":"` + head + `"`} {
+		s, err := c.DoAction(ctx, &flight.Action{Type: action, Body: []byte(`{"v":1,` + job + more + `}`)})
+		if err == nil {
+			_, err = s.Recv()
+		}
+		if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "may only read") {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+	if now := must(f.Hub.Head(dataset, "main")); now != head {
+		t.Errorf("the head moved to %s", now)
+	}
+}
+
 func TestARevokedTokenIsAClearErrorAndNeverRows(t *testing.T) {
 	const token = "hf_goodGOODgoodGOOD"
 	hub := []hubtest.Option{numbers(t), hubtest.Tokens(map[string]hubtest.Rights{token: hubtest.Read}), hubtest.WithSettings(dataset, hubtest.Settings{Private: true})}
