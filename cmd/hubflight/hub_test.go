@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -193,7 +192,7 @@ func TestASecondSignalEndsTheHubAtOnce(t *testing.T) {
 	}
 	dir := t.TempDir()
 	port, faults := filepath.Join(dir, "port"), filepath.Join(dir, "faults")
-	if err := os.WriteFile(faults, []byte("hub GET /api/whoami-v2 every: delay 1m\n"), 0o600); err != nil {
+	if err := os.WriteFile(faults, []byte("hub GET /api/datasets every: cut 1 stall 1m\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	hub := exec.Command(self)
@@ -210,23 +209,17 @@ func TestASecondSignalEndsTheHubAtOnce(t *testing.T) {
 			t.Fatalf("the Hub does not start: %v", err)
 		}
 	}
-	waiting := make(chan struct{})
-	go func() {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSpace(string(url)), "http://"))
-		if err == nil {
-			defer conn.Close()
-			_, err = conn.Write([]byte("GET /api/whoami-v2 HTTP/1.1\r\nHost: x\r\n\r\n"))
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		close(waiting)
-		if conn != nil {
-			_, _ = io.Copy(io.Discard, conn) // until the process ends
-		}
-	}()
-	<-waiting
-	time.Sleep(200 * time.Millisecond) // the request arrives
+	conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSpace(string(url)), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /api/datasets HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // its answer has begun
+		t.Fatal(err)
+	}
 	for i := range 2 {
 		if err := hub.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -236,8 +229,12 @@ func TestASecondSignalEndsTheHubAtOnce(t *testing.T) {
 			if i == 0 {
 				t.Fatal("the first signal did not wait for the request")
 			}
+			// Nobody waits for a minute: without the signal it would end by itself.
+			if !hub.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+				t.Errorf("the Hub waited until it gave up: %v", hub.ProcessState)
+			}
 			return
-		case <-time.After(time.Duration(1+i) * 500 * time.Millisecond):
+		case <-time.After([]time.Duration{500 * time.Millisecond, 20 * time.Second}[i]):
 		}
 	}
 	t.Error("the second signal did not end the Hub")
