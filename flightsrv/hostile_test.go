@@ -228,6 +228,15 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 }
 
+// A path of millions of empty parts is short on the wire and gigabytes when it is
+// decoded, which happens before it is known who sends it.
+func TestADescriptorIsBoundedBeforeItIsDecoded(t *testing.T) {
+	_, err := raw(t, flighttest.New(t)).GetSchema(t.Context(), &flight.FlightDescriptor{Type: flight.DescriptorPATH, Path: make([]string, 3<<20)})
+	if err == nil || !strings.Contains(err.Error(), "[limit] descriptor") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What is wrong with a call may be as long as a message. It is neither computed with
 // nor said again: a line of the log would be as long.
 func TestALongMistakeIsToldInAFewWords(t *testing.T) {

@@ -23,6 +23,9 @@
 // malformed, or has fields that a FlightData has not, is judged by the stock
 // codec.
 //
+// A FlightDescriptor is the one request that a few bytes on the wire make much larger:
+// Codec refuses one above 4 MiB before it is decoded, wherever it comes in.
+//
 // What it does not do: compress (the IPC writer does), or bound what a stream may
 // queue (gRPC's flow control does).
 package frame

@@ -35,11 +35,19 @@ func (in *Inbound) unmarshal(data mem.BufferSlice, stock encoding.CodecV2) error
 			return fmt.Errorf("a message that ends in a field's number: %w", err)
 		}
 		if tag&7 != uint64(protowire.BytesType) {
+			if err := bounded(uint64(data.Len())); err != nil { //nolint:gosec // not negative
+				return err
+			}
 			return stock.Unmarshal(data, in.Data)
 		}
 		n, err := binary.ReadUvarint(r)
 		if err != nil || n > uint64(r.Remaining()) { //nolint:gosec // not negative
 			return fmt.Errorf("a field of %d bytes in a message that has %d more", n, r.Remaining())
+		}
+		if tag>>3 == fieldDescriptor {
+			if err := bounded(n); err != nil {
+				return err
+			}
 		}
 		if tag>>3 == fieldDataBody {
 			body = in.roomFor(int(n)) //nolint:gosec // within the message

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/hubflight/hubflight/source"
 )
 
 // inPieces cuts a message anywhere, as a transport does.
@@ -85,6 +87,27 @@ func TestWhatIsNoFlightDataIsJudgedAsByTheStockCodec(t *testing.T) {
 	}
 	if refused < len(sound)/2 || refused == len(cases) {
 		t.Errorf("%d of %d refused", refused, len(cases))
+	}
+}
+
+func TestADescriptorIsBoundedWhereverItComesIn(t *testing.T) {
+	path := bytes.Repeat([]byte{3<<3 | 2, 0}, maxDescriptor/2) // empty parts
+	for name, raw := range map[string][]byte{
+		"in a message":              protowire.AppendBytes([]byte{fieldDescriptor<<3 | 2}, append(path, path[:2]...)),
+		"after what no message has": append([]byte{9 << 3, 0}, protowire.AppendBytes([]byte{fieldDescriptor<<3 | 2}, path)...),
+	} {
+		if err := NewCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, new(Inbound)); source.KindOf(err) != source.KindLimit {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, into := range []any{new(Inbound), new(flight.FlightDescriptor)} {
+		raw := path[:len(path)/4]
+		if _, ok := into.(*Inbound); ok {
+			raw = protowire.AppendBytes([]byte{fieldDescriptor<<3 | 2}, raw)
+		}
+		if err := NewCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, into); err != nil {
+			t.Errorf("%T: %v", into, err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 const (
 	// Field numbers of arrow.flight.protocol.FlightData.
+	fieldDescriptor = 1
 	fieldDataHeader = 2
 	fieldDataBody   = 1000
 
