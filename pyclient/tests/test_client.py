@@ -181,6 +181,18 @@ def test_explain_says_which_row_groups_are_kept(client: Client) -> None:
     assert set(got.requests) == {"hub", "cdn", "viewer"}
 
 
+def test_explain_has_one_object_for_a_file_of_very_many_row_groups(
+    client: Client, hub: HubServer, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"n": range(8100)}), tmp_path / "train.parquet", row_group_size=1)
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "test.parquet")
+    name = f"demo/groups-{uuid.uuid4().hex[:8]}"
+    hub.import_folder(tmp_path, name)
+    got = client.dataset(name, split="all").explain()
+    assert [(file["split"], len(file["row_groups"])) for file in got.files] == [("train", 8100), ("test", 1)]
+    assert [group["group"] for group in got.files[0]["row_groups"]] == list(range(8100))
+
+
 def test_branches_tags_and_what_a_write_proposes_are_read(client: Client, hub: HubServer, tmp_path: Path) -> None:
     name = f"demo/revisions-{uuid.uuid4().hex[:8]}"
     for revision in ("main", "exp/long"):

@@ -95,7 +95,11 @@ class Client:
         return Dataset(self.server, command)
 
     def splits(self, ref: str | PathLike[str], revision: str | None = None) -> list[dict[str, Any]]:
-        """One object per config and split: config, split, default, files, bytes, rows (None if unknown)."""
+        """One object per config and split: config, split, default, files, bytes, rows (None if unknown).
+
+        ``default`` says that the config is the one that is read where none is named; ``files`` is how many there are,
+        ``bytes`` their size as stored.
+        """
         command = parse_read({"path": ref, "revision": revision}).command
         command.pop("v")
         with Connection(self.server) as connection:
@@ -306,8 +310,8 @@ class Dataset:
     def explain(self) -> Explanation:
         """What would be read: files and row groups, kept or skipped and by which layer, rows and bytes."""
         with Connection(self.server) as connection:
-            files, totals = connection.action("explain", self._pinned(), timeout=None)
-            return Explanation(files, totals, connection.requests)
+            items, totals = connection.action("explain", self._pinned(), timeout=None)
+            return Explanation(_by_file(items), totals, connection.requests)
 
     def splits(self) -> list[dict[str, Any]]:
         """The configs and splits of this dataset, see `Client.splits`."""
@@ -373,6 +377,17 @@ class Dataset:
             yield from batch.to_pylist()
 
 
+def _by_file(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files of an explain answer: one of very many row groups comes in several items, one after the other."""
+    files: list[dict[str, Any]] = []
+    for item in items:
+        if files and all(files[-1].get(key) == item.get(key) for key in ("file", "config", "split")):
+            files[-1]["row_groups"] += item["row_groups"]
+        else:
+            files.append(item)
+    return files
+
+
 def _needed(module: str, what: str) -> Any:
     try:
         return import_module(module)
@@ -383,9 +398,13 @@ def _needed(module: str, what: str) -> Any:
 
 
 class Explanation:
-    """The answer of `Dataset.explain`: `files`, one object per file, and `totals`.
+    """The answer of `Dataset.explain`.
 
-    `requests` is how many requests the server made for it, by origin (hub, cdn, viewer); None if it does not say.
+    `files` has one object per file: file, config, split, size (bytes), rows (-1 if its footer was not read), kept, and
+    row_groups, each with group, kept, layer (what proved that none of its rows is wanted), rows, candidates (rows that
+    may match), bytes (compressed, of the columns that are read) and read (how many of these at most). `totals` has the
+    sums over the row groups and the facts of the plan. `requests` is how many requests the server made for it, by
+    origin (hub, cdn, viewer); None if it does not say.
     """
 
     def __init__(
