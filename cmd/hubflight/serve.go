@@ -26,8 +26,8 @@ func newServeCommand() *cobra.Command {
 
 Running calls then have server.drain_grace to finish; a second signal stops at
 once. Every setting can be a flag, an environment variable (HUBFLIGHT_ and the key
-in upper case with _ for dots) or a key of the file given with --config; see
-"hubflight config print".`,
+in upper case with _ for dots; folders are separated as in PATH, addresses by
+commas) or a key of the file given with --config; see "hubflight config print".`,
 		Example: `  hubflight serve
   hubflight serve --server.address 127.0.0.1:8815 --local.roots /data
   HF_TOKEN=… hubflight serve --server.address "" --server.unix /run/user/1000/hubflight.sock`,
