@@ -40,7 +40,7 @@ type Server struct {
 	MaxMessage     Size          `key:"server.max_message" help:"largest message a client may send; gRPC holds a request of that size before it is known who sends it"`
 	QueueTimeout   time.Duration `key:"server.queue_timeout" help:"how long a stream waits for its turn to decode before it is answered busy"`
 	IdleTimeoutGet time.Duration `key:"server.idle_timeout_get" help:"a DoGet, a listing or an action whose client takes nothing for this long is ended"`
-	IdleTimeoutPut time.Duration `key:"server.idle_timeout_put" help:"a DoPut whose client sends nothing, or a commit whose client takes nothing, for this long is ended"`
+	IdleTimeoutPut time.Duration `key:"server.idle_timeout_put" help:"a DoPut whose client neither sends nor takes, or a commit whose client takes nothing, for this long is ended"`
 	SharedMemory   bool          `key:"server.shared_memory" help:"exchange batches through shared memory with this user's clients of server.unix that ask for it (Linux)"`
 	DrainGrace     time.Duration `key:"server.drain_grace" help:"how long running calls may finish after SIGTERM"`
 }
