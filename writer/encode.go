@@ -465,13 +465,41 @@ func (r spoolReader) ReadAt(_ context.Context, p []byte, off int64) error {
 // Close leaves the file to its owner.
 func (spoolReader) Close() error { return nil }
 
-// recordBytes is what a batch takes in memory.
+// recordBytes is what a batch takes in memory; of a slice, its share.
 func recordBytes(rec arrow.RecordBatch) int64 {
 	var n int64
 	for _, column := range rec.Columns() {
-		n += dataBytes(column.Data())
+		d := column.Data()
+		bytes, rows, room := dataBytes(d), int64(d.Len()), roomOf(d)
+		if room > rows+rows/8+512 { // more than what buffers are filled up with
+			bytes = int64(float64(bytes) * float64(rows) / float64(room))
+		}
+		n += bytes
 	}
 	return n
+}
+
+// roomOf is how many values an array's buffers are for: more than it has if it is a slice.
+func roomOf(d arrow.ArrayData) int64 {
+	var offsets int64
+	switch t := d.DataType().(type) {
+	case *arrow.StructType:
+		return int64(d.Children()[0].Len())
+	case *arrow.FixedSizeListType:
+		return int64(d.Children()[0].Len() / max(int(t.Len()), 1))
+	case *arrow.StringType, *arrow.BinaryType, *arrow.ListType, *arrow.MapType:
+		offsets = 4
+	case *arrow.LargeStringType, *arrow.LargeBinaryType, *arrow.LargeListType:
+		offsets = 8
+	}
+	if len(d.Buffers()) < 2 || d.Buffers()[1] == nil {
+		return int64(d.Len())
+	}
+	size := int64(d.Buffers()[1].Len())
+	if offsets > 0 {
+		return size/offsets - 1
+	}
+	return size * 8 / int64(max(bitWidth(d.DataType()), 1))
 }
 
 func dataBytes(d arrow.ArrayData) int64 {

@@ -178,6 +178,34 @@ func TestAFileThatHasAllItsRowGroupsIsFollowedByAnother(t *testing.T) {
 	}
 }
 
+// TestSlicesCountWithTheirShareOfABatch: of what the card and the sizes of row groups count.
+func TestSlicesCountWithTheirShareOfABatch(t *testing.T) {
+	const rows, pieces = 64_000, 16
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, dt := range []arrow.DataType{arrow.PrimitiveTypes.Int64, arrow.FixedWidthTypes.Boolean, arrow.BinaryTypes.String, arrow.BinaryTypes.LargeString, listOfStruct, structOfList,
+		arrow.FixedSizeListOf(3, arrow.PrimitiveTypes.Float32), arrow.MapOf(arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int8), decimal38(2), arrow.Null,
+		arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64, Nullable: true})} {
+		b := array.NewBuilder(memory.DefaultAllocator, dt)
+		for range rows {
+			appendRandom(r, b, 0)
+		}
+		a := b.NewArray()
+		b.Release()
+		rec := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: true}}, nil), []arrow.Array{a}, rows)
+		a.Release()
+		var sum int64
+		for i := range int64(pieces) {
+			part := rec.NewSlice(i*rows/pieces, (i+1)*rows/pieces)
+			sum += recordBytes(part)
+			part.Release()
+		}
+		if whole := recordBytes(rec); sum < whole*9/10 || sum > whole*11/10 {
+			t.Errorf("%s: the slices have %d bytes, the whole %d", dt, sum, whole)
+		}
+		rec.Release()
+	}
+}
+
 // TestNullsOfManyColumnsAreNotedAFewRowsAtATime: they have no bytes, and what is noted of
 // each stays for the next batch.
 func TestNullsOfManyColumnsAreNotedAFewRowsAtATime(t *testing.T) {
