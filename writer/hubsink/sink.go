@@ -1,6 +1,7 @@
 package hubsink
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"regexp"
@@ -82,7 +83,7 @@ func (s *Sink) begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 		return writer.Base{}, err
 	}
 	if p.Create {
-		if _, err := s.client.CreateRepo(ctx, s.token, s.repo, p.Private); err != nil {
+		if err := s.create(ctx, p.Private); err != nil {
 			return writer.Base{}, err
 		}
 	}
@@ -94,6 +95,21 @@ func (s *Sink) begin(ctx context.Context, p writer.Prepare) (writer.Base, error)
 		return s.pullRequest(ctx, p)
 	}
 	return s.writable(ctx, p)
+}
+
+// create makes the repository unless it is there. Of a name alone the Hub would make one
+// in the caller's own namespace, which is not the dataset that was named.
+func (s *Sink) create(ctx context.Context, private bool) error {
+	if strings.Contains(s.repo, "/") {
+		_, err := s.client.CreateRepo(ctx, s.token, s.repo, private)
+		return err
+	}
+	_, err := s.data.Info(ctx, "")
+	if source.KindOf(err) == source.KindNotFound {
+		return source.Errorf(source.KindInvalid, "begin", "the dataset does not exist, and one without a namespace cannot be created").
+			WithFile(s.repo, "").WithHint("name it NAMESPACE/%s", s.repo)
+	}
+	return err
 }
 
 // writable asks at the same time where a branch stands and whether the caller may
@@ -136,11 +152,11 @@ func (s *Sink) pin(ctx context.Context, revision string) (writer.Base, error) {
 
 // missing adds the way out to the error of a repository that is not there.
 func (s *Sink) missing(err error, created bool) error {
-	e := source.AsError("begin", err)
-	if e.Kind == source.KindNotFound && e.Hint == "" && !created {
-		e.Hint = "set create_repo to create the dataset, or check its name and the token"
+	e := *source.AsError("begin", err)
+	if e.Kind == source.KindNotFound && !created {
+		e.Hint = "set create_repo to create the dataset, or " + cmp.Or(e.Hint, "check its name and the token")
 	}
-	return e
+	return &e
 }
 
 // refuseRevision refuses what can be seen to be no branch.

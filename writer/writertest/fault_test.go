@@ -46,6 +46,31 @@ func TestBeginRefusesWhatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestBeginCreatesNothingForANameAlone: the Hub would make a repository of another name,
+// in the caller's namespace.
+func TestBeginCreatesNothingForANameAlone(t *testing.T) {
+	r := newRig(t)
+	err := r.job(writer.ModeAppend, func(b *writer.BeginRequest) { b.Dataset = "squad" }).Begin()
+	wantKind(t, err, source.KindInvalid)
+	if !strings.Contains(err.Error(), "name it NAMESPACE/squad") {
+		t.Errorf("the error does not say how: %v", err)
+	}
+	for _, request := range r.hub.Requests() {
+		if request.Method != http.MethodGet {
+			t.Errorf("%s %s was sent", request.Method, request.Path)
+		}
+	}
+}
+
+func TestBeginSaysHowAMissingDatasetIsCreated(t *testing.T) {
+	r := newRig(t)
+	err := r.job(writer.ModeAppend, func(b *writer.BeginRequest) { b.CreateRepo = false }).Begin()
+	wantKind(t, err, source.KindNotFound)
+	if !strings.Contains(err.Error(), "set create_repo to create the dataset, or check the name") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestBeginCreatesNothingForASchemaThatCannotBeWritten(t *testing.T) {
 	r := newRig(t)
 	schema, err := writer.EncodeSchema(arrow.NewSchema([]arrow.Field{{Name: "d", Type: arrow.FixedWidthTypes.Duration_us}}, nil))
