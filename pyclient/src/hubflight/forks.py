@@ -71,12 +71,13 @@ def _runs() -> bool:
 def _in_child() -> None:
     global _cut_off
     left = list(_open)
-    if left:
-        import ctypes
+    _cut_off = _cut_off or bool(left)
+    with contextlib.suppress(ImportError):  # some builds of Python are without it
+        if left:
+            import ctypes
 
-        _cut_off = True
-        for thing in left:  # it would be closed when it is given up
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+            for thing in left:  # it would be closed when it is given up
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 if hasattr(os, "register_at_fork"):
