@@ -86,7 +86,7 @@ def test_closing_ends_all_streams_at_once(wide: Any) -> None:
     stream.close()
     assert threads() == 0
     assert time.monotonic() - since < 5
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while server.log().count("rpc=DoGet") < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     ended = [line for line in server.log().splitlines() if "rpc=DoGet" in line]

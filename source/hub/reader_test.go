@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -485,7 +486,14 @@ func TestWhatTheHubRefusesOneOfManyIsNotAskedAgainByEach(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond) // all of them are there
+	// One asks, and all others wait for what he is told.
+	stacks := make([]byte, 4<<20)
+	for end := time.Now().Add(10 * time.Second); bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("(*confirmations).ask(")) < many-1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Error("the others do not wait")
+			break
+		}
+	}
 	waiting.Store(true)
 	opens.Wait()
 	if got := asked.Load(); got != attempts {
