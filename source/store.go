@@ -2,7 +2,10 @@ package source
 
 import (
 	"context"
+	"crypto/sha1" // git's own ids, not a signature
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"iter"
 )
 
@@ -52,6 +55,15 @@ func (f File) Identity() string {
 		return f.OID
 	}
 	return f.ETag
+}
+
+// GitBlobID is the id that git gives to a file of these bytes, as 40 hex digits: its
+// ETag on the Hub, unless it is an LFS file.
+func GitBlobID(content []byte) string {
+	h := sha1.New()
+	_, _ = fmt.Fprintf(h, "blob %d\x00", len(content)) // a hash takes everything
+	_, _ = h.Write(content)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Store reads one dataset repository or folder at fixed snapshots, with one

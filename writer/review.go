@@ -98,7 +98,7 @@ func (p *planner) traced() map[string]bool {
 		left[f.OID]++
 		oids[f.OID] = f.OID
 		if raw, err := f.Bytes(); f.Mode == UploadRegular && err == nil {
-			oids[GitBlobID(raw)] = f.OID
+			oids[source.GitBlobID(raw)] = f.OID
 		}
 	}
 	for _, f := range among {

@@ -1,8 +1,6 @@
 package writer
 
 import (
-	"crypto/sha1" // git's own blob ids, not a signature
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -326,13 +324,5 @@ func sameContent(f source.File, s StagedFile) bool {
 		return false
 	}
 	raw, err := s.Bytes()
-	return err == nil && GitBlobID(raw) == f.ETag
-}
-
-// GitBlobID is the id that git gives to a file of these bytes.
-func GitBlobID(raw []byte) string {
-	h := sha1.New() // see the import
-	_, _ = fmt.Fprintf(h, "blob %d\x00", len(raw))
-	_, _ = h.Write(raw)
-	return hex.EncodeToString(h.Sum(nil))
+	return err == nil && source.GitBlobID(raw) == f.ETag
 }

@@ -260,7 +260,7 @@ func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 		if !isText(n) {
 			return DataFiles{}, form()
 		}
-		return NewDataFiles(n.Value), nil
+		return newDataFiles(n.Value), nil
 	case yaml.SequenceNode:
 	default:
 		return DataFiles{}, form()
@@ -273,7 +273,7 @@ func (r *cardReader) dataFiles(n *yaml.Node) (DataFiles, error) {
 		if !ok {
 			return DataFiles{}, form()
 		}
-		return NewDataFiles(patterns...), nil
+		return newDataFiles(patterns...), nil
 	}
 	var d DataFiles
 	seen := make(map[string]bool)

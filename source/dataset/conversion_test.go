@@ -14,7 +14,7 @@ func csvHub(t testing.TB, converted map[string][]byte) *memHub {
 	h := newMemHub()
 	h.commit(repo, "main", map[string][]byte{"a.csv": []byte("x\n1\n"), "b.csv": []byte("x\n2\n")})
 	if converted != nil {
-		h.commit(repo, ConvertedRevision, converted)
+		h.commit(repo, source.ConvertedRevision, converted)
 	}
 	return h
 }
@@ -56,7 +56,7 @@ func TestTheConversionIsReadOnlyWhenAskedFor(t *testing.T) {
 			t.Errorf("got %q, want %q", paths(got), want)
 		}
 		f := got.Facts
-		if f.Source != SourceConverted || f.Sha != h.branches[repo]["main"] || f.DataSha != h.branches[repo][ConvertedRevision] || f.Sha == f.DataSha {
+		if f.Source != SourceConverted || f.Sha != h.branches[repo]["main"] || f.DataSha != h.branches[repo][source.ConvertedRevision] || f.Sha == f.DataSha {
 			t.Errorf("got facts %+v", f)
 		}
 		if !strings.Contains(strings.Join(got.Notes, "\n"), "freshness not verified") {
@@ -72,10 +72,10 @@ func TestTheConversionIsReadOnlyWhenAskedFor(t *testing.T) {
 		wantError(t, err, source.KindUnsupported, "only the default branch is converted")
 	})
 	t.Run("always with data_files is refused", func(t *testing.T) {
-		_, err := plan(func(r *Request) { r.Conversion = ConversionAlways; r.DataFiles = NewDataFiles("*.csv") })
+		_, err := plan(func(r *Request) { r.Conversion = ConversionAlways; r.DataFiles = newDataFiles("*.csv") })
 		wantError(t, err, source.KindInvalid, "conversion=always")
 	})
-	for name, revision := range map[string]string{"its branch": ConvertedRevision, "its pinned commit": h.branches[repo][ConvertedRevision]} {
+	for name, revision := range map[string]string{"its branch": source.ConvertedRevision, "its pinned commit": h.branches[repo][source.ConvertedRevision]} {
 		t.Run("by "+name+" its folders are configs and its shards are in numeric order", func(t *testing.T) {
 			got, err := plan(func(r *Request) { r.Ref.Revision = revision; r.Config = "other-x" })
 			if err != nil {
@@ -103,7 +103,7 @@ func TestWithoutAConversionTheErrorNamesTheRule(t *testing.T) {
 
 func TestAParquetDatasetIsReadFromItsOwnTree(t *testing.T) {
 	h := flightsHub(t)
-	h.commit(repo, ConvertedRevision, convertedFiles(t))
+	h.commit(repo, source.ConvertedRevision, convertedFiles(t))
 	if plan := mustPlan(t, planner(h), request(t)); plan.Facts.Source != SourceNative {
 		t.Errorf("got source %s", plan.Facts.Source)
 	}
@@ -125,7 +125,7 @@ func TestAPartialConversionNeedsPermission(t *testing.T) {
 	}
 	t.Run("also where it is read by data_dir", func(t *testing.T) {
 		r := request(t)
-		r.Ref.Revision, r.DataDir = ConvertedRevision, "en"
+		r.Ref.Revision, r.DataDir = source.ConvertedRevision, "en"
 		_, err := planner(h).Plan(t.Context(), source.HubToken{}, r)
 		wantError(t, err, source.KindUnsupported, `partial="allow"`)
 		r.Partial = PartialAllow
@@ -141,7 +141,7 @@ func TestAPartialConversionNeedsPermission(t *testing.T) {
 
 func TestManyConvertedShardsAreInPartOrder(t *testing.T) {
 	tree := treeOf("", "c/train-part0/0000.parquet", "c/train-part0/0001.parquet", "c/train-part10/0000.parquet", "c/train-part2/0000.parquet", "c/test/0000.parquet", "c/train/readme.txt", "x.parquet")
-	l, err := ResolveConverted(tree, false)
+	l, err := resolveConverted(tree, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestManyConvertedShardsAreInPartOrder(t *testing.T) {
 func TestATicketOfAConversionCarriesWhatItsKeysDoNotSay(t *testing.T) {
 	h := csvHub(t, convertedFiles(t))
 	r := request(t)
-	r.Ref.Revision = ConvertedRevision
+	r.Ref.Revision = source.ConvertedRevision
 	for _, part := range mustPlan(t, planner(h), r).Partitions {
 		if part.Schema == nil {
 			t.Error("without its schema, a ticket whose commits are equal is taken for a native one")

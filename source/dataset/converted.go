@@ -10,10 +10,6 @@ import (
 	"github.com/hubflight/hubflight/source"
 )
 
-// ConvertedRevision is the branch on which the Hub keeps the Parquet conversion
-// of a dataset.
-const ConvertedRevision = source.ConvertedRevision
-
 // convertedPath is {config}/[partial-]{split}[-partN]/{NNNN}.parquet. Split names
 // hold no dash, config names may.
 var convertedPath = regexp.MustCompile(`\A([^/]+)/(partial-)?([^/-]+)(?:-part([0-9]{1,9}))?/([0-9]{4,9})\.parquet\z`)
@@ -37,11 +33,11 @@ func parseShard(f source.File) (shard, bool) {
 	return s, true
 }
 
-// ResolveConverted is Resolve for the tree of a conversion: the first folder is
+// resolveConverted is Resolve for the tree of a conversion: the first folder is
 // the config, the second the split. Shards are ordered by part and number, not by
 // name. A config that was cut off (split folders beginning "partial-") has an
 // Err unless allowPartial; with it, it is marked Partial.
-func ResolveConverted(t Tree, allowPartial bool) (*Layout, error) {
+func resolveConverted(t Tree, allowPartial bool) (*Layout, error) {
 	r := newResolver(t)
 	configs := make(map[string][]shard)
 	var names []string

@@ -26,8 +26,8 @@ const (
 	maxPatternLength = 4096   // bytes
 )
 
-// NewDataFiles gives all patterns to the split train, as the reference does.
-func NewDataFiles(patterns ...string) DataFiles {
+// newDataFiles gives all patterns to the split train, as the reference does.
+func newDataFiles(patterns ...string) DataFiles {
 	return DataFiles{Splits: []SplitPatterns{{Split: defaultSplit, Patterns: patterns}}}
 }
 

@@ -2,8 +2,6 @@ package dataset
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // git names its blobs so
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
@@ -93,7 +91,7 @@ func blob(ctx context.Context, e eager, revision, path string) (text []byte) {
 func (p *Planner) locateEarly(ctx context.Context, e eager, at source.Snapshot, names []string, readme func() []byte, r Request) {
 	var err error
 	defer recovered(&err, "guess files", "") // what cannot be guessed is found out later
-	if len(names) == 0 || len(names) > maxGuessed || r.Conversion == ConversionAlways || at.Revision == ConvertedRevision {
+	if len(names) == 0 || len(names) > maxGuessed || r.Conversion == ConversionAlways || at.Revision == source.ConvertedRevision {
 		return
 	}
 	var paths []string
@@ -151,11 +149,5 @@ func guess(at source.Snapshot, names []string, readme []byte, r Request) ([]stri
 // isBlob reports whether text is the content that a listing names by its git blob
 // id.
 func isBlob(f source.File, text []byte) bool {
-	if f.OID != "" || int64(len(text)) != f.Size {
-		return false
-	}
-	h := sha1.New() //nolint:gosec // as above
-	fmt.Fprintf(h, "blob %d\x00", len(text))
-	h.Write(text)
-	return hex.EncodeToString(h.Sum(nil)) == f.ETag
+	return f.OID == "" && int64(len(text)) == f.Size && source.GitBlobID(text) == f.ETag
 }

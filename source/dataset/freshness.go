@@ -67,7 +67,7 @@ func (p *Planner) fresh(ctx context.Context, asked *pinned, r Request, own *Layo
 	case said.Commit != asked.at.Commit:
 		return origin{}, stale(ctx, asked, r, said, reason)
 	}
-	data, err := p.pinAt(ctx, asked.store, asked.token, ConvertedRevision)
+	data, err := p.pinAt(ctx, asked.store, asked.token, source.ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
 		data, err = &pinned{store: asked.store, token: asked.token, at: asked.at}, nil // without files: every config says why it is not there
 	}
@@ -75,7 +75,7 @@ func (p *Planner) fresh(ctx context.Context, asked *pinned, r Request, own *Layo
 		return origin{}, err
 	}
 	o := origin{kind: SourceConverted, data: data}
-	if o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
+	if o.layout, err = resolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
 		return o, err
 	}
 	o.layout.confirm(said, asked.at.Short(), reason, r.Partial == PartialAllow)
@@ -123,7 +123,7 @@ func stale(ctx context.Context, asked *pinned, r Request, said source.Conversion
 // unverifiable is the error without a viewer: nobody knows which commit a
 // conversion belongs to, so it is never read unless it is asked for.
 func unverifiable(ctx context.Context, asked *pinned, reason string) error {
-	_, err := asked.store.Resolve(ctx, ConvertedRevision)
+	_, err := asked.store.Resolve(ctx, source.ConvertedRevision)
 	switch {
 	case source.KindOf(err) == source.KindNotFound:
 		return noConversion(reason + ", and there is no Parquet conversion of it")

@@ -43,12 +43,12 @@ func replica(t *testing.T, run *hubtest.Running) *Planner {
 func csvRequest() Request { return Request{Ref: source.Ref{Repo: csvRepo}, Limit: -1} }
 
 func TestAFreshConversionIsReadWithoutBeingAskedFor(t *testing.T) {
-	run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t)))
+	run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, convertedFiles(t)))
 	plan, got := readAll(t, p, csvRequest())
 	if !slices.Equal(got, between(0, 20)) || plan.Facts.Source != SourceConverted || plan.Facts.Partial {
 		t.Errorf("got rows %v, facts %+v", got, plan.Facts)
 	}
-	for revision, got := range map[string]string{"main": plan.Facts.Sha, ConvertedRevision: plan.Facts.DataSha} {
+	for revision, got := range map[string]string{"main": plan.Facts.Sha, source.ConvertedRevision: plan.Facts.DataSha} {
 		if want, err := run.Head(csvRepo, revision); err != nil || got != want {
 			t.Errorf("got commit %s of %s, want %s, %v", got, revision, want, err)
 		}
@@ -103,7 +103,7 @@ func TestAFreshConversionIsReadWithoutBeingAskedFor(t *testing.T) {
 
 // Each state of a conversion has an error of its own: what it is, and what to do.
 func TestAConversionThatCannotBeReadSaysWhy(t *testing.T) {
-	both := []hubtest.Option{hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t))}
+	both := []hubtest.Option{hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, convertedFiles(t))}
 	partial := map[string][]byte{"default/partial-train/0000.parquet": flights(t, 0, 4, 4), "whole/train/0000.parquet": flights(t, 0, 3, 3)}
 	for name, c := range map[string]struct {
 		options []hubtest.Option
@@ -117,7 +117,7 @@ func TestAConversionThatCannotBeReadSaysWhy(t *testing.T) {
 		"pending":              {both, hubtest.Conversion{State: hubtest.Pending}, source.KindBusy, "conversion of config default is pending"},
 		"not ready":            {both, hubtest.Conversion{State: hubtest.NotReady}, source.KindBusy, "conversion is pending"},
 		"stale":                {both, hubtest.Conversion{State: hubtest.Stale}, source.KindUnsupported, "stale"},
-		"partial by its name":  {[]hubtest.Option{both[0], hubtest.At(csvRepo, ConvertedRevision, partial)}, hubtest.Conversion{}, source.KindUnsupported, `partial="allow"`},
+		"partial by its name":  {[]hubtest.Option{both[0], hubtest.At(csvRepo, source.ConvertedRevision, partial)}, hubtest.Conversion{}, source.KindUnsupported, `partial="allow"`},
 		"partial by the flag":  {both, hubtest.Conversion{State: hubtest.Partial}, source.KindUnsupported, `partial="allow"`},
 		"never converted":      {both[:1], hubtest.Conversion{}, source.KindBusy, "pending"},
 		"not for this account": {both, hubtest.Conversion{State: hubtest.Fresh}, source.KindUnsupported, "no conversion of this dataset for this caller"},
@@ -142,7 +142,7 @@ func TestAConversionThatCannotBeReadSaysWhy(t *testing.T) {
 }
 
 func TestAPartialConversionIsReadOnRequestAndReported(t *testing.T) {
-	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, map[string][]byte{
+	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, map[string][]byte{
 		"default/partial-train/0000.parquet": flights(t, 0, 4, 4), "whole/train/0000.parquet": flights(t, 0, 3, 3),
 	}))
 	r := csvRequest()
@@ -161,7 +161,7 @@ func TestAPartialConversionIsReadOnRequestAndReported(t *testing.T) {
 }
 
 func TestOnlyTheConfigThatIsPendingIsRefused(t *testing.T) {
-	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t)),
+	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, convertedFiles(t)),
 		hubtest.Converted(csvRepo, hubtest.Conversion{State: hubtest.Pending, Configs: []string{"other-x"}}))
 	if plan := mustPlan(t, p, csvRequest()); len(plan.Partitions) != 2 {
 		t.Errorf("got %d partitions", len(plan.Partitions))
@@ -174,7 +174,7 @@ func TestOnlyTheConfigThatIsPendingIsRefused(t *testing.T) {
 
 func TestAConversionHasTheDefaultConfigAndTheSplitOrderOfTheCard(t *testing.T) {
 	files := map[string][]byte{"a.csv": []byte("id\n1\n"), "README.md": []byte("---\nconfigs:\n- config_name: zz\n  default: true\n  data_files:\n  - {split: late, path: a.csv}\n  - {split: early, path: a.csv}\n- config_name: aa\n  data_files: a.csv\n---\n")}
-	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, files), hubtest.At(csvRepo, ConvertedRevision, map[string][]byte{
+	_, p := viewedPlanner(t, hubtest.Dataset(csvRepo, files), hubtest.At(csvRepo, source.ConvertedRevision, map[string][]byte{
 		"aa/train/0000.parquet": flights(t, 0, 2, 2), "zz/early/0000.parquet": flights(t, 2, 2, 2), "zz/late/0000.parquet": flights(t, 4, 2, 2),
 	}))
 	for _, conversion := range []string{ConversionAuto, ConversionAlways} {
@@ -190,9 +190,9 @@ func TestAConversionHasTheDefaultConfigAndTheSplitOrderOfTheCard(t *testing.T) {
 // old commit, a ticket made before is answered with the rows that were planned;
 // after that it is changed, and not as if the file had never been.
 func TestATicketOfARewrittenConversionNeverGivesOtherRows(t *testing.T) {
-	run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t)))
+	run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, convertedFiles(t)))
 	plan := mustPlan(t, p, csvRequest())
-	if _, err := run.Commit(csvRepo, ConvertedRevision, hubtest.Change{Orphan: true, Add: map[string][]byte{"default/train/0000.parquet": flights(t, 900, 10, 5)}}); err != nil {
+	if _, err := run.Commit(csvRepo, source.ConvertedRevision, hubtest.Change{Orphan: true, Add: map[string][]byte{"default/train/0000.parquet": flights(t, 900, 10, 5)}}); err != nil {
 		t.Fatal(err)
 	}
 	part := plan.Partitions[0]
@@ -204,7 +204,7 @@ func TestATicketOfARewrittenConversionNeverGivesOtherRows(t *testing.T) {
 	_, err := replica(t, run).countPartition(t.Context(), source.HubToken{}, part, newLeases(Admission{}))
 	wantError(t, err, source.KindChanged, "plan again")
 
-	part.DataSha, _ = run.Head(csvRepo, ConvertedRevision) // a forged ticket: the new commit, the old file
+	part.DataSha, _ = run.Head(csvRepo, source.ConvertedRevision) // a forged ticket: the new commit, the old file
 	_, err = replica(t, run).countPartition(t.Context(), source.HubToken{}, part, newLeases(Admission{}))
 	wantError(t, err, source.KindChanged, "plan again")
 	again := mustPlan(t, p, csvRequest())
@@ -216,7 +216,7 @@ func TestATicketOfARewrittenConversionNeverGivesOtherRows(t *testing.T) {
 func TestAListingSaysNoConversionOnlyWhereThereIsNone(t *testing.T) {
 	list := func(t *testing.T, state hubtest.State, origin, shape string) (ParquetListing, error) {
 		t.Helper()
-		run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, ConvertedRevision, convertedFiles(t)), hubtest.Converted(csvRepo, hubtest.Conversion{State: state}))
+		run, p := viewedPlanner(t, hubtest.Dataset(csvRepo, csvFiles), hubtest.At(csvRepo, source.ConvertedRevision, convertedFiles(t)), hubtest.Converted(csvRepo, hubtest.Conversion{State: state}))
 		if origin != "" {
 			run.Fault(hubtest.Fault{Path: "/parquet", Origin: origin, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}})
 		}

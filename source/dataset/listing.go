@@ -99,7 +99,7 @@ func noListing(err error) bool {
 
 // ofDefault reports, as an error, a revision that the conversion is not of.
 func ofDefault(ctx context.Context, store source.Store, asked source.Snapshot, r ParquetRequest, converted string) error {
-	if r.Ref.Revision == "" || r.Ref.Revision == ConvertedRevision {
+	if r.Ref.Revision == "" || r.Ref.Revision == source.ConvertedRevision {
 		return nil
 	}
 	if converted == "" {
@@ -158,14 +158,14 @@ func keep[T any](in []T, pass func(T) bool) []T {
 // of splits.
 func (p *Planner) branchListing(ctx context.Context, store source.Store, token source.HubToken) (source.Conversion, error) {
 	var said source.Conversion
-	data, err := p.pinAt(ctx, store, token, ConvertedRevision)
+	data, err := p.pinAt(ctx, store, token, source.ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
 		return said, noConversion("the dataset has no Parquet conversion")
 	}
 	if err != nil {
 		return said, err
 	}
-	l, err := ResolveConverted(data.tree, true)
+	l, err := resolveConverted(data.tree, true)
 	if err != nil {
 		return said, err
 	}
@@ -176,7 +176,7 @@ func (p *Planner) branchListing(ctx context.Context, store source.Store, token s
 	if e, ok := store.(interface {
 		FileURL(revision, path string) string
 	}); ok {
-		base = e.FileURL(ConvertedRevision, "")
+		base = e.FileURL(source.ConvertedRevision, "")
 	}
 	for _, c := range l.Configs {
 		said.Partial = said.Partial || c.Partial

@@ -409,7 +409,7 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 		{"an unknown revision", change(func(r *Request) { r.Ref.Revision = "nope" }), source.KindNotFound, "nope"},
 		{"an unknown conversion", change(func(r *Request) { r.Conversion = "maybe" }), source.KindInvalid, "auto, never, always"},
 		{"a folder above the dataset", change(func(r *Request) { r.DataDir = "../x" }), source.KindInvalid, ".. segment"},
-		{"a file that is no Parquet file", change(func(r *Request) { r.DataFiles = NewDataFiles("data/unused.parquet") }), source.KindCorrupt, "data/unused.parquet"},
+		{"a file that is no Parquet file", change(func(r *Request) { r.DataFiles = newDataFiles("data/unused.parquet") }), source.KindCorrupt, "data/unused.parquet"},
 		{"files in a name and in an option", change(func(r *Request) { r.Ref.Path = "data/*.parquet"; r.DataDir = "data" }), source.KindInvalid, "already names files"},
 	}
 	for _, c := range cases {
@@ -480,7 +480,7 @@ func TestAConflictOfTypesConcernsOnlyWhoReadsTheColumn(t *testing.T) {
 		"in the spark profile":       {func(r *Request) { r.Query.Columns, r.Query.Profile, r.Query.Logic = id, scan.Spark, filter.Spark }, between(0, 6)},
 		"with a filter":              {func(r *Request) { r.Query.Columns, r.Query.Filters = id, filters(t, `[["id",">",1]]`) }, between(2, 6)},
 		"with a filter and a limit":  {func(r *Request) { r.Query.Columns, r.Query.Filters, r.Limit = id, filters(t, `[["id",">",1]]`), 3 }, between(2, 5)},
-		"one of the files, as a way": {func(r *Request) { r.DataFiles = NewDataFiles(two) }, between(3, 6)},
+		"one of the files, as a way": {func(r *Request) { r.DataFiles = newDataFiles(two) }, between(3, 6)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(t)

@@ -143,7 +143,7 @@ func (r resolution) check(t *testing.T) {
 	}
 }
 
-func files(patterns ...string) Options { return Options{DataFiles: NewDataFiles(patterns...)} }
+func files(patterns ...string) Options { return Options{DataFiles: newDataFiles(patterns...)} }
 
 func TestResolveGivesTheFilesOfTheConformanceTable(t *testing.T) {
 	rows := []resolution{
@@ -203,7 +203,7 @@ func TestResolveGivesTheFilesOfTheConformanceTable(t *testing.T) {
 			want: finewebFiles[3:]},
 		{name: "24 data_dir with slashes around it", readme: finewebCard, files: finewebFiles, options: Options{DataDir: "/sample/10BT/"},
 			want: finewebFiles[3:]},
-		{name: "25 data_files relative to data_dir", readme: finewebCard, files: finewebFiles, options: Options{DataDir: "sample", DataFiles: NewDataFiles("10BT/*.parquet")},
+		{name: "25 data_files relative to data_dir", readme: finewebCard, files: finewebFiles, options: Options{DataDir: "sample", DataFiles: newDataFiles("10BT/*.parquet")},
 			want: finewebFiles[3:]},
 		{name: "26 ** inside a segment", files: []string{"a.parquet"}, options: files("**.parquet"),
 			wantErr: "Invalid pattern: '**' can only be an entire path component", kind: source.KindInvalid},

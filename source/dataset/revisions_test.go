@@ -49,7 +49,7 @@ func TestEveryKindOfRevisionIsReadAsItStands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := run.Commit(repo, ConvertedRevision, hubtest.Change{Add: map[string][]byte{"default/train/0000.parquet": flights(t, 600, 10, 5)}}); err != nil {
+	if _, err := run.Commit(repo, source.ConvertedRevision, hubtest.Change{Add: map[string][]byte{"default/train/0000.parquet": flights(t, 600, 10, 5)}}); err != nil {
 		t.Fatal(err)
 	}
 	client, err := hub.New(hub.Options{Endpoint: run.HubURL, AllowPrivateCDN: true})
@@ -77,7 +77,7 @@ func TestEveryKindOfRevisionIsReadAsItStands(t *testing.T) {
 		{"release/2024", "release%2F2024", 100, SourceNative},
 		{old, old, 100, SourceNative},
 		{"refs/pr/7", "refs/pr/7", 400, SourceNative},
-		{ConvertedRevision, ConvertedRevision, 600, SourceConverted},
+		{source.ConvertedRevision, source.ConvertedRevision, 600, SourceConverted},
 	} {
 		t.Run("revision="+c.revision, func(t *testing.T) {
 			name := repo
@@ -157,7 +157,7 @@ func TestAnAddressInDataFilesIsReadAtItsRevisionOrRefused(t *testing.T) {
 		{"", "@v1.0", -1}, {"", "@" + old, -1}, {"v1.0", "@main", -1}, {"", "@nowhere", -1}, {old, "@main", -1},
 	} {
 		t.Run(fmt.Sprintf("%s of revision=%s", c.address, c.revision), func(t *testing.T) {
-			r := Request{Ref: source.Ref{Repo: repo, Revision: c.revision}, Limit: -1, DataFiles: NewDataFiles("hf://datasets/" + repo + c.address + "/data/train.parquet")}
+			r := Request{Ref: source.Ref{Repo: repo, Revision: c.revision}, Limit: -1, DataFiles: newDataFiles("hf://datasets/" + repo + c.address + "/data/train.parquet")}
 			if c.first < 0 {
 				_, err := p.Plan(t.Context(), source.HubToken{}, r)
 				wantError(t, err, source.KindInvalid, fmt.Sprintf("read it with revision=%q", c.address[1:]))

@@ -118,7 +118,7 @@ func (p *Planner) origin(ctx context.Context, asked *pinned, r Request) (origin,
 	} else if converted {
 		own.kind = SourceConverted
 		if plain {
-			own.layout, err = ResolveConverted(asked.tree, r.Partial == PartialAllow)
+			own.layout, err = resolveConverted(asked.tree, r.Partial == PartialAllow)
 			return own, err
 		}
 	}
@@ -195,7 +195,7 @@ func place(t Tree, r Request) (Options, error) {
 	if exact {
 		inside = strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(inside)
 	}
-	return Options{DataFiles: NewDataFiles(inside)}, nil
+	return Options{DataFiles: newDataFiles(inside)}, nil
 }
 
 // isConversion reports whether the tree is the conversion branch itself: asked
@@ -205,12 +205,12 @@ func (p *Planner) isConversion(ctx context.Context, asked *pinned) (bool, error)
 	switch {
 	case asked.at.Local:
 		return false, nil
-	case asked.at.Revision == ConvertedRevision:
+	case asked.at.Revision == source.ConvertedRevision:
 		return true, nil
 	case asked.at.Revision != asked.at.Commit || !looksConverted(asked.tree):
 		return false, nil
 	}
-	branch, err := asked.store.Resolve(ctx, ConvertedRevision)
+	branch, err := asked.store.Resolve(ctx, source.ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
 		return false, nil
 	}
@@ -233,7 +233,7 @@ func (p *Planner) converted(ctx context.Context, asked *pinned, r Request) (orig
 				WithHint("leave revision out")
 		}
 	}
-	data, err := p.pinAt(ctx, asked.store, asked.token, ConvertedRevision)
+	data, err := p.pinAt(ctx, asked.store, asked.token, source.ConvertedRevision)
 	if source.KindOf(err) == source.KindNotFound {
 		return o, noConversion("the dataset has no Parquet conversion")
 	}
@@ -242,7 +242,7 @@ func (p *Planner) converted(ctx context.Context, asked *pinned, r Request) (orig
 	}
 	o.data = data
 	o.notes = []string{"freshness not verified: the conversion may belong to an older commit"}
-	if o.layout, err = ResolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
+	if o.layout, err = resolveConverted(data.tree, r.Partial == PartialAllow); err != nil {
 		return o, err
 	}
 	if own, err := Resolve(asked.tree, Options{}); err == nil {

@@ -95,7 +95,7 @@ func TestALocalFolderIsReadLikeARepository(t *testing.T) {
 
 func TestARepositoryOfTheEmbeddedHubIsRead(t *testing.T) {
 	run := hubtest.New(t, hubtest.Dataset(repo, flightFiles(t)), hubtest.PageSize(3),
-		hubtest.Dataset("demo/csv", map[string][]byte{"a.csv": []byte("id\n1\n")}), hubtest.At("demo/csv", ConvertedRevision, convertedFiles(t)))
+		hubtest.Dataset("demo/csv", map[string][]byte{"a.csv": []byte("id\n1\n")}), hubtest.At("demo/csv", source.ConvertedRevision, convertedFiles(t)))
 	client, err := hub.New(hub.Options{Endpoint: run.HubURL, AllowPrivateCDN: true})
 	if err != nil {
 		t.Fatal(err)

@@ -134,7 +134,7 @@ type keeping struct {
 // ReadAt implements source.Reader.
 func (k *keeping) ReadAt(ctx context.Context, p []byte, off int64) error {
 	err := k.Reader.ReadAt(ctx, p, off)
-	if err == nil && off == 0 && int64(len(p)) == k.Size() && writer.GitBlobID(p) == k.key.id {
+	if err == nil && off == 0 && int64(len(p)) == k.Size() && source.GitBlobID(p) == k.key.id {
 		k.memory.keep(k.key, append([]byte(nil), p...))
 	}
 	return err
