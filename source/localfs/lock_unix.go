@@ -53,7 +53,7 @@ func (s *Store) settled(ctx context.Context, read func() error) error {
 		}
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // descriptors are small
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			err = s.readSettled(lock, read)
+			err = s.readSettled(ctx, lock, read)
 			if !errors.Is(err, errInterrupted) || finished {
 				return err
 			}
@@ -79,13 +79,12 @@ var errInterrupted = errors.New("a commit to this folder was interrupted half-wa
 
 // readSettled runs with the lock held, which it gives back: a commit that is not
 // finished now has no process to finish it.
-func (s *Store) readSettled(lock *os.File, read func() error) error {
+func (s *Store) readSettled(ctx context.Context, lock *os.File, read func() error) error {
 	defer func() { _ = lock.Close() }()
-	items, err := s.readDir(areaName)
-	if err != nil {
-		return read()
-	}
-	for _, item := range items {
+	for item, err := range s.items(ctx, areaName) {
+		if err != nil {
+			return read()
+		}
 		if !item.IsDir() {
 			continue
 		}

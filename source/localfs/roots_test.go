@@ -3,8 +3,10 @@
 package localfs_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -250,6 +252,35 @@ func TestANameThatNoFileCanHaveIsNotFound(t *testing.T) {
 		if _, err := r.Store(source.Ref{Dir: filepath.Join(root, name)}); source.KindOf(err) != source.KindNotFound || strings.Contains(err.Error(), root) {
 			t.Errorf("%.20s: got %v", name, err)
 		}
+	}
+}
+
+// leaving is a context that ends when it has been looked at a few times.
+type leaving struct {
+	context.Context
+	looks int
+}
+
+func (l *leaving) Err() error {
+	if l.looks--; l.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestTheListingOfALargeFolderEndsWithItsCaller(t *testing.T) {
+	root := t.TempDir()
+	for i := range 3000 {
+		if f, err := os.Create(filepath.Join(root, strconv.Itoa(i))); err != nil || f.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	s := store(t, roots(t, root), root)
+	if _, err := s.Resolve(&leaving{t.Context(), 2}, ""); source.KindOf(err) != source.KindCanceled {
+		t.Errorf("got %v", err)
+	}
+	if files := listed(t, s); len(files) != 3000 {
+		t.Errorf("%d files", len(files))
 	}
 }
 

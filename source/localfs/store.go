@@ -188,19 +188,15 @@ func (s *Store) walk(ctx context.Context) ([]entry, error) {
 	var entries []entry
 	folders := []string{""}
 	for len(folders) > 0 {
-		if err := ctx.Err(); err != nil {
-			return nil, source.AsError("list files", err)
-		}
 		dir := folders[len(folders)-1]
 		folders = folders[:len(folders)-1]
-		items, err := s.readDir(dir)
-		if err != nil {
-			if dir != "" && errors.Is(err, fs.ErrNotExist) {
-				continue // removed while we looked elsewhere
+		for item, err := range s.items(ctx, dir) {
+			if err != nil {
+				if dir != "" && errors.Is(err, fs.ErrNotExist) {
+					break // removed while we looked elsewhere
+				}
+				return nil, s.wrap("list files", dir, err)
 			}
-			return nil, s.wrap("list files", dir, err)
-		}
-		for _, item := range items {
 			name := path.Join(dir, item.Name())
 			if item.IsDir() {
 				if strings.HasPrefix(item.Name(), ".") {
@@ -228,14 +224,36 @@ func (s *Store) walk(ctx context.Context) ([]entry, error) {
 	return entries, nil
 }
 
-func (s *Store) readDir(dir string) ([]fs.DirEntry, error) {
-	// O_NONBLOCK: what was a folder a moment ago may be a FIFO now.
-	f, err := s.in.OpenFile(path.Join(s.rel, dir), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+// itemsAtOnce is how much of a folder is held in memory.
+const itemsAtOnce = 1024
+
+// items gives what is in a folder, in no order, and at most one error, last.
+func (s *Store) items(ctx context.Context, dir string) iter.Seq2[fs.DirEntry, error] {
+	return func(yield func(fs.DirEntry, error) bool) {
+		// O_NONBLOCK: what was a folder a moment ago may be a FIFO now.
+		f, err := s.in.OpenFile(path.Join(s.rel, dir), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		for err == nil {
+			var some []fs.DirEntry
+			if err = ctx.Err(); err != nil {
+				err = source.AsError("list files", err)
+			} else {
+				some, err = f.ReadDir(itemsAtOnce)
+			}
+			for _, item := range some {
+				if !yield(item, nil) {
+					return
+				}
+			}
+		}
+		if !errors.Is(err, io.EOF) {
+			yield(nil, err)
+		}
 	}
-	defer f.Close()
-	return f.ReadDir(-1)
 }
 
 // look returns the entry of a name, following links to files inside the root.
