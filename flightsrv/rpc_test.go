@@ -763,6 +763,39 @@ func TestManyStreamsShareLittleMemoryAndAllFinish(t *testing.T) {
 	readers.Wait()
 }
 
+// What an open stream holds is the others' to wait for, and theirs when it has ended.
+func TestAStreamThatGetsNoMemoryIsBusy(t *testing.T) {
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{ScanMemory: 1, QueueTimeout: 50 * time.Millisecond}))
+	plan, err := f.Client.Dataset(client.Read{Dataset: f.Folder("padded", map[string][]byte{"train.parquet": padded(t, 8000)})}).Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ticket := raw(t, f), &flight.Ticket{Ticket: plan.Partitions[0].Ticket}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stalled, err := c.DoGet(ctx, ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the schema, and rows: it has the memory, and keeps it
+		if _, err := stalled.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := func() error {
+		s, err := c.DoGet(t.Context(), ticket)
+		for err == nil {
+			_, err = s.Recv()
+		}
+		return err
+	}
+	if err := second(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no memory became free") {
+		t.Errorf("got %v", err)
+	}
+	cancel()
+	waitFor(t, func() bool { return errors.Is(second(), io.EOF) }, func() string { return "its memory is not given back" })
+}
+
 func TestAStreamWithoutProgressIsEnded(t *testing.T) {
 	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: 50 * time.Millisecond}))
 	put, err := raw(t, f).DoPut(t.Context())
