@@ -68,7 +68,7 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 	locate := locator(roots)
 	planner := dataset.NewPlanner(dataset.PlannerOptions{
 		Open: storeOpener(hubClient, roots, log), FootersMax: cfg.Plan.FootersMax, Ranges: ranges, Logger: log,
-		FooterCacheBytes: min(int64(cfg.Cache.Footers), cfg.MemoryBudget()/4), FooterBytes: cfg.MemoryBudget() / 8,
+		FooterCacheBytes: footerCacheBytes(cfg), FooterBytes: cfg.MemoryBudget() / 8,
 		QueueTimeout: cfg.Server.QueueTimeout,
 	})
 	w, err := writer.New(writer.Options{
@@ -94,6 +94,12 @@ func assemble(cfg config.Config, auth flightsrv.Auth, log *slog.Logger) (_ *serv
 		},
 	})
 	return &service{server: server, hubEndpoint: hubClient.Endpoint(), close: closeAll}, nil
+}
+
+// footerCacheBytes is cache.footers, within a quarter of the budget. 0 means that
+// nothing is kept, which a cache of one byte does: to the planner 0 is its default.
+func footerCacheBytes(cfg config.Config) int64 {
+	return max(min(int64(cfg.Cache.Footers), cfg.MemoryBudget()/4), 1)
 }
 
 func newHubClient(cfg config.Config, log *slog.Logger) (*hub.Client, error) {

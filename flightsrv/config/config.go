@@ -90,7 +90,7 @@ type Memory struct {
 
 // Cache bounds what is kept in memory and on disk.
 type Cache struct {
-	Footers Size   `key:"cache.footers" help:"memory for parsed Parquet footers; at most a quarter of memory.budget is used"`
+	Footers Size   `key:"cache.footers" help:"memory for parsed Parquet footers; at most a quarter of memory.budget is used, and 0 keeps none"`
 	Dir     string `key:"cache.dir" help:"folder, private to this user, that keeps what was fetched from the Hub; several servers may share it; empty keeps nothing"`
 	Bytes   Size   `key:"cache.bytes" help:"most that may lie in cache.dir; what was used longest ago goes first"`
 }
