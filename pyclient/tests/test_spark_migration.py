@@ -158,6 +158,7 @@ def _nullable(df: DataFrame) -> bool:
         ("array(interval '1-2' year to month) as spans", ["'spans'", "cast it"]),
         ("interval '1 02:03:04' day to second as span", ["column=span", "cast the column"]),
         ("parse_json('1') as doc", ["'doc'", "to_json"]),
+        ("array(st_geomfromwkb(X'0101000000000000000000F03F0000000000000040')) as at", ["'at'", "st_asbinary"]),
     ],
 )
 def test_what_no_file_can_hold_is_refused_by_its_column_before_a_byte_is_sent(

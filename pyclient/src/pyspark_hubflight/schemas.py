@@ -58,7 +58,12 @@ def _check(field: StructField) -> None:
     from pyspark.sql.types import StructType
 
     kind = field.dataType
-    if _holds_variant(kind):
+    if _holds(kind, "geometry", "geography"):
+        raise Unsupported(
+            f"[unsupported] column {field.name!r}: {kind.simpleString()}: other readers of Arrow and Parquet would see "
+            "a number and a binary field: take a binary (st_asbinary, st_geomfromwkb)"
+        )
+    if _holds(kind, "variant"):
         raise Unsupported(
             f"[unsupported] column {field.name!r}: {kind.simpleString()}: other readers of Arrow and Parquet would see "
             "two binary fields: take a string (to_json, parse_json)"
@@ -83,7 +88,8 @@ def _arrow_schema(schema: StructType) -> pa.Schema:
     return to_arrow_schema(schema)
 
 
-def _holds_variant(kind: Any) -> bool:
+def _holds(kind: Any, *names: str) -> bool:
+    """Whether a type is one of those names, or has one inside."""
     parts = [getattr(kind, name) for name in ("elementType", "keyType", "valueType") if hasattr(kind, name)]
     parts += [field.dataType for field in getattr(kind, "fields", ())]
-    return kind.typeName() == "variant" or any(map(_holds_variant, parts))
+    return kind.typeName() in names or any(_holds(part, *names) for part in parts)
