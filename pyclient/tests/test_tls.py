@@ -93,7 +93,7 @@ def test_a_server_of_ones_own_ca_is_trusted_if_the_ca_is_named(
         began = time.monotonic()
         with pytest.raises(hubflight.HandshakeFailed, match="HUBFLIGHT_TLS_CA"):
             hubflight.connect(url).version()
-        assert time.monotonic() - began < 60  # there is nothing to wait for: what passes is tried for ten minutes
+        assert time.monotonic() - began < 5  # there is nothing to wait for
 
 
 def test_a_server_that_wants_a_certificate_gets_it_also_from_where_its_files_are_not(
