@@ -29,7 +29,8 @@ import hubflight
 from conftest import READER, WRITER
 from flightserver import FlightServer
 from hubflight import Client
-from hubflight.connection import CALL_TIMEOUT, Connection
+from hubflight._secret import Secret
+from hubflight.connection import CALL_TIMEOUT, Connection, Retry, Server
 from hubflight.reading import Stop
 from seeds import CHAT_FILES, FLIGHT_FILES
 
@@ -590,8 +591,6 @@ def test_tokens_decide_and_are_shown_nowhere(server: FlightServer, seeds: dict[s
 
 
 def test_a_server_that_is_not_there_is_an_error_that_says_so() -> None:
-    from hubflight.connection import Connection, Retry, Server
-
     with (
         Connection(Server("grpc://127.0.0.1:9"), Retry(unreachable=0.5)) as connection,
         pytest.raises(hubflight.ServerUnreachable, match="hubflight serve"),
@@ -618,6 +617,30 @@ def logged(condition: Callable[[], bool]) -> None:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert condition()
+
+
+def test_tokens_for_a_server_of_this_machine_pass_no_proxy(
+    server: FlightServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def take() -> None:
+            with contextlib.suppress(OSError):  # closed below
+                asked.append(proxy.accept()[0].recv(100))
+
+        taking = threading.Thread(target=take)
+        taking.start()
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, address)
+        for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        with Connection(Server(server.url, hub_token=Secret(READER)), Retry(unreachable=0)) as connection:
+            connection.action("version", {})
+        proxy.shutdown(socket.SHUT_RDWR)
+        taking.join(60)
+    assert asked == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
