@@ -244,19 +244,14 @@ func (b *Bound) addLeaf(l leaf) int {
 // that all its values are null: the column is missing and may be, or it is of
 // the null type.
 func resolve(schema *arrow.Schema, path []string, missing bool) (arrow.DataType, error) {
-	fields := schema.Fields()
+	named, all := schema.FieldsByName, schema.Fields // all makes a list each time
 	for depth, name := range path {
-		var found []arrow.Field
-		for _, f := range fields {
-			if f.Name == name {
-				found = append(found, f)
-			}
-		}
+		found, _ := named(name)
 		switch {
 		case len(found) == 0 && missing:
 			return nil, nil
 		case len(found) == 0:
-			return nil, unknownColumn(fields, path[:depth], name)
+			return nil, unknownColumn(all(), path[:depth], name)
 		case len(found) > 1:
 			return nil, fmt.Errorf("%d columns are named %q, so the name is ambiguous", len(found), name)
 		}
@@ -271,7 +266,7 @@ func resolve(schema *arrow.Schema, path []string, missing bool) (arrow.DataType,
 		if !ok {
 			return nil, fmt.Errorf("%q is of type %s; a path can only step through structs", strings.Join(path[:depth+1], "."), typ)
 		}
-		fields = structure.Fields()
+		named, all = structure.FieldsByName, structure.Fields
 	}
 	return nil, fmt.Errorf("the column path is empty")
 }

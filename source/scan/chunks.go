@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sort"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
@@ -44,7 +45,7 @@ type chunkReader struct {
 	read  func(p []byte, off int64) error
 	size  int64
 	mem   memory.Allocator
-	spans []*span
+	spans []*span // by offset
 	pos   int64
 }
 
@@ -94,6 +95,7 @@ func librarySpans(classes ...[]chunk) []*span {
 		window := libraryBytes / max(int64(len(chunks)), 1)
 		spans = append(spans, planSpans(chunks, libraryBytes, min(max(window, minLibraryWindow), maxLibraryWindow))...)
 	}
+	slices.SortFunc(spans, func(a, b *span) int { return cmp.Compare(a.off, b.off) })
 	return spans
 }
 
@@ -122,10 +124,12 @@ func planSpans(chunks []chunk, whole, window int64) []*span {
 	return spans
 }
 
-// find returns the span that holds [off, off+n).
+// find returns the span that holds [off, off+n): the last that does not begin behind
+// off, unless chunks overlap.
 func (r *chunkReader) find(off, n int64) *span {
-	for _, s := range r.spans {
-		if off >= s.off && off+n <= s.end() {
+	behind := sort.Search(len(r.spans), func(i int) bool { return r.spans[i].off > off })
+	for _, s := range slices.Backward(r.spans[:behind]) {
+		if off+n <= s.end() {
 			return s
 		}
 	}

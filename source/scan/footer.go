@@ -36,7 +36,8 @@ type Footer struct {
 	file      source.File
 	meta      *metadata.FileMetaData
 	schema    *arrow.Schema
-	roots     []*node // one per top-level field
+	roots     []*node        // one per top-level field
+	named     map[string]int // the first of roots of each name
 	chunks    [][]chunk
 	size      int64
 	tail      tail                  // what is known of indexes already

@@ -75,9 +75,9 @@ func newLayout(ft *Footer, q Query, out *arrow.Schema) (*layout, error) {
 		}
 	}
 	l.planUnits(ft, tested, wanted)
-	bits := int64(0)
+	bits, places := int64(0), placesOf(l.units)
 	for _, f := range out.Fields() {
-		t := l.target(ft, f, l.units)
+		t := places.target(ft, f)
 		l.output = append(l.output, t)
 		l.arrays += arraysOf(f.Type)
 		if t.from < 0 {
@@ -187,14 +187,12 @@ func (l *layout) planUnits(ft *Footer, tested, wanted map[int]leafSet) {
 // planMicros finds the INT96 columns of which everybody wants microseconds.
 func (l *layout) planMicros(ft *Footer) {
 	for at := range l.units {
-		u := &l.units[at]
-		if n := ft.roots[u.root]; n.leaf >= 0 && isInt96(n.field) {
-			u.micros = true
-			for _, t := range slices.Concat(l.output, l.tested) {
-				if t.from == at && !arrow.TypeEqual(t.field.Type, arrow.FixedWidthTypes.Timestamp_us) {
-					u.micros = false
-				}
-			}
+		n := ft.roots[l.units[at].root]
+		l.units[at].micros = n.leaf >= 0 && isInt96(n.field)
+	}
+	for _, t := range slices.Concat(l.output, l.tested) {
+		if t.from >= 0 && !arrow.TypeEqual(t.field.Type, arrow.FixedWidthTypes.Timestamp_us) {
+			l.units[t.from].micros = false
 		}
 	}
 }
@@ -206,6 +204,7 @@ func (l *layout) planTest(ft *Footer, q Query, tested map[int]leafSet) error {
 		return nil
 	}
 	var fields []arrow.Field
+	places := placesOf(l.units[:l.first])
 	for _, u := range l.units[:l.first] {
 		f, ok := ft.roots[u.root].only(tested[u.root])
 		if !ok {
@@ -218,23 +217,31 @@ func (l *layout) planTest(ft *Footer, q Query, tested map[int]leafSet) error {
 			}
 		}
 		fields = append(fields, f)
-		l.tested = append(l.tested, l.target(ft, f, l.units[:l.first]))
+		l.tested = append(l.tested, places.target(ft, f))
 	}
 	l.schema = arrow.NewSchema(fields, nil)
 	return nil
 }
 
-// target finds the last of the units that has a field: what is wanted comes
+// places says which of some units has a root: the last, because what is wanted comes
 // after what is tested.
-func (l *layout) target(ft *Footer, f arrow.Field, units []unit) target {
-	t := target{from: -1, field: f}
-	root := ft.rootIndex(f.Name)
+type places map[int]int
+
+func placesOf(units []unit) places {
+	p := make(places, len(units))
 	for i, u := range units {
-		if u.root == root {
-			t.from, t.native = i, ft.roots[root].field.Type
-		}
+		p[u.root] = i
 	}
-	return t
+	return p
+}
+
+// target finds the unit that has a field.
+func (p places) target(ft *Footer, f arrow.Field) target {
+	root := ft.rootIndex(f.Name)
+	if at, ok := p[root]; ok {
+		return target{from: at, field: f, native: ft.roots[root].field.Type}
+	}
+	return target{from: -1, field: f}
 }
 
 // wants reports whether a unit is part of the output.
@@ -252,7 +259,10 @@ func (l *layout) leaves() []int {
 }
 
 func (ft *Footer) rootIndex(name string) int {
-	return slices.IndexFunc(ft.roots, func(n *node) bool { return n.field.Name == name })
+	if at, ok := ft.named[name]; ok {
+		return at
+	}
+	return -1
 }
 
 // leafSet is a set of leaves.

@@ -31,6 +31,7 @@ func (ft *Footer) buildSchema(manifest *pqarrow.SchemaManifest, hints []hint, ke
 		hints = nil // the stored schema describes something else
 	}
 	fields := make([]arrow.Field, len(manifest.Fields))
+	ft.named = make(map[string]int, len(fields))
 	for i := range manifest.Fields {
 		var h hint
 		if hints != nil {
@@ -38,6 +39,9 @@ func (ft *Footer) buildSchema(manifest *pqarrow.SchemaManifest, hints []hint, ke
 		}
 		n := ft.buildNode(&manifest.Fields[i], h)
 		ft.roots = append(ft.roots, n)
+		if _, dup := ft.named[n.field.Name]; !dup {
+			ft.named[n.field.Name] = i
+		}
 		fields[i] = n.field
 	}
 	keys := make([]string, 0, len(kept))
@@ -214,10 +218,8 @@ func (n *node) child(name string) *node {
 
 // root finds a top-level field by name.
 func (ft *Footer) root(name string) *node {
-	for _, n := range ft.roots {
-		if n.field.Name == name {
-			return n
-		}
+	if at := ft.rootIndex(name); at >= 0 {
+		return ft.roots[at]
 	}
 	return nil
 }

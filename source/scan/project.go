@@ -42,8 +42,7 @@ func project(schema *arrow.Schema, columns []source.Column) ([]arrow.Field, erro
 	}
 	out := make([]arrow.Field, len(order))
 	for i, name := range order {
-		f, _ := fieldByName(schema.Fields(), name)
-		out[i] = narrow(f, chosen[name])
+		out[i] = narrow(schema.Field(schema.FieldIndices(name)[0]), chosen[name])
 	}
 	return out, nil
 }
@@ -77,24 +76,45 @@ func (s *selection) add(path []string) bool {
 func resolveColumn(schema *arrow.Schema, c source.Column) ([]string, error) {
 	path := c.Path
 	if !c.IsPath() {
-		if _, ok := fieldByName(schema.Fields(), c.Name); ok {
+		if schema.HasField(c.Name) {
 			return []string{c.Name}, nil
 		}
 		path = strings.Split(c.Name, ".")
 	}
-	fields := schema.Fields()
-	for i, name := range path {
-		f, ok := fieldByName(fields, name)
+	if !schema.HasField(path[0]) {
+		return nil, misspelt(schema, c, nil, schema.Fields())
+	}
+	at := schema.Field(schema.FieldIndices(path[0])[0]).Type
+	for i, name := range path[1:] {
+		f, ok := fieldBelow(at, name)
 		if !ok {
-			err := unknownColumn(c, path[:i], fields)
-			if near := nearestColumn(schema.Fields(), c); near != "" {
-				err.Hint = fmt.Sprintf("did you mean %q? %s", near, err.Hint)
-			}
-			return nil, err
+			return nil, misspelt(schema, c, path[:i+1], below(at))
 		}
-		fields = below(f.Type)
+		at = f.Type
 	}
 	return path, nil
+}
+
+// fieldBelow is the field of a name among below's. (To list them all for each of
+// thousands of columns would take minutes.)
+func fieldBelow(t arrow.DataType, name string) (arrow.Field, bool) {
+	switch t := t.(type) {
+	case *arrow.StructType:
+		return t.FieldByName(name)
+	case *arrow.MapType:
+	case arrow.ListLikeType:
+		return fieldBelow(t.Elem(), name)
+	}
+	return arrow.Field{}, false
+}
+
+// misspelt is unknownColumn with the column that was most likely meant.
+func misspelt(schema *arrow.Schema, c source.Column, parent []string, fields []arrow.Field) *source.Error {
+	err := unknownColumn(c, parent, fields)
+	if near := nearestColumn(schema.Fields(), c); near != "" {
+		err.Hint = fmt.Sprintf("did you mean %q? %s", near, err.Hint)
+	}
+	return err
 }
 
 func unknownColumn(c source.Column, parent []string, fields []arrow.Field) *source.Error {

@@ -3,6 +3,8 @@ package scan
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -254,6 +256,25 @@ func TestUnifyWidensOnlyWhatStaysExact(t *testing.T) {
 				t.Errorf("%s and %s: %v, %v; want %s", pair[0], pair[1], out, err, c.want)
 			}
 		}
+	}
+}
+
+func TestNamingAllOfThousandsOfColumnsTakesLittleMemory(t *testing.T) {
+	fields := make([]arrow.Field, 5000) // datasets of gene expression have tens of thousands
+	q := Query{Filters: mustFilter(t, `[["some_longer_name_4999","=",1]]`)}
+	for i := range fields {
+		fields[i] = field(fmt.Sprintf("some_longer_name_%d", i), arrow.PrimitiveTypes.Int32)
+		q.Columns = append(q.Columns, source.Col(fields[i].Name))
+	}
+	schema := arrow.NewSchema(fields, nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := q.Output(schema); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 50 {
+		t.Errorf("%d MiB were allocated for a schema of 5000 fields", mib)
 	}
 }
 
