@@ -17,14 +17,11 @@ import (
 	"github.com/hubflight/hubflight/source/scan"
 )
 
-// ReadCommand is FlightDescriptor.CMD, and the body of explain and count.
-type ReadCommand = wire.ReadCommand
-
 // wireVersion is the version that every body carries.
 const wireVersion = wire.Version
 
 // queryOf turns the parts that concern rows and columns into a scan.Query.
-func queryOf(c *ReadCommand) (scan.Query, error) {
+func queryOf(c *wire.ReadCommand) (scan.Query, error) {
 	q := scan.Query{RowsOnly: c.RowsOnly, BatchRows: c.BatchRows, BatchBytes: c.BatchBytes}
 	if c.Columns != nil {
 		q.Columns = *c.Columns
@@ -55,7 +52,7 @@ func parseOr[T any](text string, parse func(string) (T, error)) (T, error) {
 
 // request turns the whole command into a planner's request, if the caller may read
 // the dataset that it names.
-func (s *Server) request(ctx context.Context, op string, c *ReadCommand) (dataset.Request, error) {
+func (s *Server) request(ctx context.Context, op string, c *wire.ReadCommand) (dataset.Request, error) {
 	if err := c.Validate(); err != nil {
 		return dataset.Request{}, err
 	}
@@ -116,9 +113,9 @@ func (s *Server) ref(name, revision string) (source.Ref, error) {
 	return ref, nil
 }
 
-// readCommand decodes a descriptor: CMD is a ReadCommand, PATH is
+// readCommand decodes a descriptor: CMD is a wire.ReadCommand, PATH is
 // [ref], [ref, config] or [ref, config, split].
-func readCommand(d *flight.FlightDescriptor) (*ReadCommand, error) {
+func readCommand(d *flight.FlightDescriptor) (*wire.ReadCommand, error) {
 	switch d.GetType() {
 	case flight.DescriptorCMD:
 		return decodeRead(d.GetCmd())
@@ -130,7 +127,7 @@ func readCommand(d *flight.FlightDescriptor) (*ReadCommand, error) {
 		if n := len(strings.Join(path, "")); n > maxCommand {
 			return nil, invalid("descriptor", "the path has %d bytes; at most %d are accepted", n, maxCommand)
 		}
-		c := &ReadCommand{V: wireVersion, Dataset: path[0]}
+		c := &wire.ReadCommand{V: wireVersion, Dataset: path[0]}
 		if len(path) > 1 {
 			c.Config = path[1]
 		}
@@ -143,8 +140,8 @@ func readCommand(d *flight.FlightDescriptor) (*ReadCommand, error) {
 		WithHint(`send CMD {"v":1,"dataset":"ns/name"} or PATH ["ns/name"]`)
 }
 
-func decodeRead(raw []byte) (*ReadCommand, error) {
-	var c ReadCommand
+func decodeRead(raw []byte) (*wire.ReadCommand, error) {
+	var c wire.ReadCommand
 	if err := strictjson.Decode(raw, maxCommand, &c); err != nil {
 		refused := invalid("read command", "%w", err)
 		if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // a message of Flight SQL, most likely

@@ -45,7 +45,7 @@ func (s *Server) GetFlightInfo(ctx context.Context, d *flight.FlightDescriptor) 
 }
 
 // plan checks the caller's rights and plans.
-func (s *Server) plan(ctx context.Context, command *ReadCommand) (*dataset.Plan, error) {
+func (s *Server) plan(ctx context.Context, command *wire.ReadCommand) (*dataset.Plan, error) {
 	r, err := s.request(ctx, "plan", command)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func planMetadata(p *dataset.Plan) wire.InfoMetadata {
 }
 
 // flightInfo encodes a plan, refusing one that the client could not receive.
-func (s *Server) flightInfo(d *flight.FlightDescriptor, command *ReadCommand, plan *dataset.Plan, limit int) (*flight.FlightInfo, error) {
+func (s *Server) flightInfo(d *flight.FlightDescriptor, command *wire.ReadCommand, plan *dataset.Plan, limit int) (*flight.FlightInfo, error) {
 	info := &flight.FlightInfo{
 		Schema: flight.SerializeSchema(plan.Schema, memory.DefaultAllocator), FlightDescriptor: d,
 		TotalRecords: plan.TotalRows, TotalBytes: plan.TotalBytes, Ordered: true,

@@ -47,7 +47,7 @@ func (s *Server) ListFlights(criteria *flight.Criteria, stream flight.FlightServ
 
 // splitInfo is a split as something to read: without endpoints, which a plan has.
 func splitInfo(ref source.Ref, split dataset.SplitInfo) (*flight.FlightInfo, error) {
-	command, err := json.Marshal(ReadCommand{V: wireVersion, Dataset: ref.String(), Config: split.Config, Split: split.Split})
+	command, err := json.Marshal(wire.ReadCommand{V: wireVersion, Dataset: ref.String(), Config: split.Config, Split: split.Split})
 	if err != nil {
 		return nil, err
 	}

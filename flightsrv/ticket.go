@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/hubflight/hubflight/flightsrv/internal/wire"
 	"github.com/hubflight/hubflight/source"
 	"github.com/hubflight/hubflight/source/dataset"
 	"github.com/hubflight/hubflight/source/filter"
@@ -122,7 +123,7 @@ func (s *Server) decodeTicket(raw []byte) (dataset.Partition, string, error) {
 	if err != nil {
 		return dataset.Partition{}, "", err
 	}
-	command := ReadCommand{V: t.V, RowsOnly: t.RowsOnly, Columns: t.Columns, Logic: t.Logic, Profile: t.Profile, Limit: t.Limit, BatchRows: t.BatchRows, BatchBytes: t.BatchBytes, Compression: t.Comp}
+	command := wire.ReadCommand{V: t.V, RowsOnly: t.RowsOnly, Columns: t.Columns, Logic: t.Logic, Profile: t.Profile, Limit: t.Limit, BatchRows: t.BatchRows, BatchBytes: t.BatchBytes, Compression: t.Comp}
 	if command.Filters, err = unpackFilters(t.Filters); err != nil {
 		return dataset.Partition{}, "", err
 	}
