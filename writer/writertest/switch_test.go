@@ -1,6 +1,7 @@
 package writertest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -253,6 +254,62 @@ func TestASwitchThatSomebodyUndidIsAConflict(t *testing.T) {
 		}
 	})
 	wantKind(t, err, source.KindConflict)
+}
+
+// Behind the switch the job deletes the old files: not one that somebody has given another content
+// since, and not one that somebody reads.
+func TestAnOldFileThatSomebodyHasTakenSinceTheSwitchStays(t *testing.T) {
+	const last = "data/train-00004-of-00005.parquet" // it is deleted last
+	for name, take := range map[string]func(card []byte) map[string][]byte{
+		"another content": func([]byte) map[string][]byte { return map[string][]byte{last: parquetOf(t, 77)} },
+		"another config": func(card []byte) map[string][]byte {
+			head, configs, ok := bytes.Cut(card, []byte("configs:\n"))
+			indent, _, _ := bytes.Cut(configs, []byte("- "))
+			if !ok {
+				t.Errorf("the card has no configs: %s", card)
+			}
+			kept := fmt.Sprintf("configs:\n%[1]s- config_name: kept\n%[1]s  data_files: %[2]s\n", indent, last)
+			return map[string][]byte{"README.md": slices.Concat(head, []byte(kept), configs)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, hubtest.Dataset(repo, switchRepos(t)["explicit configs"]))
+			j := r.job(writer.ModeOverwrite, bySwitch).perCommit(2)
+			if err := j.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.StageAll([]int64{10}, []int64{11}, []int64{12}); err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			_, err := j.w.Commit(t.Context(), j.token, j.body(), func(e writer.CommitEvent) {
+				if want != nil || e.Progress == nil || !slices.Equal(r.read("main", "", "train"), []int64{10, 11, 12}) {
+					return
+				}
+				card, err := r.hub.Read(repo, "main", "README.md")
+				if err != nil {
+					t.Error(err)
+				}
+				if _, err := r.hub.Commit(repo, "main", hubtest.Change{Add: take(card)}); err != nil {
+					t.Error(err)
+				}
+				if want, err = r.hub.Read(repo, "main", last); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil || want == nil {
+				t.Fatalf("%v; %d bytes are taken", err, len(want))
+			}
+			for i := range 5 {
+				path := fmt.Sprintf("data/train-%05d-of-00005.parquet", i)
+				got, err := r.hub.Read(repo, "main", path)
+				if (path == last) != (err == nil) || path == last && !bytes.Equal(got, want) {
+					t.Errorf("%s: %d bytes, %v", path, len(got), err)
+				}
+			}
+			equal(t, "rows", r.read("main", "", "train"), []int64{10, 11, 12})
+		})
+	}
 }
 
 func TestNamesThatTheCallerChoseAreNotSwitched(t *testing.T) {
