@@ -208,6 +208,12 @@ func (n *node) leaves(out []int) []int {
 
 // child finds a struct's field by name.
 func (n *node) child(name string) *node {
+	if t, ok := n.field.Type.(*arrow.StructType); ok { // which knows the places of thousands
+		if at, ok := t.FieldIdx(name); ok {
+			return n.children[at]
+		}
+		return nil
+	}
 	for _, c := range n.children {
 		if c.field.Name == name {
 			return c

@@ -46,8 +46,8 @@ func NewReader(f Field, o Options) (*Reader, error) {
 	if r.root, err = r.build(f, place{}, nil); err != nil {
 		return nil, &Error{Kind: Unsupported, Page: -1, Err: err}
 	}
-	for i, l := range r.leaves {
-		c := chunkAt(f, &i)
+	for _, l := range r.leaves {
+		c := l.chunk
 		if err := l.open(c, l.cursor.layout); err != nil {
 			return nil, &Error{Kind: Corrupt, Leaf: l.ordinal, Page: -1, Err: err}
 		}
@@ -57,22 +57,6 @@ func NewReader(f Field, o Options) (*Reader, error) {
 	}
 	r.rows = r.leaves[0].chunk.Rows
 	return r, nil
-}
-
-// chunkAt is the i-th leaf's chunk, depth first.
-func chunkAt(f Field, i *int) *Chunk {
-	if f.Leaf != nil {
-		if *i == 0 {
-			return f.Leaf
-		}
-		*i--
-	}
-	for _, c := range f.Children {
-		if found := chunkAt(c, i); found != nil {
-			return found
-		}
-	}
-	return nil
 }
 
 var (

@@ -94,7 +94,7 @@ func (r *Reader) newLeaf(f Field, at place, owned []*node) (*leaf, error) {
 		return nil, fmt.Errorf("compression %s", f.Leaf.Codec)
 	}
 	l := &leaf{ordinal: len(r.leaves)}
-	l.cursor = cursor{limit: r.limit, mem: r.mem, scratch: r.scratch, layout: lay}
+	l.cursor = cursor{chunk: f.Leaf, limit: r.limit, mem: r.mem, scratch: r.scratch, layout: lay}
 	l.sink = sink{layout: lay, typ: f.Type, mem: r.mem}
 	if len(owned) > 0 || f.Def > 1 || f.Rep > 0 {
 		l.nested = &levels{
