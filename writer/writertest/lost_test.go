@@ -1,6 +1,7 @@
 package writertest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"strings"
@@ -176,6 +177,48 @@ func TestAnUploadAddressThatExpiredIsAskedForAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			equal(t, "rows", r.read("main", "", ""), append([]int64{1, 2}, from(10, 40)...))
+		})
+	}
+}
+
+// Between two commits of a job somebody else takes the name of a file that is to come,
+// or removes one that is there.
+func TestWhatOthersDoToAJobsFilesBetweenItsCommitsIsAConflict(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode   writer.Mode
+		change hubtest.Change
+		theirs string // what has to stay
+	}{
+		"a name is taken":   {writer.ModeAppend, hubtest.Change{Add: map[string][]byte{"x/part-00002.parquet": parquetOf(t, 77)}}, "x/part-00002.parquet"},
+		"a file is removed": {writer.ModeOverwrite, hubtest.Change{Delete: []string{"x/part-00000.parquet"}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, hubtest.Dataset(repo, map[string][]byte{"LICENSE": []byte("mit")}))
+			j := r.job(c.mode, parts("x")).perCommit(1)
+			if err := j.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.StageAll([]int64{10}, []int64{11}, []int64{12}); err != nil {
+				t.Fatal(err)
+			}
+			commits := 0
+			_, err := j.w.Commit(t.Context(), j.token, j.body(), func(e writer.CommitEvent) {
+				if e.Progress == nil {
+					return
+				}
+				if commits++; commits == 2 {
+					if _, err := r.hub.Commit(repo, "main", c.change); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			wantKind(t, err, source.KindConflict)
+			if c.theirs != "" {
+				got, err := r.hub.Read(repo, "main", c.theirs)
+				if err != nil || !bytes.Equal(got, c.change.Add[c.theirs]) {
+					t.Errorf("%d bytes are there, %v", len(got), err)
+				}
+			}
 		})
 	}
 }
