@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"google.golang.org/grpc"
@@ -41,6 +42,8 @@ type Client struct {
 	flight  flight.FlightServiceClient
 	headers metadata.MD
 	spent   *spent
+
+	aliveEvery time.Duration // see the constant
 }
 
 // Dial prepares a connection to grpc://host:port, grpc+tls://host:port or
@@ -70,7 +73,7 @@ func Dial(_ context.Context, server string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, source.Errorf(source.KindInvalid, "dial", "%w", err)
 	}
-	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers, spent: spent}, nil
+	return &Client{conn: conn, flight: flight.NewFlightServiceClient(conn), headers: headers, spent: spent, aliveEvery: aliveEvery}, nil
 }
 
 // Private reports whether Dial takes a Hub token for a server: nobody between can

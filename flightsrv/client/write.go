@@ -6,10 +6,14 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"google.golang.org/grpc/status"
 
 	"github.com/hubflight/hubflight/source"
@@ -20,6 +24,10 @@ import (
 // maxPutMessage is what a batch is sliced to before it is sent; one row may be
 // larger, up to the server's message limit.
 const maxPutMessage = 2 << 20
+
+// aliveEvery is how often the server hears of a client whose next batch takes long: a
+// quarter of its patience with one that sends nothing.
+const aliveEvery = 30 * time.Second
 
 // Begin starts a write job: it creates what is missing if that is asked for, checks
 // that the caller may write, and fixes the commit that the job builds on. Repeating it
@@ -90,7 +98,7 @@ func (c *Client) put(ctx context.Context, op string, command any, schema *arrow.
 		}
 		answered <- err
 	}()
-	sendErr := sendBatches(stream, raw, schema, batches)
+	sendErr := c.sendBatches(stream, raw, schema, batches)
 	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
 		cancel() // the input failed: the stream must not look finished
 	}
@@ -110,25 +118,90 @@ type inputError struct{ err error }
 
 func (e *inputError) Error() string { return e.err.Error() }
 
-func sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error]) error {
-	w := flight.NewRecordWriter(stream, ipc.WithSchema(schema))
-	w.SetFlightDescriptor(&flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: command})
+func (c *Client) sendBatches(stream flight.FlightService_DoPutClient, command []byte, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error]) error {
+	u := &upload{stream: stream, schema: schema, records: flight.NewRecordWriter(stream, ipc.WithSchema(schema))}
+	u.records.SetFlightDescriptor(&flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: command})
+	defer u.alive(c.aliveEvery)()
 	for rec, err := range batches {
 		if err != nil {
 			return &inputError{err}
 		}
 		for part := range pieces(rec) {
-			err := w.Write(part)
+			err := u.write(part)
 			part.Release()
 			if err != nil {
 				return err // the real cause comes with the answer
 			}
 		}
 	}
-	if err := w.Close(); err != nil { // sends the schema if there was no batch
+	return u.end()
+}
+
+// upload is the sending side of a DoPut, which two goroutines use: who has batches, and
+// who says meanwhile that the client is there.
+type upload struct {
+	stream flight.FlightService_DoPutClient
+	schema *arrow.Schema
+
+	mu      sync.Mutex
+	records *flight.Writer
+	begun   bool // the first message, which has descriptor and schema, is sent
+	over    bool
+}
+
+func (u *upload) write(rec arrow.RecordBatch) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.begun = true
+	return u.records.Write(rec)
+}
+
+func (u *upload) end() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
+	if err := u.records.Close(); err != nil { // sends the schema if there was no batch
 		return err
 	}
-	return stream.CloseSend()
+	return u.stream.CloseSend()
+}
+
+// alive sends an empty message now and then until stop is called. A message that the
+// server does not take yet goes on until the call ends.
+func (u *upload) alive(every time.Duration) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if u.say() != nil {
+					return // whoever writes next hears why
+				}
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+func (u *upload) say() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.over:
+		return nil
+	case u.begun:
+		return u.stream.Send(&flight.FlightData{})
+	}
+	u.begun = true
+	builder := array.NewRecordBuilder(memory.DefaultAllocator, u.schema)
+	defer builder.Release()
+	none := builder.NewRecordBatch() // no rows: it brings the schema, which is written with the first batch
+	defer none.Release()
+	return u.records.Write(none)
 }
 
 // pieces cuts a batch into parts of at most maxPutMessage, or of one row. Its rows may

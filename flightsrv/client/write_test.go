@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -91,6 +92,25 @@ func TestRowsOfVeryDifferentSizesAreSentInMessagesThatPass(t *testing.T) {
 		func(yield func(arrow.RecordBatch, error) bool) { yield(rec, nil) }, nil)
 	if err != nil || r.Rows != rec.NumRows() {
 		t.Errorf("%d of %d rows, %v", r.Rows, rec.NumRows(), err)
+	}
+}
+
+// TestAWriteMayWaitLongForItsRows: longer than the server waits for one who says nothing,
+// before the first batch, which brings the schema, and between two.
+func TestAWriteMayWaitLongForItsRows(t *testing.T) {
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutPut: time.Second}))
+	client.SayAliveEvery(f.Client, 100*time.Millisecond)
+	slow := func(yield func(arrow.RecordBatch, error) bool) {
+		for rec, err := range idBatches(2, nil) {
+			time.Sleep(1500 * time.Millisecond)
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+	r, err := f.Client.Write(t.Context(), writer.WriteRequest{V: 1, Job: job(0), Dataset: "demo/slow", Mode: "append", CreateRepo: true}, idSchema, slow, nil)
+	if err != nil || r.Rows != 20 {
+		t.Errorf("%d of 20 rows, %v", r.Rows, err)
 	}
 }
 
