@@ -6,7 +6,8 @@
 //	for batch, err := range d.Scan(ctx, client.ScanOptions{Ordered: true}) { … }
 //
 // A Scan reads several partitions at once, in bounded memory, and resumes a
-// broken stream at the row it had reached. Errors are *source.Error with the
+// stream that broke, or that the server ended because its rows were not taken for
+// long, at the row it had reached. Errors are *source.Error with the
 // server's kind; only what the caller's own batches and callbacks return comes back
 // as it is. The package does not cache and does not retry what must not be repeated:
 // a write is retried by giving the same job again.

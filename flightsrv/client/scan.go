@@ -172,6 +172,9 @@ func (c *Client) readPartition(ctx context.Context, schema *arrow.Schema, p Part
 			attempt, deadline = 0, time.Now().Add(patience)
 		}
 		wait, again := retryWait(err, attempt)
+		if rows > before && source.KindOf(err) == source.KindDeadline {
+			wait, again = 0, true // whoever reads took longer over them than the server keeps a stream that does nothing
+		}
 		if !again || time.Now().Add(wait).After(deadline) {
 			send(ctx, out, result{err: err})
 			return

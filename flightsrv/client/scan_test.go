@@ -259,6 +259,33 @@ func TestLeavingAScanEarlyEndsItsStreams(t *testing.T) {
 	}
 }
 
+// TestRowsThatWaitLongForTheirReaderAreReadAllTheSame: longer than the server keeps a
+// stream whose client takes nothing.
+func TestRowsThatWaitLongForTheirReaderAreReadAllTheSame(t *testing.T) {
+	f := flighttest.New(t, flighttest.Limits(flightsrv.Limits{IdleTimeoutGet: 300 * time.Millisecond}))
+	const all = 60_000
+	name := f.Folder("patient", map[string][]byte{"train.parquet": wide(t, 0, all)})
+	rows, next := 0, int64(0)
+	for rec, err := range f.Client.Dataset(client.Read{Dataset: name}).Scan(t.Context(), client.ScanOptions{Ordered: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows == 0 {
+			time.Sleep(2 * time.Second)
+		}
+		for _, id := range rec.Column(0).(*array.Int64).Int64Values() {
+			if id != next {
+				t.Fatalf("row %d has id %d", next, id)
+			}
+			next++
+		}
+		rows += int(rec.NumRows())
+	}
+	if rows != all {
+		t.Errorf("%d of %d rows", rows, all)
+	}
+}
+
 func TestAPartitionThatFailsFailsTheScan(t *testing.T) {
 	f := flighttest.New(t)
 	name := folderOf(t, f, 4)
