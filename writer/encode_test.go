@@ -209,7 +209,7 @@ func TestSlicesCountWithTheirShareOfABatch(t *testing.T) {
 // TestNullsOfManyColumnsAreNotedAFewRowsAtATime: they have no bytes, and what is noted of
 // each stays for the next batch.
 func TestNullsOfManyColumnsAreNotedAFewRowsAtATime(t *testing.T) {
-	const columns, rows = 300, 1 << 20
+	const columns, rows = 300, 1 << 18
 	var fields []arrow.Field
 	var nulls []arrow.Array
 	for i := range columns {

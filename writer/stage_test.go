@@ -138,7 +138,7 @@ func TestNullsAreNotMadeToListsOfAFixedSizeAllAtOnce(t *testing.T) {
 		rows     int64
 	}{
 		"no type": {arrow.Null, arrow.FixedSizeListOf(size, arrow.PrimitiveTypes.Int8), 300},
-		"lists":   {arrow.ListOf(arrow.PrimitiveTypes.Int8), arrow.FixedSizeListOf(size, arrow.PrimitiveTypes.Int8), 300},
+		"lists":   {arrow.ListOf(arrow.PrimitiveTypes.Int8), arrow.FixedSizeListOf(size, arrow.PrimitiveTypes.Int8), 60},
 		"bytes":   {arrow.Null, &arrow.FixedSizeBinaryType{ByteWidth: size}, 300},
 		"numbers": {arrow.Null, &arrow.Decimal256Type{Precision: 76}, 1 << 24},
 	} {
